@@ -26,7 +26,7 @@ func rules() authz.Table {
 		},
 		agentv1.MariaDBService_ServiceDesc.ServiceName: {
 			"GetStatus", "CheckDatadir", "SetConfiguration", "PrepareDatadir", "Quiesce",
-			"ProveWritable", "ListBinlogs", "ReserveBinlogs", "ReleaseBinlogs",
+			"EndQuiesce", "ProveWritable", "ListBinlogs", "ReserveBinlogs", "ReleaseBinlogs",
 			"SetBinlogExpiry", "PurgeBinlogs", "EnsureReplicationAccount",
 			"DeleteReplicationAccount", "PrepareReplica", "ConfigureReplica", "StartReplication",
 			"StopReplication", "ResetReplication", "WaitForGtid", "SetReadOnly", "ChecksumTables",

@@ -129,6 +129,7 @@ func (d *runner) run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("cannot start the agent: %w", err), listener.Close())
 	}
 	d.source.Store(source)
+	d.parts.quiesce.Find()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return d.enroller.Run(ctx) })

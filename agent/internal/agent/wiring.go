@@ -158,8 +158,8 @@ func (p *parts) resume(ctx context.Context, log *slog.Logger) {
 			err)
 	}
 	// Nothing reserved: MariaDB is not asked. A connection would wake one that was stopped, through
-	// its socket unit.
-	if kept, err := p.mariadb.Reservations.InForce(); err == nil && len(kept) == 0 {
+	// its socket unit. While it is quiesced it does not answer; Keep asks it afterwards.
+	if kept, err := p.mariadb.Reservations.InForce(); err == nil && len(kept) == 0 || p.quiesced() {
 		return
 	}
 	if err := p.mariadb.Reservations.Resume(ctx); err != nil && ctx.Err() == nil {

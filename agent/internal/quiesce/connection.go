@@ -5,20 +5,34 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// message is one line between the agent and the process. The end of the connection means: resume.
+// message is one line between the agent and the process. The end of the connection means: resume,
+// unless the session outlives its agent.
 type message struct {
-	Start    *Spec                  `json:"start,omitempty"`
-	Resume   bool                   `json:"resume,omitempty"`
+	Start  *Spec `json:"start,omitempty"`
+	Resume bool  `json:"resume,omitempty"`
+	// End resumes without a proof, and says why.
+	End string `json:"end,omitempty"`
+	// Held is what an agent is told that came after the point.
+	Held     *held                  `json:"held,omitempty"`
 	Progress string                 `json:"progress,omitempty"`
 	Point    *consistentpoint.Point `json:"point,omitempty"`
+	Left     time.Duration          `json:"left,omitempty"` // of the limit, with the point
 	Result   *Result                `json:"result,omitempty"`
 	Fault    *fault                 `json:"fault,omitempty"`
+}
+
+// held is a session that outlived its agent.
+type held struct {
+	Spec  Spec                  `json:"spec"`
+	Point consistentpoint.Point `json:"point"`
+	Left  time.Duration         `json:"left"` // of the limit
 }
 
 // fault is an error with its kind and reason.

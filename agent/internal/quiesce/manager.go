@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,8 +22,11 @@ type Launcher interface {
 	// Launch starts it and returns when it is armed, or failed. It connects to the socket
 	// meanwhile.
 	Launch(ctx context.Context, spec Spec, socket string) error
-	// Clear ends a process that an earlier agent left behind, and resumes MariaDB.
-	Clear(ctx context.Context) error
+	// Clear ends a process that an earlier agent left behind, which was launched with a socket in
+	// this directory, and resumes MariaDB.
+	Clear(ctx context.Context, dir string) error
+	// Exit says how the last process ended that was launched so. When it returns, MariaDB resumes.
+	Exit(ctx context.Context, dir string) string
 }
 
 // Config has what a Manager needs.
@@ -45,6 +49,12 @@ type Config struct {
 type Manager struct {
 	config Config
 	active atomic.Bool
+	found  chan struct{} // closed once it is known what an earlier agent held; nil without any
+
+	mu     sync.Mutex
+	held   *hold       // that outlives its caller
+	caller *Session    // who has it; nil after it left
+	wait   *time.Timer // for a caller to adopt it
 }
 
 // New makes a Manager.
@@ -77,26 +87,13 @@ const (
 // Active is true from the start of a session until MariaDB has resumed.
 func (m *Manager) Active() bool { return m.active.Load() }
 
-// Clear ends a session of an earlier agent, and starts replication that it has stopped. Call it
-// when the agent starts.
-func (m *Manager) Clear(ctx context.Context) error {
-	err := m.config.Launcher.Clear(ctx)
-	if m.left() && m.active.CompareAndSwap(false, true) {
-		go m.settle()
-	}
-	return err
-}
-
-// Session is one time during which MariaDB is quiesced.
+// Session is what a caller has of a time during which MariaDB is quiesced.
 type Session struct {
 	// Point is what is true at the consistent point.
 	Point consistentpoint.Point
 
-	manager *Manager
-	conn    *connection
-	ended   chan struct{} // closed when the process has ended the session
-	result  *Result
-	err     error
+	hold  *hold
+	taken chan struct{} // closed when another caller has adopted it
 }
 
 // Start quiesces MariaDB and reports progress meanwhile. ABORTED (QUIESCE_BUSY) when a session is
@@ -106,12 +103,18 @@ func (m *Manager) Start(ctx context.Context, spec Spec, progress func(string)) (
 	if !m.active.CompareAndSwap(false, true) {
 		return nil, busy(nil)
 	}
-	s, err := m.start(ctx, spec, progress)
+	h, err := m.start(ctx, spec, progress)
 	if err != nil {
 		m.over()
 		return nil, err
 	}
-	return s, nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if spec.outlives() {
+		m.held = h
+	}
+	go h.listen()
+	return m.attach(h), nil
 }
 
 // over allows the next session, at once if nothing is left of this one.
@@ -130,20 +133,18 @@ func busy(cause error) error {
 		errs.Retry(time.Second))
 }
 
-func (m *Manager) start(ctx context.Context, spec Spec, progress func(string)) (*Session, error) {
+func (m *Manager) start(ctx context.Context, spec Spec, progress func(string)) (*hold, error) {
 	conn, launched, err := m.launch(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{manager: m, conn: newConnection(conn), ended: make(chan struct{})}
-	// A connection that cannot be closed is closed already.
-	stop := context.AfterFunc(ctx, func() { _ = conn.CloseWrite() })
-	defer stop()
-	if err := s.conn.send(message{Start: &spec}); err != nil {
+	h := m.newHold(spec, newConnection(conn))
+	defer context.AfterFunc(ctx, func() { h.giveUp("its caller went away") })()
+	if err := h.conn.send(message{Start: &spec}); err != nil {
 		conn.Close()
 		return nil, err
 	}
-	if err := s.awaitPoint(progress); err != nil {
+	if err := h.awaitPoint(progress); err != nil {
 		conn.Close()
 		select {
 		case launchErr := <-launched:
@@ -152,8 +153,7 @@ func (m *Manager) start(ctx context.Context, spec Spec, progress func(string)) (
 		}
 		return nil, err
 	}
-	go s.listen()
-	return s, nil
+	return h, nil
 }
 
 // launch starts the process and accepts its connection. The launcher's own answer may come later.
@@ -203,79 +203,53 @@ type accept struct {
 	err  error
 }
 
-func (s *Session) awaitPoint(progress func(string)) error {
-	for {
-		m, err := s.conn.receive()
-		switch {
-		case err != nil:
-			return errs.New(errs.Internal, errorsv1.Reason_REASON_QUIESCE_BROKEN,
-				"cannot quiesce MariaDB: the process ended before the point was reached",
-				errs.Wrap(err), errs.WithHint("read its journal (journalctl -u "+UnitName+
-					"), then call again"))
-		case m.Fault != nil:
-			return m.Fault.err()
-		case m.Point != nil:
-			s.Point = *m.Point
-			return nil
-		case m.Progress != "" && progress != nil:
-			progress(m.Progress)
-		}
-	}
-}
-
-// listen waits for the end of the session, whatever ends it.
-func (s *Session) listen() {
-	began := time.Now()
-	defer close(s.ended)
-	defer s.manager.over()
-	defer s.conn.conn.Close()
-	for {
-		m, err := s.conn.receive()
-		switch {
-		case err != nil:
-			s.err = fmt.Errorf("the process ended without a result: %w", err)
-			return
-		case m.Fault != nil:
-			s.err = m.Fault.err()
-			return
-		case m.Result != nil:
-			s.result = m.Result
-			s.manager.config.Ended(*m.Result, time.Since(began))
-			return
-		}
-	}
-}
-
 // Ended is closed when the session is over: resumed, or broken.
-func (s *Session) Ended() <-chan struct{} { return s.ended }
+func (s *Session) Ended() <-chan struct{} { return s.hold.ended }
+
+// Taken is closed when another caller has adopted the session: it is over for this one.
+func (s *Session) Taken() <-chan struct{} { return s.taken }
+
+// Adopted is the error of a caller whose session another one has adopted.
+func Adopted() error {
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
+		"cannot go on with the quiesce: another stream has adopted it",
+		errs.WithHint("leave it to the other caller"))
+}
+
+// Left is how much of the limit is left.
+func (s *Session) Left() time.Duration { return max(0, time.Until(s.hold.until)) }
 
 // Resume lets MariaDB continue and says whether the point was proved unbroken until then. A session
-// that broke before is a Result too.
+// that broke before is a Result too. ABORTED (QUIESCE_BUSY) when another caller has adopted it.
 func (s *Session) Resume(ctx context.Context) (Result, error) {
-	// An error means that the other side is gone, which listen notices as well.
-	_ = s.conn.send(message{Resume: true})
-	return s.await(ctx)
+	if !s.hold.manager.has(s) {
+		return Result{}, Adopted()
+	}
+	s.hold.ask(message{Resume: true})
+	return s.hold.await(ctx)
 }
 
 // Close ends the session without a proof, and waits until MariaDB has resumed. Closing twice is
 // fine; after Resume it does nothing.
 func (s *Session) Close() {
-	// Half of the connection stays open for the result.
-	_ = s.conn.conn.CloseWrite()
+	if s.hold.over() {
+		return
+	}
+	s.hold.giveUp("its caller ended it")
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
 	defer cancel()
-	_, _ = s.await(ctx)
-	s.conn.conn.Close()
+	_, _ = s.hold.await(ctx)
+	s.hold.conn.conn.Close()
 }
 
-func (s *Session) await(ctx context.Context) (Result, error) {
-	select {
-	case <-s.ended:
-	case <-ctx.Done():
-		return Result{}, ctx.Err()
+// Leave is what the end of a caller means: the session ends, or waits for the caller to adopt it.
+func (s *Session) Leave() {
+	if s.hold.over() {
+		return
 	}
-	if s.result != nil {
-		return *s.result, nil
+	if !s.hold.spec.outlives() {
+		s.Close()
+		return
 	}
-	return Result{BrokenReason: s.err.Error()}, nil
+	s.hold.manager.leave(s)
 }

@@ -42,8 +42,13 @@ const proofTime = 2 * time.Second
 
 // Run quiesces MariaDB once: it connects to the agent's socket, receives the spec, and returns when
 // MariaDB has resumed. It resumes at once when ctx is done (SIGTERM), when the agent's side closes,
-// and at the limit.
+// unless the session outlives its agent, and at the limit.
 func Run(ctx context.Context, config ProcessConfig) error {
+	return runWith(ctx, config, (*process).newStrategy)
+}
+
+func runWith(ctx context.Context, config ProcessConfig,
+	choose func(*process, context.Context) (strategy, error)) error {
 	if config.Log == nil {
 		config.Log = slog.Default()
 	}
@@ -54,11 +59,14 @@ func Run(ctx context.Context, config ProcessConfig) error {
 	if err != nil {
 		return fmt.Errorf("cannot reach the agent: %w", err)
 	}
-	defer conn.Close()
-	p := &process{config: config, conn: newConnection(conn), released: make(chan struct{})}
+	first := newConnection(conn)
+	p := &process{config: config, first: first, agent: line{conn: first},
+		choose: choose, released: make(chan struct{})}
+	p.release = sync.OnceFunc(func() { close(p.released) })
+	defer p.agent.close()
 	if err := p.run(ctx); err != nil {
 		// The agent may be gone, and no other peer would read it.
-		_ = p.conn.send(message{Fault: toFault(err)})
+		_ = p.agent.send(message{Fault: toFault(err)})
 		return err
 	}
 	return nil
@@ -66,30 +74,40 @@ func Run(ctx context.Context, config ProcessConfig) error {
 
 type process struct {
 	config   ProcessConfig
-	conn     *connection
+	choose   func(*process, context.Context) (strategy, error)
+	first    *connection // to the agent that started it
+	agent    line
 	spec     Spec
-	released chan struct{}
+	cancel   context.CancelCauseFunc // resumes, and says why
+	released chan struct{}           // closed by release: the caller asked to resume
+	release  func()
 }
 
-// errLimit is the cause of a context that ends at the limit.
-var errLimit = errors.New("its limit was over")
+var (
+	// errLimit is the cause of a context that ends at the limit.
+	errLimit = errors.New("its limit was over")
+	// errGone is the cause of a context that ends with the agent's side.
+	errGone = errors.New("the agent closed the connection")
+	// errTold is the cause of a context that ends with the unit.
+	errTold = errors.New("systemd told the process to end")
+)
 
-// errGone is the cause of a context that ends with the agent's side.
-var errGone = errors.New("the agent closed the connection")
-
-func (p *process) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (p *process) run(told context.Context) error {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(told))
 	defer cancel(nil)
+	defer context.AfterFunc(told, func() { cancel(errTold) })()
+	p.cancel = cancel
 	if err := p.awaitStart(); err != nil {
 		return err
 	}
-	go p.listen(cancel)
-	chosen, err := p.newStrategy(ctx)
+	go p.listen(p.first)
+	chosen, err := p.choose(p, ctx)
 	if err != nil {
 		return err
 	}
 	p.say("locking")
 	p.config.Armed()
+	until := time.Now().Add(p.spec.Limit)
 	ctx, stop := context.WithTimeoutCause(ctx, p.spec.Limit, errLimit)
 	defer stop()
 	// At the limit, also a strategy that hangs gives back what it took.
@@ -101,7 +119,7 @@ func (p *process) run(ctx context.Context) error {
 		return p.notReached(ctx, err)
 	}
 	point.Nonce = p.spec.Nonce
-	if err := p.conn.send(message{Point: &point}); err != nil {
+	if err := p.report(point, until); err != nil {
 		return err
 	}
 	p.config.Log.Info("MariaDB is quiesced", "mode", p.spec.Mode, "gtid", point.BinlogPos)
@@ -110,34 +128,39 @@ func (p *process) run(ctx context.Context) error {
 	chosen.finish(&result)
 	p.config.Log.Info("MariaDB has resumed", "unbroken", result.Unbroken, "reason",
 		result.BrokenReason, "blocked", result.Blocked, "frozen", result.Frozen)
-	// The connection is half closed by an agent that gave up, and gone when it died.
-	_ = p.conn.send(message{Result: &result})
+	p.end(point, result)
 	return nil
 }
 
 func (p *process) awaitStart() error {
-	if err := p.conn.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := p.first.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return fmt.Errorf("cannot wait for the agent: %w", err)
 	}
-	m, err := p.conn.receive()
+	m, err := p.first.receive()
 	if err != nil || m.Start == nil {
 		return fmt.Errorf("cannot quiesce MariaDB: the agent sent no spec: %w", errors.Join(err))
 	}
 	p.spec = *m.Start
-	return p.conn.conn.SetReadDeadline(time.Time{})
+	return p.first.conn.SetReadDeadline(time.Time{})
 }
 
-// listen receives the request to resume, and the end of the connection.
-func (p *process) listen(cancel context.CancelCauseFunc) {
-	resume := sync.OnceFunc(func() { close(p.released) })
+// listen receives what an agent asks for, and the end of its connection.
+func (p *process) listen(c *connection) {
 	for {
-		m, err := p.conn.receive()
-		if err != nil {
-			cancel(errGone)
+		m, err := c.receive()
+		switch {
+		case err != nil:
+			if !p.agent.lost(c) {
+				p.cancel(errGone)
+			}
 			return
-		}
-		if m.Resume {
-			resume()
+		case !p.agent.is(c): // another agent came after it
+			return
+		case m.End != "": // its half of the connection ends now, and it waits for the result
+			p.cancel(errors.New(m.End))
+			return
+		case m.Resume:
+			p.release()
 		}
 	}
 }
@@ -173,5 +196,5 @@ func (p *process) notReached(ctx context.Context, err error) error {
 
 func (p *process) say(progress string) {
 	// listen notices an agent that is gone.
-	_ = p.conn.send(message{Progress: progress})
+	_ = p.agent.send(message{Progress: progress})
 }

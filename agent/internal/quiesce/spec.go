@@ -34,7 +34,18 @@ type Spec struct {
 	Nonce string `json:"nonce"`
 	// Freeze freezes the filesystem as well.
 	Freeze bool `json:"freeze"`
+	// Job is whose session it is; empty for an operator.
+	Job string `json:"job,omitempty"`
+	// AdoptWithin is how long MariaDB stays quiesced while the agent has no caller, for the same
+	// job to adopt the session; without it the session ends with its caller, and with its agent.
+	AdoptWithin time.Duration `json:"adopt_within,omitempty"`
 }
+
+// outlives says that the session may go on without its caller and without its agent.
+func (s Spec) outlives() bool { return s.AdoptWithin > 0 }
+
+// of says that the session is this one: the job's, under this nonce.
+func (s Spec) of(job, nonce string) bool { return s.Job == job && s.Nonce == nonce }
 
 // Result says how a session ended.
 type Result struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -68,6 +69,12 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 	if err != nil {
 		return err
 	}
+	dir := filepath.Dir(socket)
+	after := newAftermath(dir, unit.ExecStopPost)
+	unit.ExecStopPost = after.Commands
+	if err := atomicfile.WriteJSON(aftermathFile(dir), after); err != nil {
+		return fmt.Errorf("cannot quiesce MariaDB: %w", err)
+	}
 	until := time.Now().Add(afterlife)
 	for {
 		err := l.Units.StartTransient(ctx, UnitName, unit)
@@ -116,10 +123,18 @@ func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket,
 	return unit, nil
 }
 
-// Clear stops a unit that an earlier agent left behind and thaws the filesystem.
-func (l *UnitLauncher) Clear(ctx context.Context) error {
+// Clear stops a unit that an earlier agent left behind, which thaws the filesystem, and makes sure
+// of that.
+func (l *UnitLauncher) Clear(ctx context.Context, dir string) error {
 	if err := l.Units.StopTransient(ctx, UnitName); err != nil {
 		return fmt.Errorf("cannot stop %s of an earlier agent: %w", UnitName, err)
+	}
+	if after, found := readAftermath(dir); found {
+		if _, ok := after.exited(dir); !ok {
+			if err := l.undo(ctx, dir, after); err != nil {
+				return err
+			}
+		}
 	}
 	return releaseHeld()
 }

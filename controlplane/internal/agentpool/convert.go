@@ -84,7 +84,7 @@ var quiesceModes = map[inventory.SnapshotMode]agentv1.QuiesceRequest_Mode{
 func quiesceStart(r kit.Quiesce) *agentv1.QuiesceRequest_Start {
 	return &agentv1.QuiesceRequest_Start{
 		Mode: quiesceModes[r.Mode], Limit: duration(r.Limit), LockWait: duration(r.LockWait),
-		Nonce: r.Nonce, Freeze: r.Freeze,
+		Nonce: r.Nonce, Freeze: r.Freeze, AdoptWithin: duration(r.AdoptWithin),
 	}
 }
 

@@ -24,6 +24,8 @@ const (
 	lockStages = 5
 	// offlineSlack is what a clean stop and a start of MariaDB may take beside the hold itself.
 	offlineSlack = 15 * time.Minute
+	// resumeLimit is what a start of MariaDB may take on the host, and more.
+	resumeLimit = 6 * time.Minute
 )
 
 type quiesceStream = grpc.BidiStreamingClient[agentv1.QuiesceRequest, agentv1.QuiesceResponse]
@@ -33,7 +35,9 @@ type hold struct {
 	server string
 	stream quiesceStream
 	cancel context.CancelFunc
+	token  *agentv1.FencingToken
 	point  consistentpoint.Point
+	left   time.Duration // of the limit, when the point came
 
 	done   chan struct{} // closed when the stream has ended; what is below is settled then
 	result *agentv1.QuiesceResult
@@ -47,13 +51,45 @@ type hold struct {
 // lives as long as ctx does.
 func (a *agent) Quiesce(ctx context.Context, req kit.Quiesce,
 	progress kit.Progress) (kit.Quiesced, error) {
-	held, cancel := context.WithTimeout(ctx, holdBound(req))
+	return a.openHold(ctx, holdBound(req), &agentv1.QuiesceRequest{
+		Action:       &agentv1.QuiesceRequest_Start_{Start: quiesceStart(req)},
+		FencingToken: fencingToken(req.Token),
+	}, func(h *hold) error { return h.awaitPoint(ctx, progress) })
+}
+
+// Adopt goes on with a quiesce whose stream was lost.
+func (a *agent) Adopt(ctx context.Context, req kit.Adopt) (kit.Quiesced, error) {
+	bound := holdBound(kit.Quiesce{Mode: inventory.ModeOffline, Limit: req.Limit})
+	return a.openHold(ctx, bound, &agentv1.QuiesceRequest{
+		Action: &agentv1.QuiesceRequest_Adopt_{
+			Adopt: &agentv1.QuiesceRequest_Adopt{Nonce: req.Nonce}},
+		FencingToken: fencingToken(req.Token),
+	}, func(h *hold) error {
+		// The hold goes on without this call, which is made again.
+		defer time.AfterFunc(lookLimit, h.cancel).Stop()
+		return h.awaitPoint(ctx, nil)
+	})
+}
+
+// EndQuiesce lets a server go on that the job holds; nil when it holds none.
+func (a *agent) EndQuiesce(ctx context.Context,
+	token kit.FencingToken) (*kit.QuiesceResult, error) {
+	resp, err := call(ctx, a, resumeLimit, a.mariadb.EndQuiesce,
+		&agentv1.EndQuiesceRequest{FencingToken: fencingToken(token)})
+	if err != nil || resp.GetResult() == nil {
+		return nil, err
+	}
+	result := holdResult(resp.GetResult())
+	return &result, nil
+}
+
+// openHold opens a stream, and reads it to its end once the point is there.
+func (a *agent) openHold(ctx context.Context, bound time.Duration, first *agentv1.QuiesceRequest,
+	await func(*hold) error) (kit.Quiesced, error) {
+	held, cancel := context.WithTimeout(ctx, bound)
 	stream, err := a.mariadb.Quiesce(held)
 	if err == nil {
-		err = stream.Send(&agentv1.QuiesceRequest{
-			Action:       &agentv1.QuiesceRequest_Start_{Start: quiesceStart(req)},
-			FencingToken: fencingToken(req.Token),
-		})
+		err = stream.Send(first)
 		if errors.Is(err, io.EOF) { // the stream ended already; Recv says why
 			err = nil
 		}
@@ -62,10 +98,16 @@ func (a *agent) Quiesce(ctx context.Context, req kit.Quiesce,
 		cancel()
 		return nil, lost(ctx, a.server, err)
 	}
-	h := &hold{server: a.server, stream: stream, cancel: cancel, done: make(chan struct{})}
-	if err := h.awaitPoint(ctx, progress); err != nil {
+	h := &hold{server: a.server, stream: stream, cancel: cancel, token: first.GetFencingToken(),
+		done: make(chan struct{})}
+	if err := await(h); err != nil {
 		cancel()
 		return nil, err
+	}
+	if h.result != nil { // it had ended before it was adopted
+		cancel()
+		close(h.done)
+		return h, nil
 	}
 	go h.read(ctx)
 	return h, nil
@@ -91,7 +133,8 @@ func (h *hold) awaitPoint(ctx context.Context, progress kit.Progress) error {
 		case err != nil:
 			return lost(ctx, h.server, err)
 		case m.GetPoint() != nil:
-			h.point = consistentPoint(m.GetPoint())
+			h.point, h.left = consistentPoint(m.GetPoint()), m.GetLeft().AsDuration()
+			h.result = m.GetResult()
 			return nil
 		case m.GetResult() != nil:
 			return broken(h.server, m.GetResult().GetBrokenReason())
@@ -122,7 +165,10 @@ func (h *hold) read(ctx context.Context) {
 // Point is what was true when the point was reached.
 func (h *hold) Point() consistentpoint.Point { return h.point }
 
-// Done is closed when the hold has ended, whoever ended it.
+// Left is how much of the limit was left when the hold was opened; 0 when the host did not say.
+func (h *hold) Left() time.Duration { return h.left }
+
+// Done is closed when the stream has ended, whoever ended it.
 func (h *hold) Done() <-chan struct{} { return h.done }
 
 // Resume ends the hold and tells whether it was proved unbroken until now.
@@ -135,6 +181,12 @@ func (h *hold) Resume(ctx context.Context) (kit.QuiesceResult, error) {
 	case <-ctx.Done():
 		return kit.QuiesceResult{}, ctx.Err()
 	}
+	return h.Ended()
+}
+
+// Ended says how it ended, once Done is closed. An error: the stream was lost, and what became of
+// the hold is not known.
+func (h *hold) Ended() (kit.QuiesceResult, error) {
 	switch {
 	case h.result != nil:
 		return holdResult(h.result), nil
@@ -156,7 +208,8 @@ func (h *hold) askRelease() error {
 	}
 	h.released = true
 	err := h.stream.Send(&agentv1.QuiesceRequest{
-		Action: &agentv1.QuiesceRequest_Resume_{Resume: &agentv1.QuiesceRequest_Resume{}},
+		Action:       &agentv1.QuiesceRequest_Resume_{Resume: &agentv1.QuiesceRequest_Resume{}},
+		FencingToken: h.token,
 	})
 	if err == nil {
 		err = h.stream.CloseSend()
@@ -167,7 +220,7 @@ func (h *hold) askRelease() error {
 	return nil
 }
 
-// Close ends the hold without asking for a proof.
+// Close leaves the hold without asking for a proof: it ends, unless it may be adopted.
 func (h *hold) Close() error {
 	h.cancel()
 	<-h.done

@@ -74,6 +74,13 @@ type Quiesce struct {
 	Blocked  time.Duration `json:"blocked"`  // how long writes were blocked, a restart included
 	Frozen   time.Duration `json:"frozen"`   // how long the filesystem was frozen
 	Restarts int           `json:"restarts"` // of MariaDB: 0 online, 1 offline
+	// What a control plane needs that goes on with a quiesce: when the limit ends it, the history
+	// of the binary log before it, and the provider's id of what was begun under it.
+	Until   time.Time `json:"until,omitzero"`
+	History string    `json:"history,omitempty"`
+	Begun   string    `json:"begun,omitempty"`
+	// Lost is why the quiesce before this one was lost, until the point of this one is reached.
+	Lost string `json:"lost,omitempty"`
 }
 
 // Etag identifies this state of the record in requests that rely on it.

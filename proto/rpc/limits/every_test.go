@@ -23,6 +23,7 @@ var free = []protoreflect.FullName{
 	"understudy.agent.v1.FencingToken.effect_key",
 	"understudy.agent.v1.FencingToken.job",
 	"understudy.agent.v1.PrepareDatadirRequest.contract",
+	"understudy.agent.v1.QuiesceRequest.adopt",
 	"understudy.agent.v1.QuiesceRequest.resume",
 	"understudy.agent.v1.QuiesceRequest.start",
 	"understudy.agent.v1.SetConfigurationRequest.contract",

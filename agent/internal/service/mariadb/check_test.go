@@ -29,7 +29,9 @@ func (n neverRuns) Launch(context.Context, quiesce.Spec, string) error {
 	return errors.New("no")
 }
 
-func (n neverRuns) Clear(context.Context) error { return nil }
+func (n neverRuns) Clear(context.Context, string) error { return nil }
+
+func (n neverRuns) Exit(context.Context, string) string { return "it ended" }
 
 func (n neverRuns) Run(_ context.Context, c hostexec.Command) (hostexec.Result, error) {
 	n.t.Errorf("%s %q was run", c.Tool, c.Args)
@@ -311,6 +313,7 @@ func TestQuiesceRequestsThatAreRefused(t *testing.T) {
 		"start.limit": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Hour)},
 		"start.lock_wait": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Second),
 			LockWait: durationpb.New(2 * time.Second)},
+		"start.adopt_within": {Mode: online, Nonce: nonce, AdoptWithin: durationpb.New(time.Minute)},
 	} {
 		r := &agentv1.QuiesceRequest{}
 		if open != nil {

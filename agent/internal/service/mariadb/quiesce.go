@@ -1,6 +1,7 @@
 package mariadb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,19 +30,23 @@ func (s *Service) Quiesce(stream quiesceStream) error {
 	if err != nil {
 		return err
 	}
-	spec, err := specOf(first)
+	session, err := s.open(stream, first)
 	if err != nil {
 		return err
 	}
-	session, err := s.quiesce.Start(stream.Context(), spec, func(progress string) {
-		// The end of the stream ends the session by its context.
-		_ = stream.Send(&agentv1.QuiesceResponse{Progress: progress})
-	})
-	if err != nil {
-		return err
+	defer session.Leave()
+	point := &agentv1.QuiesceResponse{Point: pointToProto(session.Point),
+		Left: durationpb.New(session.Left())}
+	select {
+	case <-session.Ended(): // before it was adopted
+		result, err := session.Resume(stream.Context())
+		if err != nil {
+			return err
+		}
+		point.Result = resultToProto(result)
+		return stream.Send(point)
+	default:
 	}
-	defer session.Close()
-	point := &agentv1.QuiesceResponse{Point: pointToProto(session.Point)}
 	if err := stream.Send(point); err != nil {
 		return err
 	}
@@ -50,6 +55,33 @@ func (s *Service) Quiesce(stream quiesceStream) error {
 		return err
 	}
 	return stream.Send(&agentv1.QuiesceResponse{Result: resultToProto(result)})
+}
+
+// open starts a session, or adopts the one that the same job has.
+func (s *Service) open(stream quiesceStream,
+	first *agentv1.QuiesceRequest) (*quiesce.Session, error) {
+	if adopt := first.GetAdopt(); adopt != nil {
+		return s.quiesce.Adopt(stream.Context(), first.GetFencingToken().GetJob(),
+			adopt.GetNonce())
+	}
+	spec, err := specOf(first)
+	if err != nil {
+		return nil, err
+	}
+	return s.quiesce.Start(stream.Context(), spec, func(progress string) {
+		// The end of the stream ends the session by its context.
+		_ = stream.Send(&agentv1.QuiesceResponse{Progress: progress})
+	})
+}
+
+// EndQuiesce implements the RPC.
+func (s *Service) EndQuiesce(ctx context.Context,
+	req *agentv1.EndQuiesceRequest) (*agentv1.EndQuiesceResponse, error) {
+	result, err := s.quiesce.End(ctx, req.GetFencingToken().GetJob())
+	if err != nil || result == nil {
+		return &agentv1.EndQuiesceResponse{}, err
+	}
+	return &agentv1.EndQuiesceResponse{Result: resultToProto(*result)}, nil
 }
 
 // untilResumed waits for the request to resume, or for the end of the session or the stream.
@@ -62,6 +94,8 @@ func untilResumed(stream quiesceStream, session *quiesce.Session) (quiesce.Resul
 			return quiesce.Result{}, err
 		}
 	case <-session.Ended():
+	case <-session.Taken():
+		return quiesce.Result{}, quiesce.Adopted()
 	case <-stream.Context().Done():
 		return quiesce.Result{}, stream.Context().Err()
 	}
@@ -95,10 +129,13 @@ func specOf(r *agentv1.QuiesceRequest) (quiesce.Spec, error) {
 		agentv1.QuiesceRequest_MODE_CRASH:   quiesce.Crash}
 	limit := orDefault(start.GetLimit(), defaultLimit)
 	spec := quiesce.Spec{Mode: modes[start.GetMode()], Nonce: start.GetNonce(),
-		Freeze: start.GetFreeze(), Limit: limit,
-		LockWait: orDefault(start.GetLockWait(), min(defaultLockWait, limit))}
+		Freeze: start.GetFreeze(), Limit: limit, Job: r.GetFencingToken().GetJob(),
+		AdoptWithin: start.GetAdoptWithin().AsDuration(),
+		LockWait:    orDefault(start.GetLockWait(), min(defaultLockWait, limit))}
 	f.Require("start.limit", limit <= maxLimit || spec.Mode == quiesce.Offline,
 		fmt.Sprintf("must be at most %s", maxLimit))
+	f.Require("start.adopt_within", spec.AdoptWithin == 0 || spec.Mode == quiesce.Offline,
+		"must be absent unless the mode is MODE_OFFLINE")
 	f.Require("start.lock_wait", spec.LockWait <= spec.Limit, "must not be longer than the limit")
 	return spec, f.Err()
 }

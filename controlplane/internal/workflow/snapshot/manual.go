@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
@@ -14,11 +15,16 @@ import (
 // startOver starts the section over. Where an operator takes the snapshot it asks first: whether to
 // hold the source up once more is theirs to say.
 func (s *step) startOver(format string, args ...any) (kit.Outcome, error) {
-	if _, manual := s.OperatorCopyTime(); !manual {
-		return kit.Back(format, args...)
+	why := kit.Sprintf(format, args...)
+	out, err := kit.Back("%s", why)
+	if _, manual := s.OperatorCopyTime(); manual {
+		out, err = kit.AskOperator(why, kit.Hint("retry the job when the source may be held up "+
+			"once more, and be ready to copy", kit.RetryThis()))
 	}
-	return kit.AskOperator(kit.Sprintf(format, args...), kit.Hint("retry the job when the source "+
-		"may be held up once more, and be ready to copy", kit.RetryThis()))
+	return out.With(s.update(func(snap *inventory.Snapshot) error {
+		snap.Quiesce.Lost = why
+		return nil
+	}, "%s", why)), err
 }
 
 // awaitCopy waits, under the quiesce, until an operator has said that the copy is complete.
@@ -34,7 +40,7 @@ func (s *step) awaitCopy(ctx context.Context, h *quiesced) (kit.Outcome, error) 
 			kit.Hint("retry the job to be asked again"), "snapshot %s was not made: %s", at.ID,
 			at.Reason)
 	case at.State == provider.SnapshotCompleted:
-		return kit.Done(nil)
+		return kit.Done(s.recordBegun(h))
 	}
 	left := timeLeft(h.until.Sub(s.Now()))
 	s.Progress(job.Progress{Text: left})

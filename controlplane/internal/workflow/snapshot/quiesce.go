@@ -9,26 +9,31 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 const (
 	keptQuiesce = "quiesce"
 	lockWait    = 2 * time.Second
 	proving     = 20 * time.Second
+	starting    = 6 * time.Minute // offline the proof comes when MariaDB has started
 )
 
 // quiesced is an open quiesce, kept in this process while its section lasts, with what was taken
-// under it. When the process dies, or the stream breaks, it is gone, and the section starts over.
+// under it. When the process dies, or the stream breaks, it is adopted from the host if it is
+// offline; otherwise it is gone, and the section starts over.
 type quiesced struct {
 	kit.Quiesced
 	history  string             // of the binary log that a copy goes on from, before the point
 	until    time.Time          // it ends by its limit, at the latest
 	snapshot string             // provider's id of the snapshot; empty until it was begun
 	result   *kit.QuiesceResult // once released
+	cause    error              // why there is no way back to it
 }
 
 func (h *quiesced) alive() bool {
+	if h.Quiesced == nil {
+		return false
+	}
 	select {
 	case <-h.Done():
 		return false
@@ -59,6 +64,9 @@ func (s *step) quiesce(ctx context.Context) (kit.Outcome, error) {
 			cmp.Or(snap.Point.Position(), "(empty)"))
 		return kit.Done(nil)
 	}
+	if snap.Quiesce.Lost != "" {
+		s.Found("the quiesce before was lost: %s", snap.Quiesce.Lost)
+	}
 	if err := s.dropUnproved(ctx, snap); err != nil {
 		return kit.Outcome{}, err
 	}
@@ -68,6 +76,9 @@ func (s *step) quiesce(ctx context.Context) (kit.Outcome, error) {
 	}
 	h := s.kept()
 	if h == nil || !h.alive() {
+		if err := s.endLeft(ctx); err != nil {
+			return kit.Outcome{}, err
+		}
 		if h, err = s.open(ctx); err != nil {
 			return kit.Outcome{}, err
 		}
@@ -77,7 +88,7 @@ func (s *step) quiesce(ctx context.Context) (kit.Outcome, error) {
 	if p.BinlogFile != "" {
 		s.Found("binary log %s at %d", p.BinlogFile, p.BinlogOffset)
 	}
-	return kit.Done(kit.Both(reserved, s.recordPoint(p)))
+	return kit.Done(kit.Both(reserved, s.recordPoint(h)))
 }
 
 // reserveAgain keeps the binary logs once more when this job failed before, and gave its
@@ -98,18 +109,18 @@ func (s *step) open(ctx context.Context) (*quiesced, error) {
 	if err != nil {
 		return nil, err
 	}
-	until := s.Now().Add(s.args.QuiesceLimit)
+	began := s.Now()
 	// The quiesce outlives this call: it lasts while this process holds the job.
 	open, err := n.Agent.Quiesce(s.HoldContext(), kit.Quiesce{
 		Mode: s.args.Mode, Limit: s.args.QuiesceLimit, LockWait: lockWait,
 		Nonce:  kit.Nonce(s.EffectKey),
-		Freeze: s.args.Mode != inventory.ModeCrash,
-		Token:  s.FencingToken(),
+		Freeze: s.args.Mode != inventory.ModeCrash, AdoptWithin: s.adoptWithin(),
+		Token: s.FencingToken(),
 	}, s.Say)
 	if err != nil {
 		return nil, fmt.Errorf("cannot quiesce %s: %w", n.Name, err)
 	}
-	h := &quiesced{Quiesced: open, until: until, history: history}
+	h := &quiesced{Quiesced: open, until: began.Add(s.args.QuiesceLimit), history: history}
 	s.Keep(keptQuiesce, h)
 	s.Changed("%s on %s", how(s.args.Mode), n.Name)
 	return h, nil
@@ -126,14 +137,16 @@ func how(mode inventory.SnapshotMode) string {
 	}
 }
 
-func (s *step) recordPoint(p consistentpoint.Point) kit.Commit {
+func (s *step) recordPoint(h *quiesced) kit.Commit {
+	p := h.Point()
 	return s.update(func(snap *inventory.Snapshot) error {
 		if snap.State == inventory.SnapshotFailed { // the job is retried
 			if err := snap.SetState(inventory.SnapshotPending, ""); err != nil {
 				return err
 			}
 		}
-		snap.Point, snap.Quiesce = p, inventory.Quiesce{Limit: s.args.QuiesceLimit}
+		snap.Point, snap.Quiesce = p, inventory.Quiesce{Limit: s.args.QuiesceLimit,
+			Until: h.until, History: h.history}
 		return nil
 	}, "a consistent point is held at %s", cmp.Or(p.Position(), "(empty)"))
 }

@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -32,16 +31,21 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 		s.Found("writes were blocked for %s", snap.Quiesce.Blocked)
 		return kit.Done(nil)
 	}
-	h := s.kept()
-	if h == nil || h.snapshot == "" {
-		return s.startOver("the quiesce ended before the snapshot was confirmed: %s",
-			s.lost(ctx, h))
+	h, err := s.held(ctx, snap)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if h.snapshot == "" {
+		return s.startOver("the quiesce ended before the snapshot was confirmed: %s", h.why())
+	}
+	if h.result == nil && !h.alive() {
+		return s.broken(h, h.why())
 	}
 	if h.result == nil {
-		// Ending a quiesce must not be cut short by whoever ends this job.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proving)
-		result, err := h.Resume(ctx)
-		cancel()
+		result, err := s.ask(ctx, h)
+		if s.mayBeHeld(h) {
+			return kit.Outcome{}, err // the next call adopts it, and learns how it ended
+		}
 		if err != nil {
 			return s.broken(h, err.Error())
 		}
@@ -53,18 +57,16 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	return s.proveResumed(ctx, h, snap)
 }
 
-// lost says why a quiesce is not there any more.
-func (s *step) lost(ctx context.Context, h *quiesced) string {
-	if h == nil {
-		return "the control plane that had it let go of it"
+// ask lets the source go on, and waits for the proof. Ending a quiesce must not be cut short by
+// whoever ends this job.
+func (s *step) ask(ctx context.Context, h *quiesced) (kit.QuiesceResult, error) {
+	limit := proving
+	if s.args.Mode == inventory.ModeOffline {
+		limit = starting
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proving)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	result, err := h.Resume(ctx)
-	if err != nil {
-		return err.Error()
-	}
-	return cmp.Or(result.BrokenReason, "it was resumed")
+	return h.Resume(ctx)
 }
 
 // broken sends the section back: what was taken is not consistent, and quiesce deletes it.
@@ -122,24 +124,6 @@ func (s *step) recordProved(h *quiesced, upper string) kit.Commit {
 		return nil
 	}, "snapshot %s was taken within its quiesce; writes were blocked for %s", h.snapshot,
 		max(r.Blocked, r.Down).Round(time.Millisecond))
-}
-
-// abandon lets go of the source and deletes what was taken, when the job ends before the proof.
-func (s *step) abandon(ctx context.Context, snap inventory.Snapshot) (kit.Outcome, error) {
-	h := s.kept()
-	held := h != nil && h.alive()
-	if err := s.Drop(keptQuiesce); err != nil {
-		s.Found("the quiesce ends by its limit: %v", err)
-	} else if held {
-		s.Changed("the source was resumed")
-	}
-	if kit.Proved(snap) {
-		return kit.Done(nil)
-	}
-	if err := s.dropUnproved(ctx, snap); err != nil {
-		return kit.Outcome{}, err
-	}
-	return kit.Done(nil)
 }
 
 // awaitReady waits for the provider to complete the snapshot.

@@ -19,9 +19,12 @@ func (s *step) take(ctx context.Context) (kit.Outcome, error) {
 		s.Found("snapshot %s", snap.ProviderID)
 		return kit.Done(nil)
 	}
-	h := s.kept()
-	if h == nil || !h.alive() {
-		return s.startOver("the quiesce ended before the snapshot was begun: %s", s.lost(ctx, h))
+	h, err := s.held(ctx, snap)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if !h.alive() {
+		return s.startOver("the quiesce ended before the snapshot was begun: %s", h.why())
 	}
 	found, err := s.findTaken(ctx)
 	if err != nil {
@@ -37,7 +40,15 @@ func (s *step) take(ctx context.Context) (kit.Outcome, error) {
 	if _, manual := s.OperatorCopyTime(); manual {
 		return s.awaitCopy(ctx, h)
 	}
-	return kit.Done(nil)
+	return kit.Done(s.recordBegun(h))
+}
+
+// recordBegun lets another control plane go on with the quiesce.
+func (s *step) recordBegun(h *quiesced) kit.Commit {
+	return s.update(func(snap *inventory.Snapshot) error {
+		snap.Quiesce.Begun = h.snapshot
+		return nil
+	}, "snapshot %s was begun", h.snapshot)
 }
 
 func (s *step) findTaken(ctx context.Context) (*provider.Snapshot, error) {

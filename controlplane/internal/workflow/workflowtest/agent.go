@@ -28,7 +28,7 @@ func (a *agent) Status(ctx context.Context) (st replication.Status, err error) {
 		}
 		st.DatadirVersion, st.FilesystemUUID, st.Filesystem = d.Data.version, d.UUID, d.fs
 		st.FilesystemFree = 10 << 30
-		if a.h.Running == nil {
+		if a.h.Running == nil || a.h.Hold.offline() {
 			st.DownReason = "it is stopped"
 			return nil
 		}

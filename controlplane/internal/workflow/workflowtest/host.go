@@ -33,6 +33,8 @@ type Host struct {
 	Hidden   int // looks at the block devices until a new one appears
 	Unstarts int // starts of MariaDB that fail
 	Hold     *simHold
+	Resuming func()                  // called once, before the hold is resumed
+	NoTrace  bool                    // it remembers no hold: it was restarted
 	Readers  []replication.Connected // strangers that replicate from it
 	History  string                  // of its binary log; one of its own when empty
 	Unknown  bool                    // the agent cannot tell the history
@@ -232,7 +234,7 @@ func (a *agent) change(ctx context.Context, name string, f kit.FencingToken,
 
 // up is the running MariaDB, or the error of one that does not answer.
 func (a *agent) up() (*server, error) {
-	if a.h.Running == nil {
+	if a.h.Running == nil || a.h.Hold.offline() {
 		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_MARIADB_DOWN,
 			"MariaDB does not answer")
 	}

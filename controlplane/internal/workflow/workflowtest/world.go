@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -129,12 +130,12 @@ func (w *World) mounted(machine, volume string) bool {
 
 // Process is one run of the control plane. Once it is dead nothing of it reaches anything any more.
 type Process struct {
-	W      *World
-	Dead   atomic.Bool
-	Engine *job.Engine[kit.Records]
-	Flow   *kit.Kit
-	Stop   func()
-	holds  []*simHold
+	W       *World
+	Dead    atomic.Bool
+	Engine  *job.Engine[kit.Records]
+	Flow    *kit.Kit
+	Stop    func()
+	streams []*simStream
 
 	Fail map[string][]error // by call: what the next calls answer instead of doing anything
 	Lose map[string]int     // by call: how many answers are lost after the effect
@@ -182,8 +183,11 @@ func (p *Process) after(call string) error {
 // Kill ends the process as kill -9 does: its connections break, and with them what it held.
 func (p *Process) Kill() {
 	p.Dead.Store(true)
-	for _, h := range p.holds {
-		h.End("the stream broke")
+	p.W.Mu.Lock()
+	streams := slices.Clone(p.streams)
+	p.W.Mu.Unlock()
+	for _, s := range streams {
+		s.cut("the stream broke")
 	}
 }
 

@@ -1850,6 +1850,7 @@ type QuiesceRequest struct {
 	//
 	//	*QuiesceRequest_Start_
 	//	*QuiesceRequest_Resume_
+	//	*QuiesceRequest_Adopt_
 	Action isQuiesceRequest_Action `protobuf_oneof:"action"`
 	// Fencing token of the job that the call is made for; absent for an operator.
 	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
@@ -1912,6 +1913,15 @@ func (x *QuiesceRequest) GetResume() *QuiesceRequest_Resume {
 	return nil
 }
 
+func (x *QuiesceRequest) GetAdopt() *QuiesceRequest_Adopt {
+	if x != nil {
+		if x, ok := x.Action.(*QuiesceRequest_Adopt_); ok {
+			return x.Adopt
+		}
+	}
+	return nil
+}
+
 func (x *QuiesceRequest) GetFencingToken() *FencingToken {
 	if x != nil {
 		return x.FencingToken
@@ -1933,9 +1943,16 @@ type QuiesceRequest_Resume_ struct {
 	Resume *QuiesceRequest_Resume `protobuf:"bytes,2,opt,name=resume,proto3,oneof"`
 }
 
+type QuiesceRequest_Adopt_ struct {
+	// First message, instead of `start`.
+	Adopt *QuiesceRequest_Adopt `protobuf:"bytes,4,opt,name=adopt,proto3,oneof"`
+}
+
 func (*QuiesceRequest_Start_) isQuiesceRequest_Action() {}
 
 func (*QuiesceRequest_Resume_) isQuiesceRequest_Action() {}
+
+func (*QuiesceRequest_Adopt_) isQuiesceRequest_Action() {}
 
 // ConsistentPoint is what is true of a server at the point at which its data volume is snapshotted.
 type ConsistentPoint struct {
@@ -2117,7 +2134,9 @@ type QuiesceResponse struct {
 	// Set once, when the point is reached: take the snapshot now.
 	Point *ConsistentPoint `protobuf:"bytes,2,opt,name=point,proto3" json:"point,omitempty"`
 	// Set on the last message.
-	Result        *QuiesceResult `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
+	Result *QuiesceResult `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
+	// Set with the point: how much of the limit is left.
+	Left          *durationpb.Duration `protobuf:"bytes,4,opt,name=left,proto3" json:"left,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2173,6 +2192,105 @@ func (x *QuiesceResponse) GetResult() *QuiesceResult {
 	return nil
 }
 
+func (x *QuiesceResponse) GetLeft() *durationpb.Duration {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
+// EndQuiesceRequest says for which job.
+type EndQuiesceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndQuiesceRequest) Reset() {
+	*x = EndQuiesceRequest{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndQuiesceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndQuiesceRequest) ProtoMessage() {}
+
+func (x *EndQuiesceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndQuiesceRequest.ProtoReflect.Descriptor instead.
+func (*EndQuiesceRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *EndQuiesceRequest) GetFencingToken() *FencingToken {
+	if x != nil {
+		return x.FencingToken
+	}
+	return nil
+}
+
+// EndQuiesceResponse says how it ended.
+type EndQuiesceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Result; absent when nothing was quiesced for the job.
+	Result        *QuiesceResult `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndQuiesceResponse) Reset() {
+	*x = EndQuiesceResponse{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndQuiesceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndQuiesceResponse) ProtoMessage() {}
+
+func (x *EndQuiesceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndQuiesceResponse.ProtoReflect.Descriptor instead.
+func (*EndQuiesceResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *EndQuiesceResponse) GetResult() *QuiesceResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
 // QuiesceResult says how it ended.
 type QuiesceResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2196,7 +2314,7 @@ type QuiesceResult struct {
 
 func (x *QuiesceResult) Reset() {
 	*x = QuiesceResult{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2326,7 @@ func (x *QuiesceResult) String() string {
 func (*QuiesceResult) ProtoMessage() {}
 
 func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2339,7 @@ func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResult.ProtoReflect.Descriptor instead.
 func (*QuiesceResult) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *QuiesceResult) GetUnbroken() bool {
@@ -2277,7 +2395,7 @@ type ProveWritableRequest struct {
 
 func (x *ProveWritableRequest) Reset() {
 	*x = ProveWritableRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2407,7 @@ func (x *ProveWritableRequest) String() string {
 func (*ProveWritableRequest) ProtoMessage() {}
 
 func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2420,7 @@ func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableRequest.ProtoReflect.Descriptor instead.
 func (*ProveWritableRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ProveWritableRequest) GetFencingToken() *FencingToken {
@@ -2325,7 +2443,7 @@ type ProveWritableResponse struct {
 
 func (x *ProveWritableResponse) Reset() {
 	*x = ProveWritableResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2455,7 @@ func (x *ProveWritableResponse) String() string {
 func (*ProveWritableResponse) ProtoMessage() {}
 
 func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2468,7 @@ func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableResponse.ProtoReflect.Descriptor instead.
 func (*ProveWritableResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ProveWritableResponse) GetLatency() *durationpb.Duration {
@@ -2384,7 +2502,7 @@ type Binlog struct {
 
 func (x *Binlog) Reset() {
 	*x = Binlog{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2514,7 @@ func (x *Binlog) String() string {
 func (*Binlog) ProtoMessage() {}
 
 func (x *Binlog) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2527,7 @@ func (x *Binlog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binlog.ProtoReflect.Descriptor instead.
 func (*Binlog) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Binlog) GetFile() string {
@@ -2453,7 +2571,7 @@ type ListBinlogsRequest struct {
 
 func (x *ListBinlogsRequest) Reset() {
 	*x = ListBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2583,7 @@ func (x *ListBinlogsRequest) String() string {
 func (*ListBinlogsRequest) ProtoMessage() {}
 
 func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2596,7 @@ func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ListBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListBinlogsRequest) GetPageSize() int32 {
@@ -2508,7 +2626,7 @@ type ListBinlogsResponse struct {
 
 func (x *ListBinlogsResponse) Reset() {
 	*x = ListBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2638,7 @@ func (x *ListBinlogsResponse) String() string {
 func (*ListBinlogsResponse) ProtoMessage() {}
 
 func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2651,7 @@ func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ListBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListBinlogsResponse) GetBinlogs() []*Binlog {
@@ -2568,7 +2686,7 @@ type ReserveBinlogsRequest struct {
 
 func (x *ReserveBinlogsRequest) Reset() {
 	*x = ReserveBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2698,7 @@ func (x *ReserveBinlogsRequest) String() string {
 func (*ReserveBinlogsRequest) ProtoMessage() {}
 
 func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2711,7 @@ func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReserveBinlogsRequest) GetId() string {
@@ -2635,7 +2753,7 @@ type ReserveBinlogsResponse struct {
 
 func (x *ReserveBinlogsResponse) Reset() {
 	*x = ReserveBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2765,7 @@ func (x *ReserveBinlogsResponse) String() string {
 func (*ReserveBinlogsResponse) ProtoMessage() {}
 
 func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2778,7 @@ func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReserveBinlogsResponse) GetReservation() *BinlogReservation {
@@ -2683,7 +2801,7 @@ type ReleaseBinlogsRequest struct {
 
 func (x *ReleaseBinlogsRequest) Reset() {
 	*x = ReleaseBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +2813,7 @@ func (x *ReleaseBinlogsRequest) String() string {
 func (*ReleaseBinlogsRequest) ProtoMessage() {}
 
 func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +2826,7 @@ func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReleaseBinlogsRequest) GetId() string {
@@ -2736,7 +2854,7 @@ type ReleaseBinlogsResponse struct {
 
 func (x *ReleaseBinlogsResponse) Reset() {
 	*x = ReleaseBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2748,7 +2866,7 @@ func (x *ReleaseBinlogsResponse) String() string {
 func (*ReleaseBinlogsResponse) ProtoMessage() {}
 
 func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2761,7 +2879,7 @@ func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReleaseBinlogsResponse) GetChanged() bool {
@@ -2784,7 +2902,7 @@ type PurgeBinlogsRequest struct {
 
 func (x *PurgeBinlogsRequest) Reset() {
 	*x = PurgeBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +2914,7 @@ func (x *PurgeBinlogsRequest) String() string {
 func (*PurgeBinlogsRequest) ProtoMessage() {}
 
 func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +2927,7 @@ func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PurgeBinlogsRequest) GetToFile() string {
@@ -2837,7 +2955,7 @@ type PurgeBinlogsResponse struct {
 
 func (x *PurgeBinlogsResponse) Reset() {
 	*x = PurgeBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2849,7 +2967,7 @@ func (x *PurgeBinlogsResponse) String() string {
 func (*PurgeBinlogsResponse) ProtoMessage() {}
 
 func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2862,7 +2980,7 @@ func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PurgeBinlogsResponse) GetPurged() []string {
@@ -2886,7 +3004,7 @@ type SetBinlogExpiryRequest struct {
 
 func (x *SetBinlogExpiryRequest) Reset() {
 	*x = SetBinlogExpiryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +3016,7 @@ func (x *SetBinlogExpiryRequest) String() string {
 func (*SetBinlogExpiryRequest) ProtoMessage() {}
 
 func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +3029,7 @@ func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryRequest.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetBinlogExpiryRequest) GetExpiry() *durationpb.Duration {
@@ -2939,7 +3057,7 @@ type SetBinlogExpiryResponse struct {
 
 func (x *SetBinlogExpiryResponse) Reset() {
 	*x = SetBinlogExpiryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2951,7 +3069,7 @@ func (x *SetBinlogExpiryResponse) String() string {
 func (*SetBinlogExpiryResponse) ProtoMessage() {}
 
 func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2964,7 +3082,7 @@ func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryResponse.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetBinlogExpiryResponse) GetChanged() bool {
@@ -2991,7 +3109,7 @@ type EnsureReplicationAccountRequest struct {
 
 func (x *EnsureReplicationAccountRequest) Reset() {
 	*x = EnsureReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3121,7 @@ func (x *EnsureReplicationAccountRequest) String() string {
 func (*EnsureReplicationAccountRequest) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3134,7 @@ func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *EnsureReplicationAccountRequest) GetUser() string {
@@ -3058,7 +3176,7 @@ type EnsureReplicationAccountResponse struct {
 
 func (x *EnsureReplicationAccountResponse) Reset() {
 	*x = EnsureReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3070,7 +3188,7 @@ func (x *EnsureReplicationAccountResponse) String() string {
 func (*EnsureReplicationAccountResponse) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3083,7 +3201,7 @@ func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *EnsureReplicationAccountResponse) GetChanges() []string {
@@ -3108,7 +3226,7 @@ type DeleteReplicationAccountRequest struct {
 
 func (x *DeleteReplicationAccountRequest) Reset() {
 	*x = DeleteReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3120,7 +3238,7 @@ func (x *DeleteReplicationAccountRequest) String() string {
 func (*DeleteReplicationAccountRequest) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3133,7 +3251,7 @@ func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeleteReplicationAccountRequest) GetUser() string {
@@ -3168,7 +3286,7 @@ type DeleteReplicationAccountResponse struct {
 
 func (x *DeleteReplicationAccountResponse) Reset() {
 	*x = DeleteReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +3298,7 @@ func (x *DeleteReplicationAccountResponse) String() string {
 func (*DeleteReplicationAccountResponse) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +3311,7 @@ func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeleteReplicationAccountResponse) GetChanged() bool {
@@ -3224,7 +3342,7 @@ type PrepareReplicaRequest struct {
 
 func (x *PrepareReplicaRequest) Reset() {
 	*x = PrepareReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3236,7 +3354,7 @@ func (x *PrepareReplicaRequest) String() string {
 func (*PrepareReplicaRequest) ProtoMessage() {}
 
 func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3249,7 +3367,7 @@ func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaRequest.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PrepareReplicaRequest) GetGtid() string {
@@ -3300,7 +3418,7 @@ type PrepareReplicaResponse struct {
 
 func (x *PrepareReplicaResponse) Reset() {
 	*x = PrepareReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3312,7 +3430,7 @@ func (x *PrepareReplicaResponse) String() string {
 func (*PrepareReplicaResponse) ProtoMessage() {}
 
 func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3325,7 +3443,7 @@ func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaResponse.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PrepareReplicaResponse) GetRecoveredGtid() string {
@@ -3365,7 +3483,7 @@ type ConfigureReplicaRequest struct {
 
 func (x *ConfigureReplicaRequest) Reset() {
 	*x = ConfigureReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3495,7 @@ func (x *ConfigureReplicaRequest) String() string {
 func (*ConfigureReplicaRequest) ProtoMessage() {}
 
 func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3508,7 @@ func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ConfigureReplicaRequest) GetPrimaryHost() string {
@@ -3455,7 +3573,7 @@ type ConfigureReplicaResponse struct {
 
 func (x *ConfigureReplicaResponse) Reset() {
 	*x = ConfigureReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3467,7 +3585,7 @@ func (x *ConfigureReplicaResponse) String() string {
 func (*ConfigureReplicaResponse) ProtoMessage() {}
 
 func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3480,7 +3598,7 @@ func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ConfigureReplicaResponse) GetChanges() []string {
@@ -3512,7 +3630,7 @@ type StartReplicationRequest struct {
 
 func (x *StartReplicationRequest) Reset() {
 	*x = StartReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3524,7 +3642,7 @@ func (x *StartReplicationRequest) String() string {
 func (*StartReplicationRequest) ProtoMessage() {}
 
 func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3537,7 +3655,7 @@ func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StartReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StartReplicationRequest) GetTimeout() *durationpb.Duration {
@@ -3574,7 +3692,7 @@ type StartReplicationResponse struct {
 
 func (x *StartReplicationResponse) Reset() {
 	*x = StartReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3586,7 +3704,7 @@ func (x *StartReplicationResponse) String() string {
 func (*StartReplicationResponse) ProtoMessage() {}
 
 func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3599,7 +3717,7 @@ func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StartReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StartReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3631,7 +3749,7 @@ type StopReplicationRequest struct {
 
 func (x *StopReplicationRequest) Reset() {
 	*x = StopReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3643,7 +3761,7 @@ func (x *StopReplicationRequest) String() string {
 func (*StopReplicationRequest) ProtoMessage() {}
 
 func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3656,7 +3774,7 @@ func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StopReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *StopReplicationRequest) GetSqlThreadOnly() bool {
@@ -3693,7 +3811,7 @@ type StopReplicationResponse struct {
 
 func (x *StopReplicationResponse) Reset() {
 	*x = StopReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3705,7 +3823,7 @@ func (x *StopReplicationResponse) String() string {
 func (*StopReplicationResponse) ProtoMessage() {}
 
 func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3718,7 +3836,7 @@ func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StopReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StopReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3748,7 +3866,7 @@ type ResetReplicationRequest struct {
 
 func (x *ResetReplicationRequest) Reset() {
 	*x = ResetReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3760,7 +3878,7 @@ func (x *ResetReplicationRequest) String() string {
 func (*ResetReplicationRequest) ProtoMessage() {}
 
 func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3773,7 +3891,7 @@ func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationRequest.ProtoReflect.Descriptor instead.
 func (*ResetReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ResetReplicationRequest) GetExpectedGtid() string {
@@ -3801,7 +3919,7 @@ type ResetReplicationResponse struct {
 
 func (x *ResetReplicationResponse) Reset() {
 	*x = ResetReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3813,7 +3931,7 @@ func (x *ResetReplicationResponse) String() string {
 func (*ResetReplicationResponse) ProtoMessage() {}
 
 func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3826,7 +3944,7 @@ func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationResponse.ProtoReflect.Descriptor instead.
 func (*ResetReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ResetReplicationResponse) GetChanged() bool {
@@ -3849,7 +3967,7 @@ type WaitForGtidRequest struct {
 
 func (x *WaitForGtidRequest) Reset() {
 	*x = WaitForGtidRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3861,7 +3979,7 @@ func (x *WaitForGtidRequest) String() string {
 func (*WaitForGtidRequest) ProtoMessage() {}
 
 func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3874,7 +3992,7 @@ func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidRequest.ProtoReflect.Descriptor instead.
 func (*WaitForGtidRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *WaitForGtidRequest) GetGtid() string {
@@ -3908,7 +4026,7 @@ type WaitForGtidResponse struct {
 
 func (x *WaitForGtidResponse) Reset() {
 	*x = WaitForGtidResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3920,7 +4038,7 @@ func (x *WaitForGtidResponse) String() string {
 func (*WaitForGtidResponse) ProtoMessage() {}
 
 func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3933,7 +4051,7 @@ func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidResponse.ProtoReflect.Descriptor instead.
 func (*WaitForGtidResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WaitForGtidResponse) GetCurrentGtid() string {
@@ -3977,7 +4095,7 @@ type SetReadOnlyRequest struct {
 
 func (x *SetReadOnlyRequest) Reset() {
 	*x = SetReadOnlyRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3989,7 +4107,7 @@ func (x *SetReadOnlyRequest) String() string {
 func (*SetReadOnlyRequest) ProtoMessage() {}
 
 func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4002,7 +4120,7 @@ func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyRequest.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SetReadOnlyRequest) GetReadOnly() bool {
@@ -4030,7 +4148,7 @@ type SetReadOnlyResponse struct {
 
 func (x *SetReadOnlyResponse) Reset() {
 	*x = SetReadOnlyResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4042,7 +4160,7 @@ func (x *SetReadOnlyResponse) String() string {
 func (*SetReadOnlyResponse) ProtoMessage() {}
 
 func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4055,7 +4173,7 @@ func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyResponse.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SetReadOnlyResponse) GetChanged() bool {
@@ -4085,7 +4203,7 @@ type ChecksumTablesRequest struct {
 
 func (x *ChecksumTablesRequest) Reset() {
 	*x = ChecksumTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4097,7 +4215,7 @@ func (x *ChecksumTablesRequest) String() string {
 func (*ChecksumTablesRequest) ProtoMessage() {}
 
 func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4110,7 +4228,7 @@ func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ChecksumTablesRequest) GetAtGtid() string {
@@ -4180,7 +4298,7 @@ type ChecksumTablesResponse struct {
 
 func (x *ChecksumTablesResponse) Reset() {
 	*x = ChecksumTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4192,7 +4310,7 @@ func (x *ChecksumTablesResponse) String() string {
 func (*ChecksumTablesResponse) ProtoMessage() {}
 
 func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4205,7 +4323,7 @@ func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{51}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ChecksumTablesResponse) GetGtid() string {
@@ -4296,7 +4414,7 @@ type ReadInventoryRequest struct {
 
 func (x *ReadInventoryRequest) Reset() {
 	*x = ReadInventoryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4308,7 +4426,7 @@ func (x *ReadInventoryRequest) String() string {
 func (*ReadInventoryRequest) ProtoMessage() {}
 
 func (x *ReadInventoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4321,7 +4439,7 @@ func (x *ReadInventoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadInventoryRequest.ProtoReflect.Descriptor instead.
 func (*ReadInventoryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ReadInventoryRequest) GetNames() []string {
@@ -4344,7 +4462,7 @@ type ReadInventoryResponse struct {
 
 func (x *ReadInventoryResponse) Reset() {
 	*x = ReadInventoryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4356,7 +4474,7 @@ func (x *ReadInventoryResponse) String() string {
 func (*ReadInventoryResponse) ProtoMessage() {}
 
 func (x *ReadInventoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4369,7 +4487,7 @@ func (x *ReadInventoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadInventoryResponse.ProtoReflect.Descriptor instead.
 func (*ReadInventoryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ReadInventoryResponse) GetObjects() []*InventoryObject {
@@ -4407,7 +4525,7 @@ type InventoryObject struct {
 
 func (x *InventoryObject) Reset() {
 	*x = InventoryObject{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4419,7 +4537,7 @@ func (x *InventoryObject) String() string {
 func (*InventoryObject) ProtoMessage() {}
 
 func (x *InventoryObject) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4432,7 +4550,7 @@ func (x *InventoryObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryObject.ProtoReflect.Descriptor instead.
 func (*InventoryObject) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{54}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *InventoryObject) GetKind() ObjectKind {
@@ -4488,7 +4606,7 @@ type ListTablesRequest struct {
 
 func (x *ListTablesRequest) Reset() {
 	*x = ListTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4500,7 +4618,7 @@ func (x *ListTablesRequest) String() string {
 func (*ListTablesRequest) ProtoMessage() {}
 
 func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4513,7 +4631,7 @@ func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesRequest.ProtoReflect.Descriptor instead.
 func (*ListTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{55}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListTablesRequest) GetAfter() string {
@@ -4534,7 +4652,7 @@ type ListTablesResponse struct {
 
 func (x *ListTablesResponse) Reset() {
 	*x = ListTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4546,7 +4664,7 @@ func (x *ListTablesResponse) String() string {
 func (*ListTablesResponse) ProtoMessage() {}
 
 func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4559,7 +4677,7 @@ func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesResponse.ProtoReflect.Descriptor instead.
 func (*ListTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{56}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListTablesResponse) GetTables() []*Table {
@@ -4584,7 +4702,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4596,7 +4714,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4609,7 +4727,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{57}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Table) GetName() string {
@@ -4648,7 +4766,7 @@ type RowRange struct {
 
 func (x *RowRange) Reset() {
 	*x = RowRange{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4660,7 +4778,7 @@ func (x *RowRange) String() string {
 func (*RowRange) ProtoMessage() {}
 
 func (x *RowRange) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4673,7 +4791,7 @@ func (x *RowRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRange.ProtoReflect.Descriptor instead.
 func (*RowRange) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{58}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RowRange) GetAfter() []string {
@@ -4713,7 +4831,7 @@ type ChecksumRowsRequest struct {
 
 func (x *ChecksumRowsRequest) Reset() {
 	*x = ChecksumRowsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4725,7 +4843,7 @@ func (x *ChecksumRowsRequest) String() string {
 func (*ChecksumRowsRequest) ProtoMessage() {}
 
 func (x *ChecksumRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4738,7 +4856,7 @@ func (x *ChecksumRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumRowsRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumRowsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{59}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ChecksumRowsRequest) GetTable() string {
@@ -4808,7 +4926,7 @@ type ChecksumRowsResponse struct {
 
 func (x *ChecksumRowsResponse) Reset() {
 	*x = ChecksumRowsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4820,7 +4938,7 @@ func (x *ChecksumRowsResponse) String() string {
 func (*ChecksumRowsResponse) ProtoMessage() {}
 
 func (x *ChecksumRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4833,7 +4951,7 @@ func (x *ChecksumRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumRowsResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumRowsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{60}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ChecksumRowsResponse) GetGtid() string {
@@ -4879,7 +4997,7 @@ type RowSum struct {
 
 func (x *RowSum) Reset() {
 	*x = RowSum{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4891,7 +5009,7 @@ func (x *RowSum) String() string {
 func (*RowSum) ProtoMessage() {}
 
 func (x *RowSum) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4904,7 +5022,7 @@ func (x *RowSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowSum.ProtoReflect.Descriptor instead.
 func (*RowSum) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{61}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RowSum) GetRange() *RowRange {
@@ -4941,7 +5059,7 @@ type UpgradeDatadirRequest struct {
 
 func (x *UpgradeDatadirRequest) Reset() {
 	*x = UpgradeDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4953,7 +5071,7 @@ func (x *UpgradeDatadirRequest) String() string {
 func (*UpgradeDatadirRequest) ProtoMessage() {}
 
 func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4966,7 +5084,7 @@ func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{62}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *UpgradeDatadirRequest) GetTimeout() *durationpb.Duration {
@@ -4998,7 +5116,7 @@ type UpgradeDatadirResponse struct {
 
 func (x *UpgradeDatadirResponse) Reset() {
 	*x = UpgradeDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5010,7 +5128,7 @@ func (x *UpgradeDatadirResponse) String() string {
 func (*UpgradeDatadirResponse) ProtoMessage() {}
 
 func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5023,7 +5141,7 @@ func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{63}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *UpgradeDatadirResponse) GetProgress() string {
@@ -5060,14 +5178,18 @@ type QuiesceRequest_Start struct {
 	// Nonce to write on the filesystem; 32 to 64 characters of [0-9a-f]. Required.
 	Nonce string `protobuf:"bytes,4,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	// Freeze the filesystem as well; true in all but tests by hand.
-	Freeze        bool `protobuf:"varint,5,opt,name=freeze,proto3" json:"freeze,omitempty"`
+	Freeze bool `protobuf:"varint,5,opt,name=freeze,proto3" json:"freeze,omitempty"`
+	// How long MariaDB stays quiesced while the agent has no stream of the caller, for it to send
+	// `adopt`; while the agent itself is away, the limit alone counts. Absent: it ends with the
+	// stream, and with the agent. MODE_OFFLINE alone.
+	AdoptWithin   *durationpb.Duration `protobuf:"bytes,6,opt,name=adopt_within,json=adoptWithin,proto3" json:"adopt_within,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QuiesceRequest_Start) Reset() {
 	*x = QuiesceRequest_Start{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5079,7 +5201,7 @@ func (x *QuiesceRequest_Start) String() string {
 func (*QuiesceRequest_Start) ProtoMessage() {}
 
 func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5130,6 +5252,13 @@ func (x *QuiesceRequest_Start) GetFreeze() bool {
 	return false
 }
 
+func (x *QuiesceRequest_Start) GetAdoptWithin() *durationpb.Duration {
+	if x != nil {
+		return x.AdoptWithin
+	}
+	return nil
+}
+
 // Resume lets MariaDB continue.
 type QuiesceRequest_Resume struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5139,7 +5268,7 @@ type QuiesceRequest_Resume struct {
 
 func (x *QuiesceRequest_Resume) Reset() {
 	*x = QuiesceRequest_Resume{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5151,7 +5280,7 @@ func (x *QuiesceRequest_Resume) String() string {
 func (*QuiesceRequest_Resume) ProtoMessage() {}
 
 func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5165,6 +5294,53 @@ func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
 // Deprecated: Use QuiesceRequest_Resume.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Resume) Descriptor() ([]byte, []int) {
 	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15, 1}
+}
+
+// Adopt goes on with a quiesce of the same job whose stream ended: with its point. One that has
+// ended meanwhile answers with its point and its result in one message.
+type QuiesceRequest_Adopt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nonce of its start.
+	Nonce         string `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuiesceRequest_Adopt) Reset() {
+	*x = QuiesceRequest_Adopt{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuiesceRequest_Adopt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuiesceRequest_Adopt) ProtoMessage() {}
+
+func (x *QuiesceRequest_Adopt) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuiesceRequest_Adopt.ProtoReflect.Descriptor instead.
+func (*QuiesceRequest_Adopt) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15, 2}
+}
+
+func (x *QuiesceRequest_Adopt) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
 }
 
 var File_understudy_agent_v1_mariadb_service_proto protoreflect.FileDescriptor
@@ -5347,18 +5523,22 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\achanges\x18\x01 \x03(\tR\achanges\x12'\n" +
 	"\x0fdatadir_version\x18\x02 \x01(\tR\x0edatadirVersion\x12%\n" +
 	"\x0ebinary_version\x18\x03 \x01(\tR\rbinaryVersion\x12%\n" +
-	"\x0eupgrade_needed\x18\x04 \x01(\bR\rupgradeNeeded\"\xde\x04\n" +
+	"\x0eupgrade_needed\x18\x04 \x01(\bR\rupgradeNeeded\"\x96\x06\n" +
 	"\x0eQuiesceRequest\x12A\n" +
 	"\x05start\x18\x01 \x01(\v2).understudy.agent.v1.QuiesceRequest.StartH\x00R\x05start\x12D\n" +
-	"\x06resume\x18\x02 \x01(\v2*.understudy.agent.v1.QuiesceRequest.ResumeH\x00R\x06resume\x12F\n" +
-	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a\x95\x02\n" +
+	"\x06resume\x18\x02 \x01(\v2*.understudy.agent.v1.QuiesceRequest.ResumeH\x00R\x06resume\x12A\n" +
+	"\x05adopt\x18\x04 \x01(\v2).understudy.agent.v1.QuiesceRequest.AdoptH\x00R\x05adopt\x12F\n" +
+	"\rfencing_token\x18\x03 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x1a\xe1\x02\n" +
 	"\x05Start\x12D\n" +
 	"\x04mode\x18\x01 \x01(\x0e2(.understudy.agent.v1.QuiesceRequest.ModeB\x06\xea\xbb\x18\x02\b\x01R\x04mode\x12C\n" +
 	"\x05limit\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x024hr\x0310sR\x05limit\x12I\n" +
 	"\tlock_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x11\xea\xbb\x18\r*\x031ms2\x024hr\x022sR\blockWait\x12\x1e\n" +
 	"\x05nonce\x18\x04 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x11R\x05nonce\x12\x16\n" +
-	"\x06freeze\x18\x05 \x01(\bR\x06freeze\x1a\b\n" +
-	"\x06Resume\"O\n" +
+	"\x06freeze\x18\x05 \x01(\bR\x06freeze\x12J\n" +
+	"\fadopt_within\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\f\xea\xbb\x18\b*\x021s2\x021hR\vadoptWithin\x1a\b\n" +
+	"\x06Resume\x1a'\n" +
+	"\x05Adopt\x12\x1e\n" +
+	"\x05nonce\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x11R\x05nonce\"O\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vMODE_ONLINE\x10\x01\x12\x10\n" +
@@ -5385,11 +5565,16 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x11datadir_on_volume\x18\f \x01(\tR\x0fdatadirOnVolume\x12\x14\n" +
 	"\x05nonce\x18\r \x01(\tR\x05nonce\x12*\n" +
 	"\x02at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12@\n" +
-	"\bcontract\x18\x0f \x01(\v2$.understudy.agent.v1.DatadirContractR\bcontract\"\xa5\x01\n" +
+	"\bcontract\x18\x0f \x01(\v2$.understudy.agent.v1.DatadirContractR\bcontract\"\xd4\x01\n" +
 	"\x0fQuiesceResponse\x12\x1a\n" +
 	"\bprogress\x18\x01 \x01(\tR\bprogress\x12:\n" +
 	"\x05point\x18\x02 \x01(\v2$.understudy.agent.v1.ConsistentPointR\x05point\x12:\n" +
-	"\x06result\x18\x03 \x01(\v2\".understudy.agent.v1.QuiesceResultR\x06result\"\xaa\x02\n" +
+	"\x06result\x18\x03 \x01(\v2\".understudy.agent.v1.QuiesceResultR\x06result\x12-\n" +
+	"\x04left\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04left\"[\n" +
+	"\x11EndQuiesceRequest\x12F\n" +
+	"\rfencing_token\x18\x01 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"P\n" +
+	"\x12EndQuiesceResponse\x12:\n" +
+	"\x06result\x18\x01 \x01(\v2\".understudy.agent.v1.QuiesceResultR\x06result\"\xaa\x02\n" +
 	"\rQuiesceResult\x12\x1a\n" +
 	"\bunbroken\x18\x01 \x01(\bR\bunbroken\x12#\n" +
 	"\rbroken_reason\x18\x02 \x01(\tR\fbrokenReason\x123\n" +
@@ -5598,13 +5783,15 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x12OBJECT_KIND_GRANTS\x10\t\x12 \n" +
 	"\x1cOBJECT_KIND_LIBRARY_FUNCTION\x10\n" +
 	"\x12\x1d\n" +
-	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xb0\x15\n" +
+	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\x8f\x16\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
 	"\x0ePrepareDatadir\x12*.understudy.agent.v1.PrepareDatadirRequest\x1a+.understudy.agent.v1.PrepareDatadirResponse\x12h\n" +
 	"\fCheckDatadir\x12(.understudy.agent.v1.CheckDatadirRequest\x1a).understudy.agent.v1.CheckDatadirResponse\"\x03\x90\x02\x01\x12X\n" +
-	"\aQuiesce\x12#.understudy.agent.v1.QuiesceRequest\x1a$.understudy.agent.v1.QuiesceResponse(\x010\x01\x12f\n" +
+	"\aQuiesce\x12#.understudy.agent.v1.QuiesceRequest\x1a$.understudy.agent.v1.QuiesceResponse(\x010\x01\x12]\n" +
+	"\n" +
+	"EndQuiesce\x12&.understudy.agent.v1.EndQuiesceRequest\x1a'.understudy.agent.v1.EndQuiesceResponse\x12f\n" +
 	"\rProveWritable\x12).understudy.agent.v1.ProveWritableRequest\x1a*.understudy.agent.v1.ProveWritableResponse\x12e\n" +
 	"\vListBinlogs\x12'.understudy.agent.v1.ListBinlogsRequest\x1a(.understudy.agent.v1.ListBinlogsResponse\"\x03\x90\x02\x01\x12i\n" +
 	"\x0eReserveBinlogs\x12*.understudy.agent.v1.ReserveBinlogsRequest\x1a+.understudy.agent.v1.ReserveBinlogsResponse\x12i\n" +
@@ -5641,7 +5828,7 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
+var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(ServerRole)(0),                          // 0: understudy.agent.v1.ServerRole
 	(ObjectKind)(0),                          // 1: understudy.agent.v1.ObjectKind
@@ -5664,191 +5851,201 @@ var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(*QuiesceRequest)(nil),                   // 18: understudy.agent.v1.QuiesceRequest
 	(*ConsistentPoint)(nil),                  // 19: understudy.agent.v1.ConsistentPoint
 	(*QuiesceResponse)(nil),                  // 20: understudy.agent.v1.QuiesceResponse
-	(*QuiesceResult)(nil),                    // 21: understudy.agent.v1.QuiesceResult
-	(*ProveWritableRequest)(nil),             // 22: understudy.agent.v1.ProveWritableRequest
-	(*ProveWritableResponse)(nil),            // 23: understudy.agent.v1.ProveWritableResponse
-	(*Binlog)(nil),                           // 24: understudy.agent.v1.Binlog
-	(*ListBinlogsRequest)(nil),               // 25: understudy.agent.v1.ListBinlogsRequest
-	(*ListBinlogsResponse)(nil),              // 26: understudy.agent.v1.ListBinlogsResponse
-	(*ReserveBinlogsRequest)(nil),            // 27: understudy.agent.v1.ReserveBinlogsRequest
-	(*ReserveBinlogsResponse)(nil),           // 28: understudy.agent.v1.ReserveBinlogsResponse
-	(*ReleaseBinlogsRequest)(nil),            // 29: understudy.agent.v1.ReleaseBinlogsRequest
-	(*ReleaseBinlogsResponse)(nil),           // 30: understudy.agent.v1.ReleaseBinlogsResponse
-	(*PurgeBinlogsRequest)(nil),              // 31: understudy.agent.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),             // 32: understudy.agent.v1.PurgeBinlogsResponse
-	(*SetBinlogExpiryRequest)(nil),           // 33: understudy.agent.v1.SetBinlogExpiryRequest
-	(*SetBinlogExpiryResponse)(nil),          // 34: understudy.agent.v1.SetBinlogExpiryResponse
-	(*EnsureReplicationAccountRequest)(nil),  // 35: understudy.agent.v1.EnsureReplicationAccountRequest
-	(*EnsureReplicationAccountResponse)(nil), // 36: understudy.agent.v1.EnsureReplicationAccountResponse
-	(*DeleteReplicationAccountRequest)(nil),  // 37: understudy.agent.v1.DeleteReplicationAccountRequest
-	(*DeleteReplicationAccountResponse)(nil), // 38: understudy.agent.v1.DeleteReplicationAccountResponse
-	(*PrepareReplicaRequest)(nil),            // 39: understudy.agent.v1.PrepareReplicaRequest
-	(*PrepareReplicaResponse)(nil),           // 40: understudy.agent.v1.PrepareReplicaResponse
-	(*ConfigureReplicaRequest)(nil),          // 41: understudy.agent.v1.ConfigureReplicaRequest
-	(*ConfigureReplicaResponse)(nil),         // 42: understudy.agent.v1.ConfigureReplicaResponse
-	(*StartReplicationRequest)(nil),          // 43: understudy.agent.v1.StartReplicationRequest
-	(*StartReplicationResponse)(nil),         // 44: understudy.agent.v1.StartReplicationResponse
-	(*StopReplicationRequest)(nil),           // 45: understudy.agent.v1.StopReplicationRequest
-	(*StopReplicationResponse)(nil),          // 46: understudy.agent.v1.StopReplicationResponse
-	(*ResetReplicationRequest)(nil),          // 47: understudy.agent.v1.ResetReplicationRequest
-	(*ResetReplicationResponse)(nil),         // 48: understudy.agent.v1.ResetReplicationResponse
-	(*WaitForGtidRequest)(nil),               // 49: understudy.agent.v1.WaitForGtidRequest
-	(*WaitForGtidResponse)(nil),              // 50: understudy.agent.v1.WaitForGtidResponse
-	(*SetReadOnlyRequest)(nil),               // 51: understudy.agent.v1.SetReadOnlyRequest
-	(*SetReadOnlyResponse)(nil),              // 52: understudy.agent.v1.SetReadOnlyResponse
-	(*ChecksumTablesRequest)(nil),            // 53: understudy.agent.v1.ChecksumTablesRequest
-	(*ChecksumTablesResponse)(nil),           // 54: understudy.agent.v1.ChecksumTablesResponse
-	(*ReadInventoryRequest)(nil),             // 55: understudy.agent.v1.ReadInventoryRequest
-	(*ReadInventoryResponse)(nil),            // 56: understudy.agent.v1.ReadInventoryResponse
-	(*InventoryObject)(nil),                  // 57: understudy.agent.v1.InventoryObject
-	(*ListTablesRequest)(nil),                // 58: understudy.agent.v1.ListTablesRequest
-	(*ListTablesResponse)(nil),               // 59: understudy.agent.v1.ListTablesResponse
-	(*Table)(nil),                            // 60: understudy.agent.v1.Table
-	(*RowRange)(nil),                         // 61: understudy.agent.v1.RowRange
-	(*ChecksumRowsRequest)(nil),              // 62: understudy.agent.v1.ChecksumRowsRequest
-	(*ChecksumRowsResponse)(nil),             // 63: understudy.agent.v1.ChecksumRowsResponse
-	(*RowSum)(nil),                           // 64: understudy.agent.v1.RowSum
-	(*UpgradeDatadirRequest)(nil),            // 65: understudy.agent.v1.UpgradeDatadirRequest
-	(*UpgradeDatadirResponse)(nil),           // 66: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                      // 67: understudy.agent.v1.ReplicationStatus.SettingsEntry
-	nil,                                      // 68: understudy.agent.v1.MariaDBStatus.SettingsEntry
-	nil,                                      // 69: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	nil,                                      // 70: understudy.agent.v1.DatadirContract.OptionsEntry
-	(*QuiesceRequest_Start)(nil),             // 71: understudy.agent.v1.QuiesceRequest.Start
-	(*QuiesceRequest_Resume)(nil),            // 72: understudy.agent.v1.QuiesceRequest.Resume
-	(*durationpb.Duration)(nil),              // 73: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),            // 74: google.protobuf.Timestamp
-	(*FencingToken)(nil),                     // 75: understudy.agent.v1.FencingToken
+	(*EndQuiesceRequest)(nil),                // 21: understudy.agent.v1.EndQuiesceRequest
+	(*EndQuiesceResponse)(nil),               // 22: understudy.agent.v1.EndQuiesceResponse
+	(*QuiesceResult)(nil),                    // 23: understudy.agent.v1.QuiesceResult
+	(*ProveWritableRequest)(nil),             // 24: understudy.agent.v1.ProveWritableRequest
+	(*ProveWritableResponse)(nil),            // 25: understudy.agent.v1.ProveWritableResponse
+	(*Binlog)(nil),                           // 26: understudy.agent.v1.Binlog
+	(*ListBinlogsRequest)(nil),               // 27: understudy.agent.v1.ListBinlogsRequest
+	(*ListBinlogsResponse)(nil),              // 28: understudy.agent.v1.ListBinlogsResponse
+	(*ReserveBinlogsRequest)(nil),            // 29: understudy.agent.v1.ReserveBinlogsRequest
+	(*ReserveBinlogsResponse)(nil),           // 30: understudy.agent.v1.ReserveBinlogsResponse
+	(*ReleaseBinlogsRequest)(nil),            // 31: understudy.agent.v1.ReleaseBinlogsRequest
+	(*ReleaseBinlogsResponse)(nil),           // 32: understudy.agent.v1.ReleaseBinlogsResponse
+	(*PurgeBinlogsRequest)(nil),              // 33: understudy.agent.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),             // 34: understudy.agent.v1.PurgeBinlogsResponse
+	(*SetBinlogExpiryRequest)(nil),           // 35: understudy.agent.v1.SetBinlogExpiryRequest
+	(*SetBinlogExpiryResponse)(nil),          // 36: understudy.agent.v1.SetBinlogExpiryResponse
+	(*EnsureReplicationAccountRequest)(nil),  // 37: understudy.agent.v1.EnsureReplicationAccountRequest
+	(*EnsureReplicationAccountResponse)(nil), // 38: understudy.agent.v1.EnsureReplicationAccountResponse
+	(*DeleteReplicationAccountRequest)(nil),  // 39: understudy.agent.v1.DeleteReplicationAccountRequest
+	(*DeleteReplicationAccountResponse)(nil), // 40: understudy.agent.v1.DeleteReplicationAccountResponse
+	(*PrepareReplicaRequest)(nil),            // 41: understudy.agent.v1.PrepareReplicaRequest
+	(*PrepareReplicaResponse)(nil),           // 42: understudy.agent.v1.PrepareReplicaResponse
+	(*ConfigureReplicaRequest)(nil),          // 43: understudy.agent.v1.ConfigureReplicaRequest
+	(*ConfigureReplicaResponse)(nil),         // 44: understudy.agent.v1.ConfigureReplicaResponse
+	(*StartReplicationRequest)(nil),          // 45: understudy.agent.v1.StartReplicationRequest
+	(*StartReplicationResponse)(nil),         // 46: understudy.agent.v1.StartReplicationResponse
+	(*StopReplicationRequest)(nil),           // 47: understudy.agent.v1.StopReplicationRequest
+	(*StopReplicationResponse)(nil),          // 48: understudy.agent.v1.StopReplicationResponse
+	(*ResetReplicationRequest)(nil),          // 49: understudy.agent.v1.ResetReplicationRequest
+	(*ResetReplicationResponse)(nil),         // 50: understudy.agent.v1.ResetReplicationResponse
+	(*WaitForGtidRequest)(nil),               // 51: understudy.agent.v1.WaitForGtidRequest
+	(*WaitForGtidResponse)(nil),              // 52: understudy.agent.v1.WaitForGtidResponse
+	(*SetReadOnlyRequest)(nil),               // 53: understudy.agent.v1.SetReadOnlyRequest
+	(*SetReadOnlyResponse)(nil),              // 54: understudy.agent.v1.SetReadOnlyResponse
+	(*ChecksumTablesRequest)(nil),            // 55: understudy.agent.v1.ChecksumTablesRequest
+	(*ChecksumTablesResponse)(nil),           // 56: understudy.agent.v1.ChecksumTablesResponse
+	(*ReadInventoryRequest)(nil),             // 57: understudy.agent.v1.ReadInventoryRequest
+	(*ReadInventoryResponse)(nil),            // 58: understudy.agent.v1.ReadInventoryResponse
+	(*InventoryObject)(nil),                  // 59: understudy.agent.v1.InventoryObject
+	(*ListTablesRequest)(nil),                // 60: understudy.agent.v1.ListTablesRequest
+	(*ListTablesResponse)(nil),               // 61: understudy.agent.v1.ListTablesResponse
+	(*Table)(nil),                            // 62: understudy.agent.v1.Table
+	(*RowRange)(nil),                         // 63: understudy.agent.v1.RowRange
+	(*ChecksumRowsRequest)(nil),              // 64: understudy.agent.v1.ChecksumRowsRequest
+	(*ChecksumRowsResponse)(nil),             // 65: understudy.agent.v1.ChecksumRowsResponse
+	(*RowSum)(nil),                           // 66: understudy.agent.v1.RowSum
+	(*UpgradeDatadirRequest)(nil),            // 67: understudy.agent.v1.UpgradeDatadirRequest
+	(*UpgradeDatadirResponse)(nil),           // 68: understudy.agent.v1.UpgradeDatadirResponse
+	nil,                                      // 69: understudy.agent.v1.ReplicationStatus.SettingsEntry
+	nil,                                      // 70: understudy.agent.v1.MariaDBStatus.SettingsEntry
+	nil,                                      // 71: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	nil,                                      // 72: understudy.agent.v1.DatadirContract.OptionsEntry
+	(*QuiesceRequest_Start)(nil),             // 73: understudy.agent.v1.QuiesceRequest.Start
+	(*QuiesceRequest_Resume)(nil),            // 74: understudy.agent.v1.QuiesceRequest.Resume
+	(*QuiesceRequest_Adopt)(nil),             // 75: understudy.agent.v1.QuiesceRequest.Adopt
+	(*durationpb.Duration)(nil),              // 76: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),            // 77: google.protobuf.Timestamp
+	(*FencingToken)(nil),                     // 78: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	73, // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	67, // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
-	74, // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 3: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
-	74, // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	73, // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
-	3,  // 6: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
-	4,  // 7: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
-	5,  // 8: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
-	6,  // 9: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	74, // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
-	10, // 11: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
-	68, // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
-	73, // 13: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
-	69, // 14: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	75, // 15: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	13, // 16: understudy.agent.v1.SetConfigurationRequest.contract:type_name -> understudy.agent.v1.DatadirContract
-	70, // 17: understudy.agent.v1.DatadirContract.options:type_name -> understudy.agent.v1.DatadirContract.OptionsEntry
-	13, // 18: understudy.agent.v1.CheckDatadirResponse.contract:type_name -> understudy.agent.v1.DatadirContract
-	75, // 19: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	13, // 20: understudy.agent.v1.PrepareDatadirRequest.contract:type_name -> understudy.agent.v1.DatadirContract
-	71, // 21: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
-	72, // 22: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
-	75, // 23: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,  // 24: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
-	3,  // 25: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
-	74, // 26: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
-	13, // 27: understudy.agent.v1.ConsistentPoint.contract:type_name -> understudy.agent.v1.DatadirContract
-	19, // 28: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
-	21, // 29: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	73, // 30: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
-	73, // 31: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
-	73, // 32: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
-	3,  // 33: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	75, // 34: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	73, // 35: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	24, // 36: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	73, // 37: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	75, // 38: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	6,  // 39: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	75, // 40: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	75, // 41: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	73, // 42: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
-	75, // 43: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	75, // 44: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	75, // 45: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,  // 46: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
-	75, // 47: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	75, // 48: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,  // 49: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	73, // 50: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	75, // 51: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,  // 52: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	73, // 53: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	75, // 54: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,  // 55: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	75, // 56: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	73, // 57: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	73, // 58: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	75, // 59: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	73, // 60: understudy.agent.v1.ChecksumTablesRequest.sample_time:type_name -> google.protobuf.Duration
-	57, // 61: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
-	1,  // 62: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
-	60, // 63: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
-	61, // 64: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
-	73, // 65: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
-	64, // 66: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
-	61, // 67: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
-	73, // 68: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	75, // 69: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,  // 70: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	73, // 71: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	73, // 72: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	7,  // 73: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	11, // 74: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	16, // 75: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	14, // 76: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
-	18, // 77: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	22, // 78: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	25, // 79: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	27, // 80: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	29, // 81: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	31, // 82: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	33, // 83: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	35, // 84: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	37, // 85: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	39, // 86: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	41, // 87: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	43, // 88: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	45, // 89: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	47, // 90: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	49, // 91: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	51, // 92: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	53, // 93: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	55, // 94: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
-	58, // 95: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
-	62, // 96: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
-	65, // 97: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	8,  // 98: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	12, // 99: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	17, // 100: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	15, // 101: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
-	20, // 102: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	23, // 103: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	26, // 104: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	28, // 105: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	30, // 106: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	32, // 107: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	34, // 108: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	36, // 109: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	38, // 110: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	40, // 111: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	42, // 112: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	44, // 113: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	46, // 114: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	48, // 115: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	50, // 116: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	52, // 117: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	54, // 118: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	56, // 119: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
-	59, // 120: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
-	63, // 121: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
-	66, // 122: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	98, // [98:123] is the sub-list for method output_type
-	73, // [73:98] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	76,  // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	69,  // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
+	77,  // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	9,   // 3: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
+	77,  // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	76,  // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
+	3,   // 6: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
+	4,   // 7: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
+	5,   // 8: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
+	6,   // 9: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
+	77,  // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	10,  // 11: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
+	70,  // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
+	76,  // 13: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	71,  // 14: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	78,  // 15: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	13,  // 16: understudy.agent.v1.SetConfigurationRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	72,  // 17: understudy.agent.v1.DatadirContract.options:type_name -> understudy.agent.v1.DatadirContract.OptionsEntry
+	13,  // 18: understudy.agent.v1.CheckDatadirResponse.contract:type_name -> understudy.agent.v1.DatadirContract
+	78,  // 19: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	13,  // 20: understudy.agent.v1.PrepareDatadirRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	73,  // 21: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	74,  // 22: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	75,  // 23: understudy.agent.v1.QuiesceRequest.adopt:type_name -> understudy.agent.v1.QuiesceRequest.Adopt
+	78,  // 24: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,   // 25: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
+	3,   // 26: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
+	77,  // 27: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	13,  // 28: understudy.agent.v1.ConsistentPoint.contract:type_name -> understudy.agent.v1.DatadirContract
+	19,  // 29: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
+	23,  // 30: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	76,  // 31: understudy.agent.v1.QuiesceResponse.left:type_name -> google.protobuf.Duration
+	78,  // 32: understudy.agent.v1.EndQuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	23,  // 33: understudy.agent.v1.EndQuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	76,  // 34: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	76,  // 35: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	76,  // 36: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	3,   // 37: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	78,  // 38: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	76,  // 39: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	26,  // 40: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	76,  // 41: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	78,  // 42: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	6,   // 43: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	78,  // 44: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	78,  // 45: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	76,  // 46: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	78,  // 47: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	78,  // 48: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	78,  // 49: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,   // 50: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
+	78,  // 51: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	78,  // 52: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 53: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	76,  // 54: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	78,  // 55: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 56: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	76,  // 57: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	78,  // 58: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 59: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	78,  // 60: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	76,  // 61: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	76,  // 62: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	78,  // 63: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	76,  // 64: understudy.agent.v1.ChecksumTablesRequest.sample_time:type_name -> google.protobuf.Duration
+	59,  // 65: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
+	1,   // 66: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
+	62,  // 67: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
+	63,  // 68: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
+	76,  // 69: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
+	66,  // 70: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
+	63,  // 71: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
+	76,  // 72: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	78,  // 73: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	2,   // 74: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	76,  // 75: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	76,  // 76: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	76,  // 77: understudy.agent.v1.QuiesceRequest.Start.adopt_within:type_name -> google.protobuf.Duration
+	7,   // 78: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	11,  // 79: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	16,  // 80: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	14,  // 81: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
+	18,  // 82: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	21,  // 83: understudy.agent.v1.MariaDBService.EndQuiesce:input_type -> understudy.agent.v1.EndQuiesceRequest
+	24,  // 84: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	27,  // 85: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	29,  // 86: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	31,  // 87: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	33,  // 88: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	35,  // 89: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	37,  // 90: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	39,  // 91: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	41,  // 92: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	43,  // 93: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	45,  // 94: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	47,  // 95: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	49,  // 96: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	51,  // 97: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	53,  // 98: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	55,  // 99: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	57,  // 100: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
+	60,  // 101: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
+	64,  // 102: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
+	67,  // 103: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	8,   // 104: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	12,  // 105: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	17,  // 106: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	15,  // 107: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
+	20,  // 108: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	22,  // 109: understudy.agent.v1.MariaDBService.EndQuiesce:output_type -> understudy.agent.v1.EndQuiesceResponse
+	25,  // 110: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	28,  // 111: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	30,  // 112: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	32,  // 113: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	34,  // 114: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	36,  // 115: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	38,  // 116: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	40,  // 117: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	42,  // 118: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	44,  // 119: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	46,  // 120: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	48,  // 121: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	50,  // 122: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	52,  // 123: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	54,  // 124: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	56,  // 125: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	58,  // 126: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
+	61,  // 127: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
+	65,  // 128: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
+	68,  // 129: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	104, // [104:130] is the sub-list for method output_type
+	78,  // [78:104] is the sub-list for method input_type
+	78,  // [78:78] is the sub-list for extension type_name
+	78,  // [78:78] is the sub-list for extension extendee
+	0,   // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -5860,6 +6057,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 	file_understudy_agent_v1_mariadb_service_proto_msgTypes[15].OneofWrappers = []any{
 		(*QuiesceRequest_Start_)(nil),
 		(*QuiesceRequest_Resume_)(nil),
+		(*QuiesceRequest_Adopt_)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5867,7 +6065,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   70,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	MariaDBService_PrepareDatadir_FullMethodName           = "/understudy.agent.v1.MariaDBService/PrepareDatadir"
 	MariaDBService_CheckDatadir_FullMethodName             = "/understudy.agent.v1.MariaDBService/CheckDatadir"
 	MariaDBService_Quiesce_FullMethodName                  = "/understudy.agent.v1.MariaDBService/Quiesce"
+	MariaDBService_EndQuiesce_FullMethodName               = "/understudy.agent.v1.MariaDBService/EndQuiesce"
 	MariaDBService_ProveWritable_FullMethodName            = "/understudy.agent.v1.MariaDBService/ProveWritable"
 	MariaDBService_ListBinlogs_FullMethodName              = "/understudy.agent.v1.MariaDBService/ListBinlogs"
 	MariaDBService_ReserveBinlogs_FullMethodName           = "/understudy.agent.v1.MariaDBService/ReserveBinlogs"
@@ -81,10 +82,17 @@ type MariaDBServiceClient interface {
 	// stays quiesced while the stream is open, and never longer than the limit, whatever happens to
 	// the agent, the caller or the connection: another process, armed before the first lock, resumes
 	// it. Send `start` first and `resume` after the snapshot; the last answer says whether the point
-	// was proved unbroken until then. ABORTED (QUIESCE_BUSY) while another stream has it quiesced,
+	// was proved unbroken until then. With `start.adopt_within` MariaDB stays quiesced without a
+	// stream, and without the agent, for the same job to send `adopt` first on another stream; the
+	// stream before ends with ABORTED (QUIESCE_BUSY). ABORTED (QUIESCE_BUSY) while another caller has
+	// it quiesced, ABORTED (QUIESCE_BROKEN) when there is nothing to adopt, with the cause,
 	// FAILED_PRECONDITION (QUIESCE_NOT_ACQUIRED) when a lock is not acquired within `lock_wait`;
 	// nothing stays blocked then.
 	Quiesce(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[QuiesceRequest, QuiesceResponse], error)
+	// EndQuiesce resumes a MariaDB that the job of the fencing token has quiesced with
+	// `adopt_within`, whoever has the stream, and returns when it has resumed. Without a result
+	// nothing was quiesced for that job.
+	EndQuiesce(ctx context.Context, in *EndQuiesceRequest, opts ...grpc.CallOption) (*EndQuiesceResponse, error)
 	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table
 	// and says how long it took. On a replica it writes nothing there and proves that the filesystem
 	// of the datadir takes writes.
@@ -218,6 +226,16 @@ func (c *mariaDBServiceClient) Quiesce(ctx context.Context, opts ...grpc.CallOpt
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MariaDBService_QuiesceClient = grpc.BidiStreamingClient[QuiesceRequest, QuiesceResponse]
+
+func (c *mariaDBServiceClient) EndQuiesce(ctx context.Context, in *EndQuiesceRequest, opts ...grpc.CallOption) (*EndQuiesceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EndQuiesceResponse)
+	err := c.cc.Invoke(ctx, MariaDBService_EndQuiesce_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *mariaDBServiceClient) ProveWritable(ctx context.Context, in *ProveWritableRequest, opts ...grpc.CallOption) (*ProveWritableResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -490,10 +508,17 @@ type MariaDBServiceServer interface {
 	// stays quiesced while the stream is open, and never longer than the limit, whatever happens to
 	// the agent, the caller or the connection: another process, armed before the first lock, resumes
 	// it. Send `start` first and `resume` after the snapshot; the last answer says whether the point
-	// was proved unbroken until then. ABORTED (QUIESCE_BUSY) while another stream has it quiesced,
+	// was proved unbroken until then. With `start.adopt_within` MariaDB stays quiesced without a
+	// stream, and without the agent, for the same job to send `adopt` first on another stream; the
+	// stream before ends with ABORTED (QUIESCE_BUSY). ABORTED (QUIESCE_BUSY) while another caller has
+	// it quiesced, ABORTED (QUIESCE_BROKEN) when there is nothing to adopt, with the cause,
 	// FAILED_PRECONDITION (QUIESCE_NOT_ACQUIRED) when a lock is not acquired within `lock_wait`;
 	// nothing stays blocked then.
 	Quiesce(grpc.BidiStreamingServer[QuiesceRequest, QuiesceResponse]) error
+	// EndQuiesce resumes a MariaDB that the job of the fencing token has quiesced with
+	// `adopt_within`, whoever has the stream, and returns when it has resumed. Without a result
+	// nothing was quiesced for that job.
+	EndQuiesce(context.Context, *EndQuiesceRequest) (*EndQuiesceResponse, error)
 	// ProveWritable proves that a primary takes writes: commits one row into the agent's own table
 	// and says how long it took. On a replica it writes nothing there and proves that the filesystem
 	// of the datadir takes writes.
@@ -589,6 +614,9 @@ func (UnimplementedMariaDBServiceServer) CheckDatadir(context.Context, *CheckDat
 }
 func (UnimplementedMariaDBServiceServer) Quiesce(grpc.BidiStreamingServer[QuiesceRequest, QuiesceResponse]) error {
 	return status.Error(codes.Unimplemented, "method Quiesce not implemented")
+}
+func (UnimplementedMariaDBServiceServer) EndQuiesce(context.Context, *EndQuiesceRequest) (*EndQuiesceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndQuiesce not implemented")
 }
 func (UnimplementedMariaDBServiceServer) ProveWritable(context.Context, *ProveWritableRequest) (*ProveWritableResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ProveWritable not implemented")
@@ -749,6 +777,24 @@ func _MariaDBService_Quiesce_Handler(srv interface{}, stream grpc.ServerStream) 
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type MariaDBService_QuiesceServer = grpc.BidiStreamingServer[QuiesceRequest, QuiesceResponse]
+
+func _MariaDBService_EndQuiesce_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndQuiesceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MariaDBServiceServer).EndQuiesce(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MariaDBService_EndQuiesce_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MariaDBServiceServer).EndQuiesce(ctx, req.(*EndQuiesceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _MariaDBService_ProveWritable_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ProveWritableRequest)
@@ -1104,6 +1150,10 @@ var MariaDBService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckDatadir",
 			Handler:    _MariaDBService_CheckDatadir_Handler,
+		},
+		{
+			MethodName: "EndQuiesce",
+			Handler:    _MariaDBService_EndQuiesce_Handler,
 		},
 		{
 			MethodName: "ProveWritable",

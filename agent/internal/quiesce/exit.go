@@ -1,0 +1,116 @@
+package quiesce
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/proto/atomicfile"
+)
+
+// aftermath is what systemd runs after the process, kept for the case that it cannot: who kills a
+// unit with all that is in it kills that as well, and nothing else would thaw the filesystem.
+type aftermath struct {
+	Run      string     `json:"run"` // names the process: the last command writes it
+	Commands [][]string `json:"commands"`
+}
+
+func aftermathFile(dir string) string { return filepath.Join(dir, "quiesce.aftermath") }
+
+// exitFile has how systemd saw a process end: its run, the result of the unit, and the code and
+// status of the exit.
+func exitFile(dir string) string { return filepath.Join(dir, "quiesce.exit") }
+
+func newAftermath(dir string, commands [][]string) aftermath {
+	run := strconv.FormatInt(time.Now().UnixNano(), 36)
+	return aftermath{run, append(commands, []string{"/bin/sh", "-c",
+		`echo "$1 $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS" >"$0"`, exitFile(dir), run})}
+}
+
+func readAftermath(dir string) (after aftermath, found bool) {
+	found, err := atomicfile.ReadJSON(aftermathFile(dir), &after)
+	return after, found && err == nil
+}
+
+// exited says how the process ended; false while its last command has not run.
+func (a aftermath) exited(dir string) (string, bool) {
+	saw, err := os.ReadFile(exitFile(dir))
+	words := strings.Fields(string(saw))
+	if err != nil || len(words) == 0 || words[0] != a.Run {
+		return "", false
+	}
+	return exitWords(words[1:]), true
+}
+
+const (
+	// exitTime bounds the wait for systemd, which thaws the filesystem before it writes the file.
+	exitTime = 10 * time.Second
+	exitPoll = 50 * time.Millisecond
+)
+
+func (a aftermath) await(ctx context.Context, dir string) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, exitTime)
+	defer cancel()
+	for {
+		if why, ok := a.exited(dir); ok {
+			return why, true
+		}
+		select {
+		case <-ctx.Done():
+			return "", false
+		case <-time.After(exitPoll):
+		}
+	}
+}
+
+// exitWords says what systemd's words mean (systemd.exec(5), $SERVICE_RESULT).
+func exitWords(saw []string) string {
+	words := append(saw, "", "", "")
+	switch result, status := words[0], words[2]; result {
+	case "signal", "core-dump":
+		return "it was killed (signal " + status + ")"
+	case "oom-kill":
+		return "it was killed, because the host's memory ran out"
+	case "timeout":
+		return "systemd killed it, because it went on after its limit"
+	case "exit-code":
+		return "it failed with status " + status + " (journalctl -u " + UnitName + ")"
+	}
+	return "it ended without a result (journalctl -u " + UnitName + ")"
+}
+
+// undoUnit runs the aftermath of a unit that was killed with all that was in it.
+const undoUnit = systemd.TransientPrefix + "quiesce-undo.service"
+
+// Exit says how the process ended, as systemd saw it.
+func (l *UnitLauncher) Exit(ctx context.Context, dir string) string {
+	after, _ := readAftermath(dir)
+	if why, ok := after.await(ctx, dir); ok {
+		return why
+	}
+	why := "it was killed with all of its unit (journalctl -u " + UnitName + ")"
+	if err := l.undo(ctx, dir, after); err != nil {
+		why += "; " + err.Error()
+	}
+	return why
+}
+
+// undo runs an aftermath that systemd did not complete.
+func (l *UnitLauncher) undo(ctx context.Context, dir string, after aftermath) error {
+	if len(after.Commands) == 0 {
+		return nil
+	}
+	err := l.Units.StartTransient(ctx, undoUnit, systemd.TransientSpec{
+		Description: "MariaDB is resumed after a quiesce that was killed",
+		Exec:        []string{"/bin/true"}, Type: "oneshot", ExecStopPost: after.Commands})
+	if err != nil {
+		return fmt.Errorf("cannot resume MariaDB after it: %w", err)
+	}
+	after.await(ctx, dir)
+	return nil
+}
