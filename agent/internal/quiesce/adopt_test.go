@@ -365,7 +365,7 @@ func TestExitIsTold(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	after := newAftermath(dir, nil)
+	after := newRecovery(dir, nil)
 	cmd := exec.Command(after.Commands[0][0], after.Commands[0][1:]...)
 	cmd.Env = []string{"SERVICE_RESULT=signal", "EXIT_CODE=killed", "EXIT_STATUS=SEGV"}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -374,7 +374,7 @@ func TestExitIsTold(t *testing.T) {
 	if got, ok := after.await(t.Context(), dir); !ok || got != "it was killed (signal SEGV)" {
 		t.Error(got)
 	}
-	if got, ok := newAftermath(dir, nil).exited(dir); ok {
+	if got, ok := newRecovery(dir, nil).exited(dir); ok {
 		t.Errorf("the end of another process: %s", got)
 	}
 }

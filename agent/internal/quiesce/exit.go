@@ -13,35 +13,36 @@ import (
 	"github.com/understudy-db/understudy/proto/atomicfile"
 )
 
-// aftermath is what systemd runs after the process, kept for the case that it cannot: who kills a
-// unit with all that is in it kills that as well, and nothing else would thaw the filesystem.
-type aftermath struct {
+// recovery is what systemd runs after the process. It is kept for a unit that is killed with all
+// that is in it: that kills what runs after the process as well, and nothing else would thaw the
+// filesystem.
+type recovery struct {
 	Run      string     `json:"run"` // names the process: the last command writes it
 	Commands [][]string `json:"commands"`
 }
 
-func aftermathFile(dir string) string { return filepath.Join(dir, "quiesce.aftermath") }
+func recoveryFile(dir string) string { return filepath.Join(dir, "quiesce.recovery") }
 
 // exitFile has how systemd saw a process end: its run, the result of the unit, and the code and
 // status of the exit.
 func exitFile(dir string) string { return filepath.Join(dir, "quiesce.exit") }
 
-func newAftermath(dir string, commands [][]string) aftermath {
+func newRecovery(dir string, commands [][]string) recovery {
 	run := strconv.FormatInt(time.Now().UnixNano(), 36)
-	return aftermath{run, append(commands, []string{"/bin/sh", "-c",
+	return recovery{run, append(commands, []string{"/bin/sh", "-c",
 		`echo "$1 $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS" >"$0"`, exitFile(dir), run})}
 }
 
-func readAftermath(dir string) (after aftermath, found bool) {
-	found, err := atomicfile.ReadJSON(aftermathFile(dir), &after)
-	return after, found && err == nil
+func readRecovery(dir string) (r recovery, found bool) {
+	found, err := atomicfile.ReadJSON(recoveryFile(dir), &r)
+	return r, found && err == nil
 }
 
 // exited says how the process ended; false while its last command has not run.
-func (a aftermath) exited(dir string) (string, bool) {
+func (r recovery) exited(dir string) (string, bool) {
 	saw, err := os.ReadFile(exitFile(dir))
 	words := strings.Fields(string(saw))
-	if err != nil || len(words) == 0 || words[0] != a.Run {
+	if err != nil || len(words) == 0 || words[0] != r.Run {
 		return "", false
 	}
 	return exitWords(words[1:]), true
@@ -53,11 +54,11 @@ const (
 	exitPoll = 50 * time.Millisecond
 )
 
-func (a aftermath) await(ctx context.Context, dir string) (string, bool) {
+func (r recovery) await(ctx context.Context, dir string) (string, bool) {
 	ctx, cancel := context.WithTimeout(ctx, exitTime)
 	defer cancel()
 	for {
-		if why, ok := a.exited(dir); ok {
+		if why, ok := r.exited(dir); ok {
 			return why, true
 		}
 		select {
@@ -84,33 +85,33 @@ func exitWords(saw []string) string {
 	return "it ended without a result (journalctl -u " + UnitName + ")"
 }
 
-// undoUnit runs the aftermath of a unit that was killed with all that was in it.
+// undoUnit runs the recovery of a unit that was killed with all that was in it.
 const undoUnit = systemd.TransientPrefix + "quiesce-undo.service"
 
 // Exit says how the process ended, as systemd saw it.
 func (l *UnitLauncher) Exit(ctx context.Context, dir string) string {
-	after, _ := readAftermath(dir)
-	if why, ok := after.await(ctx, dir); ok {
+	r, _ := readRecovery(dir)
+	if why, ok := r.await(ctx, dir); ok {
 		return why
 	}
 	why := "it was killed with all of its unit (journalctl -u " + UnitName + ")"
-	if err := l.undo(ctx, dir, after); err != nil {
+	if err := l.undo(ctx, dir, r); err != nil {
 		why += "; " + err.Error()
 	}
 	return why
 }
 
-// undo runs an aftermath that systemd did not complete.
-func (l *UnitLauncher) undo(ctx context.Context, dir string, after aftermath) error {
-	if len(after.Commands) == 0 {
+// undo runs a recovery that systemd did not complete.
+func (l *UnitLauncher) undo(ctx context.Context, dir string, r recovery) error {
+	if len(r.Commands) == 0 {
 		return nil
 	}
 	err := l.Units.StartTransient(ctx, undoUnit, systemd.TransientSpec{
 		Description: "MariaDB is resumed after a quiesce that was killed",
-		Exec:        []string{"/bin/true"}, Type: "oneshot", ExecStopPost: after.Commands})
+		Exec:        []string{"/bin/true"}, Type: "oneshot", ExecStopPost: r.Commands})
 	if err != nil {
 		return fmt.Errorf("cannot resume MariaDB after it: %w", err)
 	}
-	after.await(ctx, dir)
-	return nil
+	r.await(ctx, dir)
+	return os.Remove(recoveryFile(dir)) // once: whoever stops MariaDB later means it
 }

@@ -88,8 +88,9 @@ func (h *hold) over() bool {
 	}
 }
 
-// ask sends a request. An error means that the process is gone, which listen notices as well.
-func (h *hold) ask(m message) {
+// request sends what a caller asks for. An error means that the process is gone, which listen
+// notices as well.
+func (h *hold) request(m message) {
 	if !h.over() {
 		_ = h.conn.send(m)
 	}

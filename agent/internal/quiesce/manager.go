@@ -225,7 +225,7 @@ func (s *Session) Resume(ctx context.Context) (Result, error) {
 	if !s.hold.manager.has(s) {
 		return Result{}, Adopted()
 	}
-	s.hold.ask(message{Resume: true})
+	s.hold.request(message{Resume: true})
 	return s.hold.await(ctx)
 }
 

@@ -70,9 +70,9 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 		return err
 	}
 	dir := filepath.Dir(socket)
-	after := newAftermath(dir, unit.ExecStopPost)
-	unit.ExecStopPost = after.Commands
-	if err := atomicfile.WriteJSON(aftermathFile(dir), after); err != nil {
+	recovery := newRecovery(dir, unit.ExecStopPost)
+	unit.ExecStopPost = recovery.Commands
+	if err := atomicfile.WriteJSON(recoveryFile(dir), recovery); err != nil {
 		return fmt.Errorf("cannot quiesce MariaDB: %w", err)
 	}
 	until := time.Now().Add(afterlife)
@@ -129,9 +129,9 @@ func (l *UnitLauncher) Clear(ctx context.Context, dir string) error {
 	if err := l.Units.StopTransient(ctx, UnitName); err != nil {
 		return fmt.Errorf("cannot stop %s of an earlier agent: %w", UnitName, err)
 	}
-	if after, found := readAftermath(dir); found {
-		if _, ok := after.exited(dir); !ok {
-			if err := l.undo(ctx, dir, after); err != nil {
+	if r, found := readRecovery(dir); found {
+		if _, ok := r.exited(dir); !ok {
+			if err := l.undo(ctx, dir, r); err != nil {
 				return err
 			}
 		}

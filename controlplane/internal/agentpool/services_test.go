@@ -74,6 +74,7 @@ type mariadbService struct {
 		grpc.ServerStreamingServer[agentv1.WaitForGtidResponse]) error
 	checksum func(*agentv1.ChecksumTablesRequest,
 		grpc.ServerStreamingServer[agentv1.ChecksumTablesResponse]) error
+	end       func(*agentv1.EndQuiesceRequest) (*agentv1.EndQuiesceResponse, error)
 	prepare   func(*agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error)
 	inventory func(grpc.ServerStreamingServer[agentv1.ReadInventoryResponse]) error
 }
@@ -101,6 +102,14 @@ func (s mariadbService) Quiesce(
 		return unset
 	}
 	return s.hold(stream)
+}
+
+func (s mariadbService) EndQuiesce(_ context.Context,
+	req *agentv1.EndQuiesceRequest) (*agentv1.EndQuiesceResponse, error) {
+	if s.end == nil {
+		return nil, unset
+	}
+	return s.end(req)
 }
 
 func (s mariadbService) WaitForGtid(req *agentv1.WaitForGtidRequest,

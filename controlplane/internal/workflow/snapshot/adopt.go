@@ -180,7 +180,7 @@ func (s *step) letGo(ctx context.Context, snap inventory.Snapshot) error {
 	var err error
 	if h := s.kept(); h != nil && h.alive() {
 		var result kit.QuiesceResult
-		if result, err = s.ask(ctx, h); err == nil {
+		if result, err = s.proof(ctx, h); err == nil {
 			s.ended(result)
 			return nil
 		}

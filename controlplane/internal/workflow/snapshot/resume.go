@@ -42,7 +42,7 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 		return s.broken(h, h.why())
 	}
 	if h.result == nil {
-		result, err := s.ask(ctx, h)
+		result, err := s.proof(ctx, h)
 		if s.mayBeHeld(h) {
 			return kit.Outcome{}, err // the next call adopts it, and learns how it ended
 		}
@@ -57,9 +57,9 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	return s.proveResumed(ctx, h, snap)
 }
 
-// ask lets the source go on, and waits for the proof. Ending a quiesce must not be cut short by
+// proof has the source resumed, and waits for the proof that it was held until now. Ending a quiesce must not be cut short by
 // whoever ends this job.
-func (s *step) ask(ctx context.Context, h *quiesced) (kit.QuiesceResult, error) {
+func (s *step) proof(ctx context.Context, h *quiesced) (kit.QuiesceResult, error) {
 	limit := proving
 	if s.args.Mode == inventory.ModeOffline {
 		limit = starting
