@@ -40,7 +40,8 @@ func (m *Manager) past(ctx context.Context, job, nonce string) (*Session, error)
 	case err != nil:
 		return nil, fmt.Errorf("cannot read the record of the consistent point: %w", err)
 	case !found || !r.Spec.of(job, nonce):
-		return nil, broken("this host, which started " + uptime().String() + " ago, has no trace of it")
+		return nil, broken("this host, which started " + uptime().String() +
+			" ago, has no trace of it")
 	case r.Result == nil:
 		return nil, broken("the process that held it is gone: " +
 			m.config.Launcher.Exit(ctx, m.config.Dir))

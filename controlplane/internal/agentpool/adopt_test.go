@@ -1,6 +1,7 @@
 package agentpool_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -76,6 +77,38 @@ func TestAHoldIsAdopted(t *testing.T) {
 	}
 	if result, err := again.Resume(t.Context()); err != nil || !result.Unbroken {
 		t.Errorf("%+v, %v", result, err)
+	}
+}
+
+// A wait for the proof that was cut short can be made again.
+func TestTheProofOfAHoldIsWaitedForAgain(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan struct{}), make(chan struct{})
+	a, _ := agentOf(t, mariadbService{hold: func(stream holdServer) error {
+		if _, err := reach(stream); err != nil {
+			return err
+		}
+		if _, err := stream.Recv(); err != nil {
+			return err
+		}
+		close(asked)
+		<-answer
+		return stream.Send(&agentv1.QuiesceResponse{
+			Result: &agentv1.QuiesceResult{Unbroken: true}})
+	}})
+	h, err := a.Quiesce(t.Context(), kit.Quiesce{Mode: inventory.ModeOffline, Nonce: nonce,
+		Token: onBehalf}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-asked; cancel() }()
+	if _, err := h.Resume(ctx); err == nil {
+		t.Error("there was an answer")
+	}
+	close(answer)
+	if result, err := h.Resume(t.Context()); err != nil || !result.Unbroken {
+		t.Errorf("%+v %v", result, err)
 	}
 }
 

@@ -201,10 +201,13 @@ func (h *hold) Ended() (kit.QuiesceResult, error) {
 func (h *hold) askRelease() error {
 	h.send.Lock()
 	defer h.send.Unlock()
-	if h.released {
+	if h.released && h.over() {
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL,
 			"cannot resume "+h.server+" twice",
 			errs.WithHint("retry the job, which quiesces the server again"))
+	}
+	if h.released {
+		return nil // the wait for the answer goes on
 	}
 	h.released = true
 	err := h.stream.Send(&agentv1.QuiesceRequest{
@@ -218,6 +221,15 @@ func (h *hold) askRelease() error {
 		h.cancel()
 	}
 	return nil
+}
+
+func (h *hold) over() bool {
+	select {
+	case <-h.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // Close leaves the hold without asking for a proof: it ends, unless it may be adopted.

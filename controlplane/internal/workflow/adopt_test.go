@@ -132,6 +132,35 @@ func TestAnOfflineQuiesceIsAdoptedByTheNextControlPlane(t *testing.T) {
 	}
 }
 
+// So it is with one that is stopped in good order, as for an upgrade.
+func TestAnOfflineQuiesceOutlivesAStopOfTheControlPlane(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"snapshot", "resume"} {
+		bubbles(t, at, func(t *testing.T) {
+			w, first := lab(t)
+			first.Stop()
+			p := w.Start()
+			reached := make(chan struct{})
+			stopped := make(chan struct{})
+			p.Hook = func(point job.Point, step string) {
+				if point == job.BeforeEffect && step == at {
+					close(reached)
+					<-stopped
+				}
+			}
+			p.Run()
+			j := p.Ask(offlineSnapshot)
+			<-reached
+			go func() { close(stopped) }()
+			p.Stop()
+			if h := w.Host("db1"); !h.Hold.Open() && at == "snapshot" {
+				t.Error("the stop ended the quiesce")
+			}
+			sameQuiesce(t, w, w.Start().Run().End(j.ID))
+		})
+	}
+}
+
 // One that dies before it recorded the point leaves a quiesce that nobody can prove anything of:
 // the next one ends it, and quiesces again.
 func TestAnOfflineQuiesceOfNoRecordIsEnded(t *testing.T) {
@@ -250,8 +279,8 @@ func TestACopyByHandOutlivesAnAgent(t *testing.T) {
 		p.Run()
 		mark := w.Mark()
 		sameQuiesce(t, w, p.End(p.Ask(offlineSnapshot).ID))
-		if asked := strings.Count(strings.Join(w.Changes(mark), " "), "CreateSnapshot"); asked != 1 ||
-			cuts != 3 {
+		asked := strings.Count(strings.Join(w.Changes(mark), " "), "CreateSnapshot")
+		if asked != 1 || cuts != 3 {
 			t.Errorf("the operator was asked %d times, over %d deaths", asked, cuts)
 		}
 	})

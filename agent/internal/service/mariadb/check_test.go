@@ -313,7 +313,8 @@ func TestQuiesceRequestsThatAreRefused(t *testing.T) {
 		"start.limit": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Hour)},
 		"start.lock_wait": {Mode: online, Nonce: nonce, Limit: durationpb.New(time.Second),
 			LockWait: durationpb.New(2 * time.Second)},
-		"start.adopt_within": {Mode: online, Nonce: nonce, AdoptWithin: durationpb.New(time.Minute)},
+		"start.adopt_within": {Mode: online, Nonce: nonce,
+			AdoptWithin: durationpb.New(time.Minute)},
 	} {
 		r := &agentv1.QuiesceRequest{}
 		if open != nil {

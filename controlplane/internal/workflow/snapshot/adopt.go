@@ -19,7 +19,7 @@ import (
 const comesBack = 2 * time.Minute
 
 // adoptWithin is 0 where a quiesce blocks writes: it is short, and done again as quickly.
-func (s *step) adoptWithin() time.Duration {
+func (s holding) adoptWithin() time.Duration {
 	if s.args.Mode == inventory.ModeOffline {
 		return comesBack
 	}
@@ -28,7 +28,7 @@ func (s *step) adoptWithin() time.Duration {
 
 // held is the quiesce of this section: the one that an earlier step of this process opened, or the
 // one that the host has of it. It may have ended; why then says how.
-func (s *step) held(ctx context.Context, snap inventory.Snapshot) (*quiesced, error) {
+func (s holding) held(ctx context.Context, snap inventory.Snapshot) (*quiesced, error) {
 	h := s.kept()
 	if h != nil && (h.result != nil || h.alive()) {
 		return h, nil
@@ -73,7 +73,7 @@ func (h *quiesced) why() string {
 }
 
 // adopt goes on with a quiesce whose connection was lost: at the same point, or at none.
-func (s *step) adopt(ctx context.Context, snap inventory.Snapshot,
+func (s holding) adopt(ctx context.Context, snap inventory.Snapshot,
 	former *quiesced) (*quiesced, error) {
 	h := gone(former, nil)
 	lost := h.why()
@@ -118,17 +118,21 @@ func same(a, b consistentpoint.Point) bool {
 		a.SlavePos == b.SlavePos
 }
 
-// mayBeHeld says that the connection to a quiesce was lost that the host may have still.
-func (s *step) mayBeHeld(h *quiesced) bool {
-	if s.args.Mode != inventory.ModeOffline || h.alive() {
+// mayBeHeld says that what became of a quiesce can be learned yet: the wait for it was ended, or
+// the connection was, and the host has it.
+func (s holding) mayBeHeld(ctx context.Context, h *quiesced) bool {
+	if s.args.Mode != inventory.ModeOffline {
 		return false
+	}
+	if h.alive() {
+		return ctx.Err() != nil
 	}
 	_, err := h.Ended()
 	return err != nil
 }
 
 // endLeft ends what an earlier attempt, or an earlier control plane, holds of the source.
-func (s *step) endLeft(ctx context.Context) error {
+func (s holding) endLeft(ctx context.Context) error {
 	if s.args.Mode != inventory.ModeOffline {
 		return nil
 	}
@@ -149,7 +153,7 @@ func (s *step) endLeft(ctx context.Context) error {
 }
 
 // ended says how a quiesce ended that nothing was made of.
-func (s *step) ended(result kit.QuiesceResult) {
+func (s holding) ended(result kit.QuiesceResult) {
 	if result.Unbroken {
 		s.Changed("%s was resumed", s.args.Source)
 		return
@@ -161,7 +165,7 @@ func (s *step) ended(result kit.QuiesceResult) {
 // abandon lets go of the source and deletes what was taken, when the job ends before the proof.
 func (s *step) abandon(ctx context.Context, snap inventory.Snapshot) (kit.Outcome, error) {
 	if !kit.Proved(snap) {
-		if err := s.letGo(ctx, snap); err != nil {
+		if err := s.source().letGo(ctx, snap); err != nil {
 			return kit.Outcome{}, err
 		}
 	}
@@ -176,7 +180,7 @@ func (s *step) abandon(ctx context.Context, snap inventory.Snapshot) (kit.Outcom
 
 // letGo has the source resumed, and says so when the host does. It waits for an agent that is away
 // as long as the host may hold the source.
-func (s *step) letGo(ctx context.Context, snap inventory.Snapshot) error {
+func (s holding) letGo(ctx context.Context, snap inventory.Snapshot) error {
 	var err error
 	if h := s.kept(); h != nil && h.alive() {
 		var result kit.QuiesceResult

@@ -30,6 +30,11 @@ type quiesced struct {
 	cause    error              // why there is no way back to it
 }
 
+// holding is what a step does with the quiesce of its section.
+type holding struct{ *step }
+
+func (s *step) source() holding { return holding{s} }
+
 func (h *quiesced) alive() bool {
 	if h.Quiesced == nil {
 		return false
@@ -44,7 +49,7 @@ func (h *quiesced) alive() bool {
 
 // kept is the quiesce that an earlier step of the section opened; nil when it is not there any
 // more.
-func (s *step) kept() *quiesced {
+func (s holding) kept() *quiesced {
 	kept, ok := s.Kept(keptQuiesce)
 	if !ok {
 		return nil
@@ -74,12 +79,12 @@ func (s *step) quiesce(ctx context.Context) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	h := s.kept()
+	h := s.source().kept()
 	if h == nil || !h.alive() {
-		if err := s.endLeft(ctx); err != nil {
+		if err := s.source().endLeft(ctx); err != nil {
 			return kit.Outcome{}, err
 		}
-		if h, err = s.open(ctx); err != nil {
+		if h, err = s.source().open(ctx); err != nil {
 			return kit.Outcome{}, err
 		}
 	}
@@ -100,7 +105,7 @@ func (s *step) reserveAgain(ctx context.Context, snap inventory.Snapshot) (kit.C
 	return s.reserve(ctx, snap)
 }
 
-func (s *step) open(ctx context.Context) (*quiesced, error) {
+func (s holding) open(ctx context.Context) (*quiesced, error) {
 	n, err := s.Serving(ctx, s.args.Source)
 	if err != nil {
 		return nil, err

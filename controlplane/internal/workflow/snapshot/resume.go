@@ -31,7 +31,7 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 		s.Found("writes were blocked for %s", snap.Quiesce.Blocked)
 		return kit.Done(nil)
 	}
-	h, err := s.held(ctx, snap)
+	h, err := s.source().held(ctx, snap)
 	if err != nil {
 		return kit.Outcome{}, err
 	}
@@ -42,9 +42,9 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 		return s.broken(h, h.why())
 	}
 	if h.result == nil {
-		result, err := s.proof(ctx, h)
-		if s.mayBeHeld(h) {
-			return kit.Outcome{}, err // the next call adopts it, and learns how it ended
+		result, err := s.source().proof(ctx, h)
+		if err != nil && s.source().mayBeHeld(ctx, h) {
+			return kit.Outcome{}, err // the next call learns how it ended
 		}
 		if err != nil {
 			return s.broken(h, err.Error())
@@ -57,14 +57,14 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	return s.proveResumed(ctx, h, snap)
 }
 
-// proof has the source resumed, and waits for the proof that it was held until now. Ending a quiesce must not be cut short by
-// whoever ends this job.
-func (s *step) proof(ctx context.Context, h *quiesced) (kit.QuiesceResult, error) {
-	limit := proving
-	if s.args.Mode == inventory.ModeOffline {
-		limit = starting
+// proof has the source resumed, and waits for the proof that it was held until now.
+func (s holding) proof(ctx context.Context, h *quiesced) (kit.QuiesceResult, error) {
+	limit := starting
+	if s.args.Mode != inventory.ModeOffline {
+		// It must not be cut short by whoever ends this job: nobody could have the proof again.
+		ctx, limit = context.WithoutCancel(ctx), proving
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return h.Resume(ctx)
 }

@@ -79,7 +79,7 @@ func Steps() []kit.Step {
 		{Name: "resume",
 			Title: "the point was held until after the snapshot began, and the source takes " +
 				"writes again", Run: run((*step).resume), DryRun: dryRun((*step).wouldResume),
-			Section: section, Always: true, Timeout: 10 * time.Minute, Attempt: 2 * time.Minute},
+			Section: section, Always: true, Timeout: 15 * time.Minute, Attempt: 7 * time.Minute},
 		// Of the section too: when the job ends before, what was taken is deleted, so a retry has
 		// to quiesce and take it again.
 		{Name: "await_ready", Title: "the provider has completed the snapshot",

@@ -19,7 +19,7 @@ func (s *step) take(ctx context.Context) (kit.Outcome, error) {
 		s.Found("snapshot %s", snap.ProviderID)
 		return kit.Done(nil)
 	}
-	h, err := s.held(ctx, snap)
+	h, err := s.source().held(ctx, snap)
 	if err != nil {
 		return kit.Outcome{}, err
 	}
@@ -84,7 +84,7 @@ func (s *step) dropUnproved(ctx context.Context, snap inventory.Snapshot) error 
 	if err != nil {
 		return err
 	}
-	h := s.kept()
+	h := s.source().kept()
 	for _, found := range list {
 		if found.ID == snap.ProviderID || h != nil && h.alive() && h.snapshot == found.ID {
 			continue
