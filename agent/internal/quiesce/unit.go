@@ -69,15 +69,9 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(socket)
-	recovery := newRecovery(dir, unit.ExecStopPost)
-	unit.ExecStopPost = recovery.Commands
-	if err := atomicfile.WriteJSON(recoveryFile(dir), recovery); err != nil {
-		return fmt.Errorf("cannot quiesce MariaDB: %w", err)
-	}
 	until := time.Now().Add(afterlife)
 	for {
-		err := l.Units.StartTransient(ctx, UnitName, unit)
+		err := l.start(ctx, filepath.Dir(socket), unit)
 		if !errors.Is(err, errs.AlreadyExists) {
 			return err
 		}
@@ -90,6 +84,24 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// start starts the unit, with its recovery where the next agent finds it, unless one runs: that one
+// keeps its own.
+func (l *UnitLauncher) start(ctx context.Context, dir string, unit systemd.TransientSpec) error {
+	before, err := l.Units.Get(ctx, UnitName)
+	switch {
+	case err != nil && !errors.Is(err, errs.NotFound):
+		return err
+	case err == nil && !before.Stopped():
+		return fmt.Errorf("%s runs: %w", UnitName, errs.AlreadyExists)
+	}
+	r := newRecovery(dir, unit.ExecStopPost)
+	unit.ExecStopPost = r.Commands
+	if err := atomicfile.WriteJSON(recoveryFile(dir), r); err != nil {
+		return fmt.Errorf("cannot quiesce MariaDB: %w", err)
+	}
+	return l.Units.StartTransient(ctx, UnitName, unit)
 }
 
 func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket,
