@@ -25,10 +25,11 @@ func (m *Manager) Find() {
 
 // takeOver waits for what the process holds: on a host that is short of time, for a while.
 func (m *Manager) takeOver(c *connection) {
+	ctx := context.Background() // it ends with the process
 	first, err := c.receive()
 	if err != nil || first.Held == nil {
 		c.conn.Close()
-		if err := m.clear(context.Background()); err != nil {
+		if err := m.clear(ctx); err != nil {
 			m.config.Log.Warn("cannot resume MariaDB after an earlier agent; it resumes at its "+
 				"limit", "error", err)
 		}
@@ -44,7 +45,7 @@ func (m *Manager) takeOver(c *connection) {
 	m.config.Log.Info("MariaDB was quiesced by an earlier agent; its job may adopt that",
 		"job", h.spec.Job, "within", h.spec.AdoptWithin, "left", first.Held.Left)
 	close(m.found)
-	h.listen()
+	h.listen(ctx)
 }
 
 // Clear ends what an earlier agent left that nobody may adopt, and starts replication that it has

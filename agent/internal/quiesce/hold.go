@@ -29,12 +29,12 @@ func (m *Manager) newHold(spec Spec, conn *connection) *hold {
 	return &hold{manager: m, spec: spec, conn: conn, ended: make(chan struct{})}
 }
 
-func (h *hold) awaitPoint(progress func(string)) error {
+func (h *hold) awaitPoint(ctx context.Context, progress func(string)) error {
 	for {
 		m, err := h.conn.receive()
 		switch {
 		case err != nil:
-			why := h.manager.config.Launcher.Exit(context.Background(), h.manager.config.Dir)
+			why := h.manager.config.Launcher.Exit(ctx, h.manager.config.Dir)
 			return errs.New(errs.Internal, errorsv1.Reason_REASON_QUIESCE_BROKEN,
 				"cannot quiesce MariaDB: the process ended before the point was reached: "+why,
 				errs.WithHint("read its journal (journalctl -u "+UnitName+
@@ -56,7 +56,7 @@ func (h *hold) reached(point consistentpoint.Point, left time.Duration) {
 }
 
 // listen waits for the end of the session, whatever ends it.
-func (h *hold) listen() {
+func (h *hold) listen(ctx context.Context) {
 	defer h.manager.over()
 	defer close(h.ended)
 	defer h.manager.forget(h)
@@ -66,7 +66,7 @@ func (h *hold) listen() {
 		switch {
 		case err != nil:
 			h.err = errors.New("the process that held it is gone: " +
-				h.manager.config.Launcher.Exit(context.Background(), h.manager.config.Dir))
+				h.manager.config.Launcher.Exit(ctx, h.manager.config.Dir))
 			return
 		case m.Fault != nil:
 			h.err = m.Fault.err()

@@ -113,7 +113,7 @@ func (m *Manager) Start(ctx context.Context, spec Spec, progress func(string)) (
 	if spec.outlives() {
 		m.held = h
 	}
-	go h.listen()
+	go h.listen(context.WithoutCancel(ctx)) // it ends with the process
 	return m.attach(h), nil
 }
 
@@ -144,7 +144,7 @@ func (m *Manager) start(ctx context.Context, spec Spec, progress func(string)) (
 		conn.Close()
 		return nil, err
 	}
-	if err := h.awaitPoint(progress); err != nil {
+	if err := h.awaitPoint(context.WithoutCancel(ctx), progress); err != nil {
 		conn.Close()
 		select {
 		case launchErr := <-launched:
