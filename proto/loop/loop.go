@@ -161,3 +161,15 @@ func (l *Loop) End() {
 	l.stopped = true
 	l.timer.Stop()
 }
+
+// Pause waits, or as long as ctx lasts, whose error it answers with then.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

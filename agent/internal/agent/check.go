@@ -62,13 +62,7 @@ type examiner struct {
 }
 
 func newExaminer(config Config) (*examiner, error) {
-	log := slog.New(slog.DiscardHandler)
-	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
-		Logger: log})
-	if err != nil {
-		return nil, err
-	}
-	p, err := build(config, installed, enroller.MariaDBFiles(), log)
+	p, enroller, err := open(config, installed, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // Quiesce is the process that quiesces MariaDB for the agent that listens at the socket; systemd
 // runs it in a unit of its own.
 func Quiesce(ctx context.Context, config Config, program, socket string, log *slog.Logger) error {
-	p, err := buildHelper(config, program, log)
+	p, _, err := open(config, program, log)
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func Quiesce(ctx context.Context, config Config, program, socket string, log *sl
 
 // Unreserve ends a reservation of binary logs whose time is over; systemd runs it when it is.
 func Unreserve(ctx context.Context, config Config, program, id string, log *slog.Logger) error {
-	p, err := buildHelper(config, program, log)
+	p, _, err := open(config, program, log)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func ResumeAppliers(ctx context.Context, config Config, program, marker string,
 	if _, err := os.Lstat(marker); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	p, err := buildHelper(config, program, log)
+	p, _, err := open(config, program, log)
 	if err != nil {
 		return err
 	}
@@ -51,11 +51,13 @@ func ResumeAppliers(ctx context.Context, config Config, program, marker string,
 	return p.mariadb.Server.ResumeAppliers(ctx, marker)
 }
 
-func buildHelper(config Config, program string, log *slog.Logger) (*parts, error) {
+// open makes the parts of an agent that does not run.
+func open(config Config, program string, log *slog.Logger) (*parts, *enroll.Enroller, error) {
 	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
 		Logger: log})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return build(config, program, enroller.MariaDBFiles(), log)
+	p, err := build(config, program, enroller.MariaDBFiles(), log)
+	return p, enroller, err
 }

@@ -73,12 +73,7 @@ func Run(ctx context.Context, config Config, options Options) error {
 // Renew renews the host's certificates now, and answers with the addresses of the control plane
 // that it renews at. A running agent uses them from its next connection on, MariaDB at once.
 func Renew(ctx context.Context, config Config, log *slog.Logger) ([]string, error) {
-	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
-		Logger: log})
-	if err != nil {
-		return nil, err
-	}
-	p, err := build(config, installed, enroller.MariaDBFiles(), log)
+	p, enroller, err := open(config, installed, log)
 	if err != nil {
 		return nil, err
 	}

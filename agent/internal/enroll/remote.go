@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -96,14 +97,7 @@ func pause(ctx context.Context, delay time.Duration, err error) bool {
 	if asked, ok := errs.RetryOf(err); ok {
 		delay = max(delay, min(asked, time.Minute))
 	}
-	timer := time.NewTimer(delay/2 + rand.N(delay/2+1))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return loop.Pause(ctx, delay/2+rand.N(delay/2+1)) == nil
 }
 
 // keep writes the certificates into the slot, the agent's own last, and looks whether they are what

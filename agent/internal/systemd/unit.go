@@ -48,13 +48,12 @@ type Unit struct {
 
 // The states that decisions are made on.
 const (
-	active       = "active"
-	reloading    = "reloading"
-	inactive     = "inactive"
-	failed       = "failed"
-	activating   = "activating"
-	deactivating = "deactivating"
-	masked       = "masked"
+	active     = "active"
+	reloading  = "reloading"
+	inactive   = "inactive"
+	failed     = "failed"
+	activating = "activating"
+	masked     = "masked"
 )
 
 // Running is true for a unit that is active, reloading included.

@@ -95,11 +95,10 @@ type Server struct {
 
 // Mount is a volume's place on a server.
 type Mount struct {
-	Volume   string `json:"volume"` // id of the Volume record
-	Path     string `json:"path"`
-	FSType   string `json:"fs_type"`
-	FSUUID   string `json:"fs_uuid"`
-	ReadOnly bool   `json:"read_only,omitempty"`
+	Volume string `json:"volume"` // id of the Volume record
+	Path   string `json:"path"`
+	FSType string `json:"fs_type"`
+	FSUUID string `json:"fs_uuid"`
 }
 
 // Finding is one reason why a server does not do what its role says.

@@ -21,9 +21,9 @@ func TestShape(t *testing.T) {
 			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured " +
 			"BinlogAutoPurge Verified Unproved FirstReady History Job " +
 			"Created Updated LastSeen Rev"},
-		{inventory.Mount{}, "volume path fs_type fs_uuid read_only"},
+		{inventory.Mount{}, "volume path fs_type fs_uuid"},
 		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot " +
-			"ImageDefault State StateReason Job EffectKey " +
+			"ImageDefault State Job EffectKey " +
 			"Created Updated Rev"},
 		{inventory.Snapshot{}, "ID Server Volume Provider ProviderID Zone SizeBytes Mode State " +
 			"StateReason Progress Point MaxPosition History Quiesce Reservation " +

@@ -7,14 +7,10 @@ type VolumeState string
 
 // The states of a volume.
 const (
-	// VolumeCreating is a volume that the provider has not finished making.
-	VolumeCreating VolumeState = "CREATING"
 	// VolumeAvailable is a volume attached to no machine.
 	VolumeAvailable VolumeState = "AVAILABLE"
 	// VolumeAttached is a volume attached to one machine.
 	VolumeAttached VolumeState = "ATTACHED"
-	// VolumeFailed is a volume that the provider gave up on.
-	VolumeFailed VolumeState = "FAILED"
 	// VolumeDeleting is a volume that is being deleted.
 	VolumeDeleting VolumeState = "DELETING"
 	// VolumeDeleted is a volume that is gone.
@@ -37,7 +33,6 @@ type Volume struct {
 	// from it.
 	ImageDefault bool
 	State        VolumeState
-	StateReason  string
 	Job          string // job that made it
 	EffectKey    string // under which it was made; its tag at the provider
 	Created      time.Time

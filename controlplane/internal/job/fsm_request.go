@@ -63,14 +63,22 @@ func (m *fsm) restart(mode Mode) {
 	j.Finished = time.Time{}
 }
 
+// mainStep is where a step of the main phase is, of a job that rests.
+func (m *fsm) mainStep(kind string) (seq int, err error) {
+	if err := m.mustRest(); err != nil {
+		return 0, err
+	}
+	if seq = m.job.find(kind); seq < 0 || m.job.Steps[seq].Phase != MainPhase {
+		return 0, noStep(m.job, kind)
+	}
+	return seq, nil
+}
+
 func (m *fsm) retryStep(kind string) error {
 	j := m.job
-	if err := m.mustRest(); err != nil {
+	seq, err := m.mainStep(kind)
+	if err != nil {
 		return err
-	}
-	seq := j.find(kind)
-	if seq < 0 || j.Steps[seq].Phase != MainPhase {
-		return noStep(j, kind)
 	}
 	if j.cleaningUp() {
 		return wrongState(errs.WithHint("create a new job"),
@@ -92,12 +100,9 @@ func (m *fsm) retryStep(kind string) error {
 
 func (m *fsm) redo(kind string) error {
 	j := m.job
-	if err := m.mustRest(); err != nil {
+	seq, err := m.mainStep(kind)
+	if err != nil {
 		return err
-	}
-	seq := j.find(kind)
-	if seq < 0 || j.Steps[seq].Phase != MainPhase {
-		return noStep(j, kind)
 	}
 	first, _ := j.span(seq)
 	if j.cleaningUp() && first > 0 {

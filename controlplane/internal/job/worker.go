@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/loop"
 )
 
 // worker is this process's hold on one job: it runs the job's steps one after the other for as long
@@ -175,20 +177,9 @@ func (w *worker[T]) persist(a *attempt[T], res result[T]) (*attempt[T], error) {
 				return nil, err
 			}
 		}
-		if !w.rest(delay) {
+		if loop.Pause(w.hold, delay) != nil {
 			return nil, context.Cause(w.hold)
 		}
-	}
-}
-
-func (w *worker[T]) rest(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-w.hold.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

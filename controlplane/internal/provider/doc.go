@@ -27,14 +27,6 @@ type Provider interface {
 	SetTags(ctx context.Context, id string, tags map[string]string) error
 }
 
-// ImageBuilder is a provider that makes its images itself.
-type ImageBuilder interface {
-	// BuildImage makes the named image unless it is there already. progress, when not
-	// nil, gets one line for each thing that happens. A build that is interrupted
-	// leaves nothing that counts as an image.
-	BuildImage(ctx context.Context, name string, progress func(line string)) error
-}
-
 // Sealer is a provider whose machines can still read their join file from somewhere after their
 // agent has enrolled.
 type Sealer interface {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -136,14 +137,7 @@ func waitedFor(stats sql.DBStats) string {
 
 // pause waits d minus a random part, so that those who collided do not collide again.
 func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d - time.Duration(rand.Int64N(int64(d)/2+1)))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return loop.Pause(ctx, d-time.Duration(rand.Int64N(int64(d)/2+1))) == nil
 }
 
 func unavailable(err error) error {

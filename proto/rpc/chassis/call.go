@@ -36,14 +36,6 @@ func RequestID(ctx context.Context) string {
 	return ""
 }
 
-// WithRequestID gives calls made with the context that id; what is no sane id is left out.
-func WithRequestID(ctx context.Context, id string) context.Context {
-	if !requestIDPattern.MatchString(id) {
-		return ctx
-	}
-	return context.WithValue(ctx, callKey{}, &call{requestID: id})
-}
-
 // Annotate adds attributes to the log line of the call that ctx belongs to; those of an earlier
 // message of the same stream are replaced.
 func Annotate(ctx context.Context, attrs ...slog.Attr) {

@@ -31,10 +31,7 @@ type Provider struct {
 	up bool
 }
 
-var (
-	_ provider.Provider     = (*Provider)(nil)
-	_ provider.ImageBuilder = (*Provider)(nil)
-)
+var _ provider.Provider = (*Provider)(nil)
 
 // New checks the configuration. The lab itself is made, or found again, by the first call
 // that needs it. ErrInvalid.

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/loop"
 )
 
 const (
@@ -97,12 +98,8 @@ func poll(ctx context.Context, look func() (done bool, err error)) error {
 		if done {
 			return err
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return errors.Join(err, ctx.Err())
+		if ended := loop.Pause(ctx, pause); ended != nil {
+			return errors.Join(err, ended)
 		}
 	}
 }

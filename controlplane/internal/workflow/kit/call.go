@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/loop"
 )
 
 // Call is one call of a step's handler, with all that it works with.
@@ -94,16 +95,7 @@ func (c *Call) Again(format string, args ...any) (Outcome, error) {
 }
 
 // PollOnce is the wait within a call, where there is no event to wait for.
-func (c *Call) PollOnce(ctx context.Context) error {
-	timer := time.NewTimer(c.Poll)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
+func (c *Call) PollOnce(ctx context.Context) error { return loop.Pause(ctx, c.Poll) }
 
 // LeftFor is the time that a long call of an agent may take: a little less than the attempt still
 // has, at most the agent's limit.

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
@@ -165,7 +166,7 @@ func (f *follower) lost(ctx context.Context, err error) error {
 	if !passing(err) {
 		return err
 	}
-	return pause(ctx, retryEvery)
+	return loop.Pause(ctx, retryEvery)
 }
 
 // passing holds for errors that a restart of the control plane brings and takes away.
@@ -175,16 +176,5 @@ func passing(err error) bool {
 		return true
 	default:
 		return false
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
