@@ -94,9 +94,8 @@ func (s *Server) SetBinlogAutoPurge(on bool, replicas []string) error {
 	case len(replicas) > 0:
 		return refuse(errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
 			"purge up to what all of them have applied instead",
-			"binlog auto purge cannot be turned on: %s replicate from server %s and may need the "+
-				"binlogs it would remove",
-			strings.Join(replicas, ", "), s.Name)
+			"binlog auto purge cannot be turned on: server %s has replicas that may need the "+
+				"binlogs it would remove: %s", s.Name, strings.Join(replicas, ", "))
 	case s.ReplicationConfigured:
 		return refuse(errorsv1.Reason_REASON_AUTO_PURGE_CONFLICT,
 			"wait until the replica that is being made is there or given up",

@@ -69,8 +69,8 @@ func TestBinlogAutoPurge(t *testing.T) {
 				"auto purge off: purging goes by what replicas still need"},
 		{"on a primary with replicas", inventory.Server{Name: "db1", Role: inventory.RolePrimary},
 			[]string{"db2", "db3"}, true,
-			"binlog auto purge cannot be turned on: db2, db3 replicate from server db1 and may " +
-				"need the binlogs it would remove: purge up to what all of them have applied " +
+			"binlog auto purge cannot be turned on: server db1 has replicas that may need the " +
+				"binlogs it would remove: db2, db3: purge up to what all of them have applied " +
 				"instead"},
 		{"on a primary whose replica is being made",
 			inventory.Server{Name: "db1", Role: inventory.RolePrimary, ReplicationConfigured: true},

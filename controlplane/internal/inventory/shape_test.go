@@ -28,7 +28,7 @@ func TestShape(t *testing.T) {
 		{inventory.Snapshot{}, "ID Server Volume Provider ProviderID Zone SizeBytes Mode State " +
 			"StateReason Progress Point MaxPosition History Quiesce Reservation " +
 			"ReservedTo Job EffectKey Created Updated Rev"},
-		{inventory.Quiesce{}, "limit blocked frozen restarts"},
+		{inventory.Quiesce{}, "limit blocked frozen restarts until history begun lost"},
 	} {
 		record := reflect.TypeOf(tt.record)
 		var names []string

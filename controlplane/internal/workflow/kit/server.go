@@ -177,7 +177,11 @@ func (r recording) RecordReady(name string, st replication.Status, reason string
 		if err := rec.Servers.Update(ctx, &srv); err != nil {
 			return err
 		}
-		return r.Event(ctx, rec, "server.update", srv.Subject(), "%s is READY, %s", name, reason)
+		said := name + " is READY"
+		if reason != "" {
+			said += ", " + reason
+		}
+		return r.Event(ctx, rec, "server.update", srv.Subject(), "%s", said)
 	}
 }
 
