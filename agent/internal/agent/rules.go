@@ -30,7 +30,7 @@ func rules() authz.Table {
 			"SetBinlogExpiry", "PurgeBinlogs", "EnsureReplicationAccount",
 			"DeleteReplicationAccount", "PrepareReplica", "ConfigureReplica", "StartReplication",
 			"StopReplication", "ResetReplication", "WaitForGtid", "SetReadOnly", "ChecksumTables",
-			"ReadInventory", "ListTables", "ChecksumRows", "UpgradeDatadir",
+			"ReadInventory", "ListTables", "ChecksumRows", "ConfirmHistory", "UpgradeDatadir",
 		},
 	} {
 		for _, method := range methods {

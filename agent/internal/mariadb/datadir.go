@@ -47,6 +47,8 @@ type Datadirs struct {
 	// allowed are those that may be touched, fallback is the host's own.
 	allowed  []string
 	fallback string
+	// made is called when it made a datadir, or one of a copy: its binary log has no history yet.
+	made func()
 }
 
 // Prepare makes a datadir fit for its first start here.
@@ -82,6 +84,9 @@ func (d *Datadirs) Prepare(ctx context.Context, plan DatadirPlan) (DatadirDone, 
 			return DatadirDone{}, err
 		}
 		done.Changes = append(done.Changes, changes...)
+	}
+	if len(done.Changes) > 0 {
+		d.made()
 	}
 	changes, err := d.ownAll(ctx, dir)
 	done.Changes = append(done.Changes, changes...)

@@ -23,7 +23,8 @@ import (
 // histories tell one history of the binary log from another one: RESET MASTER, a datadir that was
 // put back, a tail that a crash took. A GTID does not tell: the numbers come again. It remembers a
 // place in the binary log and the bytes before it, follows the log from look to look, and gives the
-// history another id where the remembered bytes are not there any more.
+// history another id where the remembered bytes are not there any more. Without a place of its own
+// it gives none until it was told what the control plane knows: docs/lossless.md.
 type histories struct {
 	file string
 	log  *slog.Logger
@@ -35,6 +36,9 @@ type histories struct {
 	// next is the place of the latest look. It becomes the one that outlives the agent at the next
 	// look: by then MariaDB has brought it to the disk, and no crash takes it back.
 	next history
+	// begins allows a history to begin while there is none, and why is the reason.
+	begins bool
+	why    string
 }
 
 // history is what is kept of a history.
@@ -42,6 +46,8 @@ type history struct {
 	ID string `json:"id"`
 	logPlace
 	Digest string `json:"digest"`
+	// Reason is why it is another one than that before it.
+	Reason string `json:"reason,omitempty"`
 }
 
 // logPlace is a place in a binary log, and a position that the log has before it.
@@ -71,22 +77,22 @@ func (h *histories) observe(dir string, now logPlace, logs logList) (string, err
 	if err := h.load(); err != nil {
 		return "", err
 	}
-	holds, err := h.last.holds(dir, logs)
-	if err == nil && holds && h.next.ID != "" {
-		holds, err = h.next.holds(dir, logs)
+	if h.last.ID == "" && !h.begins {
+		return "", nil // it is not known whether it is another one
 	}
+	lacks, err := h.lacks(dir, logs)
 	if err != nil {
 		return "", err
 	}
-	latest := history{ID: h.last.ID}
+	latest := history{ID: h.last.ID, Reason: h.last.Reason}
 	written, err := latest.moveTo(dir, now)
 	switch {
 	case err != nil:
 		return "", err
-	case !holds && !written:
+	case lacks != "" && !written:
 		return "", nil // the next look begins another history
-	case !holds:
-		return h.begin(latest)
+	case lacks != "":
+		return h.begin(latest, lacks)
 	case !written:
 		return h.last.ID, nil
 	}
@@ -101,51 +107,76 @@ func (h *histories) observe(dir string, now logPlace, logs logList) (string, err
 	return h.last.ID, h.save()
 }
 
+// lacks is what the binary log does not have of the history; empty when it has all.
+func (h *histories) lacks(dir string, logs logList) (string, error) {
+	if h.last.ID == "" {
+		return h.why, nil
+	}
+	lacks, err := h.last.lacks(dir, logs)
+	if err == nil && lacks == "" && h.next.ID != "" {
+		lacks, err = h.next.lacks(dir, logs)
+	}
+	return lacks, err
+}
+
 func (h *histories) save() error {
 	h.saved = time.Now()
+	if err := os.MkdirAll(filepath.Dir(h.file), 0o700); err != nil {
+		return err
+	}
 	return atomicfile.WriteJSON(h.file, h.last)
 }
 
 // of is observe for a status. What cannot be told is left to the next look.
-func (h *histories) of(live Live, dir string) string {
+func (h *histories) of(live Live, dir string) history {
 	if live.BinlogFile == "" || len(live.logs) == 0 {
-		return ""
+		return history{}
 	}
 	id, err := h.observe(dir, logPlace{live.BinlogFile, live.BinlogOffset, live.Gtid.Binlog},
 		logList{live.logs, live.OldestGtid})
 	if err != nil {
 		h.log.Warn("cannot tell the history of the binary log", "error", err)
-		return ""
 	}
-	return id
+	if err != nil || id == "" {
+		return history{}
+	}
+	return h.known()
 }
 
-// known is the id of the latest look.
-func (h *histories) known() string {
+// known is the history of the latest look, at its latest place.
+func (h *histories) known() history {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.last.ID
+	if h.next.ID != "" {
+		return h.next
+	}
+	return h.last
 }
 
+// load reads what an earlier agent kept. What is torn is lost, like what is gone.
 func (h *histories) load() error {
 	if h.loaded {
 		return nil
 	}
-	if _, err := atomicfile.ReadJSON(h.file, &h.last); err != nil {
+	_, err := atomicfile.ReadJSON(h.file, &h.last)
+	var unreadable *fs.PathError
+	if errors.As(err, &unreadable) {
 		return fmt.Errorf("cannot read the history of the binary log: %w", err)
 	}
+	if err != nil {
+		h.log.Warn("the history of the binary log is torn", "error", err)
+		h.last = history{}
+	}
 	h.loaded = true
-	return os.MkdirAll(filepath.Dir(h.file), 0o700)
+	return nil
 }
 
 // begin begins another history.
-func (h *histories) begin(at history) (string, error) {
-	if old := h.last; old.ID != "" {
-		h.log.Warn("the binary log has another history", "was_at", old.File, "offset", old.Offset,
-			"is_at", at.File)
-	}
-	at.ID = rand.Text()
-	h.last, h.next = at, history{}
+func (h *histories) begin(at history, why string) (string, error) {
+	h.log.Warn("the binary log begins another history", "reason", why, "was_at", h.last.File,
+		"offset", h.last.Offset, "is_at", at.File)
+	at.ID, at.Reason = rand.Text(), why
+	h.last, h.next, h.begins, h.why = at, history{}, false, ""
 	return at.ID, h.save()
 }
 
@@ -161,23 +192,26 @@ func (h *history) moveTo(dir string, to logPlace) (bool, error) {
 	return err == nil, err
 }
 
-// holds is true while the bytes before the place are there, or were purged by a log that goes on
-// from there.
-func (h *history) holds(dir string, logs logList) (bool, error) {
-	if h.ID == "" {
-		return false, nil
-	}
+// lacks is empty while the bytes before the place are there, or were purged by a log that goes on
+// from there; else it is what is gone.
+func (h *history) lacks(dir string, logs logList) (string, error) {
 	if !slices.Contains(logs.files, h.File) {
 		begins, err := gtid.ParsePosition(logs.begin)
 		had, hadErr := gtid.ParsePosition(h.Gtid)
-		return len(logs.files) > 0 && laterLog(logs.files[0], h.File) && begins.Contains(had),
-			errors.Join(err, hadErr)
+		if len(logs.files) > 0 && laterLog(logs.files[0], h.File) && begins.Contains(had) {
+			return "", errors.Join(err, hadErr)
+		}
+		return "the binary log has no " + h.File + " any more", errors.Join(err, hadErr)
 	}
 	digest, err := digestBefore(dir, h.logPlace)
 	if errors.Is(err, io.EOF) || errors.Is(err, fs.ErrNotExist) {
-		return false, nil // the log is shorter than it was
+		return fmt.Sprintf("%s is shorter than the %d bytes that it had", h.File, h.Offset), nil
 	}
-	return digest == h.Digest, err
+	if err == nil && digest != h.Digest {
+		return fmt.Sprintf("%s has other events before offset %d than it had", h.File, h.Offset),
+			nil
+	}
+	return "", err
 }
 
 // digestBefore is of the bytes before a place. The flag of a log that is in use is left out:

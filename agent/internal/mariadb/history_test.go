@@ -19,6 +19,7 @@ type follow struct {
 func newFollow(t *testing.T) *follow {
 	f := &follow{t: t, dir: t.TempDir(), state: filepath.Join(t.TempDir(), "state/history.json")}
 	f.restart()
+	f.h.mayBegin("it is new")
 	return f
 }
 
@@ -102,6 +103,24 @@ func (f *follow) replaced(by, begins string) string {
 	}
 	f.write(by, strings.Repeat("n", 40))
 	return f.look(by, 40, "0-1-6", logList{[]string{by}, begins})
+}
+
+// TestATornStateIsALostOne has a file of which a crash left half.
+func TestATornStateIsALostOne(t *testing.T) {
+	t.Parallel()
+	f := newFollow(t)
+	f.write("b.000001", strings.Repeat("m", 50))
+	first := logList{[]string{"b.000001"}, ""}
+	if f.look("b.000001", 50, "0-1-5", first) == "" {
+		t.Fatal("no history")
+	}
+	if err := os.WriteFile(f.state, []byte(`{"id": "ABC`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.restart()
+	if id := f.look("b.000001", 50, "0-1-5", first); id != "" {
+		t.Errorf("history %s without a state", id)
+	}
 }
 
 func TestHistoryFollowsNoLink(t *testing.T) {

@@ -39,6 +39,9 @@ type Replication struct {
 	// Settings are those by which it leaves changes out, by column of SHOW ALL SLAVES STATUS; empty
 	// ones left out.
 	Settings map[string]string
+	// ReadFile and ReadOffset are how far it has read the primary's binary log.
+	ReadFile   string
+	ReadOffset int64
 	// executed moves with the end of each event group that is applied.
 	executed string
 }
@@ -75,7 +78,8 @@ func replication(r row) Replication {
 		CAFile:          r["master_ssl_ca_file"],
 		PrimaryServerID: r.number("master_server_id"),
 		Settings:        settingsOf(r, lossColumns()),
-		executed:        r["relay_master_log_file"] + ":" + r["exec_master_log_pos"],
+		ReadFile:        r["master_log_file"], ReadOffset: r.number("read_master_log_pos"),
+		executed: r["relay_master_log_file"] + ":" + r["exec_master_log_pos"],
 	}
 	if text, known := r["seconds_behind_master"]; known {
 		if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {

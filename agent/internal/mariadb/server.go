@@ -149,7 +149,7 @@ func (c Config) host(server *Server) *Host {
 		dropIn: dropIn(c.DropIn), units: c.Units, quiesced: c.Quiesced, log: c.Log}
 	options := &options{exec: c.Exec, defaultsFile: c.DefaultsFile, dir: c.OptionsDir,
 		dropIn: dropIn(c.DropIn), defaultDatadir: c.Datadir}
-	return &Host{Server: server,
+	host := &Host{Server: server,
 		Replica: &Replica{server: server, ca: installed.CA, quiesced: c.Quiesced,
 			mark:    filepath.Join(c.StateDir, "prepared.json"),
 			follows: filepath.Join(c.StateDir, "followed.json"), dropIn: dropIn(c.DropIn),
@@ -165,6 +165,8 @@ func (c Config) host(server *Server) *Host {
 		quiesced: c.Quiesced, observed: c.Observed, binary: binary{exec: c.Exec},
 		history: histories{file: filepath.Join(c.StateDir, "history.json"), log: c.Log},
 	}
+	host.Datadirs.made = func() { host.history.mayBegin("the agent made the datadir") }
+	return host
 }
 
 func (c *Config) fill() {

@@ -50,7 +50,9 @@ type Live struct {
 	// Mismatches are settings of the agent's option file that the server does not run with.
 	Mismatches []Mismatch
 	// History is the id of the history that the binary log has; empty when it cannot be told.
-	History string
+	// HistoryReason is why it is another one than before, HistoryClaim what proves it.
+	History, HistoryReason string
+	HistoryClaim           HistoryClaim
 	// logs are the names of the binary logs, oldest first.
 	logs []string
 	// Settings are those by which changes are left out, as the running server has them, by name;
@@ -145,7 +147,7 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 	}
 	// The binary log's own lock may be taken by a commit that waits for the frozen filesystem.
 	if quiesced {
-		live.History = h.history.known()
+		live.follows(h.history.known())
 		live.remember(h.unheld.Load())
 		return live, nil
 	}
@@ -157,12 +159,17 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 		if err := binlogFacts(ctx, h.Server.db, &live); err != nil {
 			return Live{}, err
 		}
-		live.History = h.history.of(live, filepath.Dir(v["log_bin_basename"]))
+		live.follows(h.history.of(live, filepath.Dir(v["log_bin_basename"])))
 	}
 	live.PositionTableTransactional, live.NonTransactional, live.Memory = h.slow.get(ctx,
 		h.Server.db, live.Started)
 	h.unheld.Store(&live)
 	return live, nil
+}
+
+// follows takes over the history of the binary log.
+func (l *Live) follows(h history) {
+	l.History, l.HistoryReason, l.HistoryClaim = h.ID, h.Reason, h.claim()
 }
 
 // remember takes over what cannot be read while MariaDB is held, from the latest look of the same

@@ -20,6 +20,8 @@ import (
 var free = []protoreflect.FullName{
 	"understudy.agent.v1.ChecksumRowsRequest.chunks",
 	"understudy.agent.v1.ChecksumTablesRequest.sample_seed",
+	"understudy.agent.v1.ConfirmHistoryRequest.claim",
+	"understudy.agent.v1.ConfirmHistoryRequest.reads",
 	"understudy.agent.v1.FencingToken.effect_key",
 	"understudy.agent.v1.FencingToken.job",
 	"understudy.agent.v1.PrepareDatadirRequest.contract",

@@ -48,8 +48,12 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 			Name: m.Name, Want: m.Want, Is: m.Is, From: m.From})
 	}
 	status.MemoryTables = l.Memory
-	status.StartTime, status.Settings, status.BinlogHistory = stamp(l.Started), l.Settings,
-		l.History
+	status.StartTime, status.Settings = stamp(l.Started), l.Settings
+	status.BinlogHistory, status.BinlogHistoryReason = l.History, l.HistoryReason
+	if c := l.HistoryClaim; c.ID != "" {
+		status.HistoryClaim = &agentv1.HistoryClaim{Id: c.ID, File: c.File, Offset: c.Offset,
+			Gtid: c.Gtid, Digest: c.Digest}
+	}
 	for _, r := range l.Replication {
 		status.Replication = append(status.Replication, replicationToProto(r))
 	}
@@ -73,6 +77,7 @@ func replicationToProto(r mariadb.Replication) *agentv1.ReplicationStatus {
 		SqlErrno: int32(r.SQLErrno), SqlError: r.SQLError, UsingGtid: r.UsingGtid,
 		GtidIoPos: r.GtidIOPos, Tls: r.TLS, TlsVerify: r.TLSVerify,
 		PrimaryServerId: r.PrimaryServerID, Settings: r.Settings,
+		ReadFile: r.ReadFile, ReadOffset: r.ReadOffset,
 	}
 	if r.Behind != nil {
 		status.SecondsBehind = durationpb.New(*r.Behind)

@@ -39,7 +39,8 @@ func toFacts(o observe.Observation) *agentv1.HostFacts {
 // still leaves out what moves all the time, and what is long.
 func still(m *agentv1.MariaDBStatus, o observe.Observation) {
 	m.Gtid, m.BinlogFile, m.BinlogOffset, m.BinlogBytes = nil, "", 0, 0
-	m.OldestBinlog, m.OldestGtid = "", ""
+	m.OldestBinlog, m.OldestGtid, m.HistoryClaim = "", "", nil
+	m.BinlogHistoryReason = cut(m.GetBinlogHistoryReason())
 	m.FilesystemUsedBytes, m.FilesystemFreeBytes = 0, 0
 	m.Options, m.NonTransactionalTables = nil, nil
 	m.DownReason = cut(m.GetDownReason())
@@ -51,6 +52,7 @@ func still(m *agentv1.MariaDBStatus, o observe.Observation) {
 	}
 	for _, c := range m.GetReplication() {
 		c.IoState, c.SqlState, c.GtidIoPos, c.SecondsBehind = "", "", "", nil
+		c.ReadFile, c.ReadOffset = "", 0
 		c.IoError, c.SqlError = cut(c.GetIoError()), cut(c.GetSqlError())
 	}
 }
@@ -60,11 +62,13 @@ func progressOf(o observe.Observation) *agentv1.HostProgress {
 	p := &agentv1.HostProgress{Gtid: m.GetGtid(), BinlogFile: m.GetBinlogFile(),
 		BinlogOffset: m.GetBinlogOffset(), BinlogBytes: m.GetBinlogBytes(),
 		OldestBinlog: m.GetOldestBinlog(), OldestGtid: m.GetOldestGtid(),
-		FilesystemUsedBytes: o.Volume.UsedBytes, FilesystemFreeBytes: o.Volume.FreeBytes}
+		FilesystemUsedBytes: o.Volume.UsedBytes, FilesystemFreeBytes: o.Volume.FreeBytes,
+		HistoryClaim: m.GetHistoryClaim()}
 	for _, c := range m.GetReplication() {
 		p.Connections = append(p.Connections, &agentv1.ConnectionProgress{IoState: c.GetIoState(),
 			SqlState: c.GetSqlState(), GtidIoPos: c.GetGtidIoPos(),
-			SecondsBehind: c.GetSecondsBehind()})
+			SecondsBehind: c.GetSecondsBehind(), ReadFile: c.GetReadFile(),
+			ReadOffset: c.GetReadOffset()})
 	}
 	return p
 }

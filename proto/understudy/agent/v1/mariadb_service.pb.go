@@ -221,7 +221,7 @@ func (x QuiesceRequest_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use QuiesceRequest_Mode.Descriptor instead.
 func (QuiesceRequest_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15, 0}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19, 0}
 }
 
 // GtidPositions are the positions that MariaDB keeps, each a list like "0-1-100,1-2-7".
@@ -337,6 +337,10 @@ type ReplicationStatus struct {
 	TlsVerify bool `protobuf:"varint,17,opt,name=tls_verify,json=tlsVerify,proto3" json:"tls_verify,omitempty"`
 	// server_id of the primary.
 	PrimaryServerId int64 `protobuf:"varint,18,opt,name=primary_server_id,json=primaryServerId,proto3" json:"primary_server_id,omitempty"`
+	// Binary log of the primary that the IO thread reads; empty before it read any.
+	ReadFile string `protobuf:"bytes,19,opt,name=read_file,json=readFile,proto3" json:"read_file,omitempty"`
+	// How far it has read that one, in bytes.
+	ReadOffset int64 `protobuf:"varint,20,opt,name=read_offset,json=readOffset,proto3" json:"read_offset,omitempty"`
 	// Settings of the connection by which it leaves changes out, by column of SHOW ALL SLAVES STATUS
 	// in lower case ("replicate_ignore_db", "sql_delay"); empty ones left out.
 	Settings      map[string]string `protobuf:"bytes,30,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -496,6 +500,20 @@ func (x *ReplicationStatus) GetTlsVerify() bool {
 func (x *ReplicationStatus) GetPrimaryServerId() int64 {
 	if x != nil {
 		return x.PrimaryServerId
+	}
+	return 0
+}
+
+func (x *ReplicationStatus) GetReadFile() string {
+	if x != nil {
+		return x.ReadFile
+	}
+	return ""
+}
+
+func (x *ReplicationStatus) GetReadOffset() int64 {
+	if x != nil {
+		return x.ReadOffset
 	}
 	return 0
 }
@@ -818,10 +836,14 @@ type MariaDBStatus struct {
 	Settings map[string]string `protobuf:"bytes,50,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Id of the history that the binary log has: another one after RESET MASTER, after an older
 	// datadir was put back, or after a crash took a tail that was logged. Empty when it cannot be
-	// told.
+	// told: an agent that has none of its own needs ConfirmHistory.
 	BinlogHistory string `protobuf:"bytes,51,opt,name=binlog_history,json=binlogHistory,proto3" json:"binlog_history,omitempty"`
 	// Names of MEMORY tables of the user's schemas; at most 100. A copy has them without rows.
-	MemoryTables  []string `protobuf:"bytes,52,rep,name=memory_tables,json=memoryTables,proto3" json:"memory_tables,omitempty"`
+	MemoryTables []string `protobuf:"bytes,52,rep,name=memory_tables,json=memoryTables,proto3" json:"memory_tables,omitempty"`
+	// Why the binary log has another history than before; empty for its first one.
+	BinlogHistoryReason string `protobuf:"bytes,53,opt,name=binlog_history_reason,json=binlogHistoryReason,proto3" json:"binlog_history_reason,omitempty"`
+	// What proves the history to an agent that has lost it.
+	HistoryClaim  *HistoryClaim `protobuf:"bytes,54,opt,name=history_claim,json=historyClaim,proto3" json:"history_claim,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1157,6 +1179,295 @@ func (x *MariaDBStatus) GetMemoryTables() []string {
 	return nil
 }
 
+func (x *MariaDBStatus) GetBinlogHistoryReason() string {
+	if x != nil {
+		return x.BinlogHistoryReason
+	}
+	return ""
+}
+
+func (x *MariaDBStatus) GetHistoryClaim() *HistoryClaim {
+	if x != nil {
+		return x.HistoryClaim
+	}
+	return nil
+}
+
+// HistoryClaim proves a history of a binary log: a place in it, and the events before that.
+type HistoryClaim struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the history.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Binary log of the place.
+	File string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	// Offset of the place, in bytes.
+	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// GTID position that the log has before the place; empty for none.
+	Gtid string `protobuf:"bytes,4,opt,name=gtid,proto3" json:"gtid,omitempty"`
+	// SHA-256 of the 4 KiB before the place, in hexadecimal; the flags of the file's first event
+	// count as 0.
+	Digest        string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryClaim) Reset() {
+	*x = HistoryClaim{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryClaim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryClaim) ProtoMessage() {}
+
+func (x *HistoryClaim) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryClaim.ProtoReflect.Descriptor instead.
+func (*HistoryClaim) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *HistoryClaim) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *HistoryClaim) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *HistoryClaim) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *HistoryClaim) GetGtid() string {
+	if x != nil {
+		return x.Gtid
+	}
+	return ""
+}
+
+func (x *HistoryClaim) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+// HistoryRead is how far a replica has read a binary log of this server.
+type HistoryRead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the replica, as reasons name it.
+	Replica string `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Binary log that it read.
+	File string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	// How far it has read it, in bytes.
+	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// GTID position that it has received or applied, of the domains that this server's log has.
+	Gtid          string `protobuf:"bytes,4,opt,name=gtid,proto3" json:"gtid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRead) Reset() {
+	*x = HistoryRead{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRead) ProtoMessage() {}
+
+func (x *HistoryRead) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRead.ProtoReflect.Descriptor instead.
+func (*HistoryRead) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HistoryRead) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *HistoryRead) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *HistoryRead) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *HistoryRead) GetGtid() string {
+	if x != nil {
+		return x.Gtid
+	}
+	return ""
+}
+
+// ConfirmHistoryRequest has what the control plane knows of the history.
+type ConfirmHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Claim that the agent reported last; absent when none is known.
+	Claim *HistoryClaim `protobuf:"bytes,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	// GTID position of the binary log that was reported last.
+	SeenGtid string `protobuf:"bytes,2,opt,name=seen_gtid,json=seenGtid,proto3" json:"seen_gtid,omitempty"`
+	// What replicas have read of the history of `claim`; at most 1000.
+	Reads         []*HistoryRead `protobuf:"bytes,3,rep,name=reads,proto3" json:"reads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmHistoryRequest) Reset() {
+	*x = ConfirmHistoryRequest{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmHistoryRequest) ProtoMessage() {}
+
+func (x *ConfirmHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmHistoryRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ConfirmHistoryRequest) GetClaim() *HistoryClaim {
+	if x != nil {
+		return x.Claim
+	}
+	return nil
+}
+
+func (x *ConfirmHistoryRequest) GetSeenGtid() string {
+	if x != nil {
+		return x.SeenGtid
+	}
+	return ""
+}
+
+func (x *ConfirmHistoryRequest) GetReads() []*HistoryRead {
+	if x != nil {
+		return x.Reads
+	}
+	return nil
+}
+
+// ConfirmHistoryResponse has the history.
+type ConfirmHistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the history that the binary log has; empty when it cannot be told yet.
+	BinlogHistory string `protobuf:"bytes,1,opt,name=binlog_history,json=binlogHistory,proto3" json:"binlog_history,omitempty"`
+	// Why it is another one than before; empty for its first one.
+	BinlogHistoryReason string `protobuf:"bytes,2,opt,name=binlog_history_reason,json=binlogHistoryReason,proto3" json:"binlog_history_reason,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ConfirmHistoryResponse) Reset() {
+	*x = ConfirmHistoryResponse{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmHistoryResponse) ProtoMessage() {}
+
+func (x *ConfirmHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmHistoryResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ConfirmHistoryResponse) GetBinlogHistory() string {
+	if x != nil {
+		return x.BinlogHistory
+	}
+	return ""
+}
+
+func (x *ConfirmHistoryResponse) GetBinlogHistoryReason() string {
+	if x != nil {
+		return x.BinlogHistoryReason
+	}
+	return ""
+}
+
 // SettingMismatch is a setting that MariaDB does not run with.
 type SettingMismatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1174,7 +1485,7 @@ type SettingMismatch struct {
 
 func (x *SettingMismatch) Reset() {
 	*x = SettingMismatch{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1497,7 @@ func (x *SettingMismatch) String() string {
 func (*SettingMismatch) ProtoMessage() {}
 
 func (x *SettingMismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1510,7 @@ func (x *SettingMismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingMismatch.ProtoReflect.Descriptor instead.
 func (*SettingMismatch) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SettingMismatch) GetName() string {
@@ -1273,7 +1584,7 @@ type SetConfigurationRequest struct {
 
 func (x *SetConfigurationRequest) Reset() {
 	*x = SetConfigurationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1596,7 @@ func (x *SetConfigurationRequest) String() string {
 func (*SetConfigurationRequest) ProtoMessage() {}
 
 func (x *SetConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1609,7 @@ func (x *SetConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*SetConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetConfigurationRequest) GetServerId() int64 {
@@ -1438,7 +1749,7 @@ type SetConfigurationResponse struct {
 
 func (x *SetConfigurationResponse) Reset() {
 	*x = SetConfigurationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1761,7 @@ func (x *SetConfigurationResponse) String() string {
 func (*SetConfigurationResponse) ProtoMessage() {}
 
 func (x *SetConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1774,7 @@ func (x *SetConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*SetConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetConfigurationResponse) GetChanged() bool {
@@ -1517,7 +1828,7 @@ type DatadirContract struct {
 
 func (x *DatadirContract) Reset() {
 	*x = DatadirContract{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1840,7 @@ func (x *DatadirContract) String() string {
 func (*DatadirContract) ProtoMessage() {}
 
 func (x *DatadirContract) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1853,7 @@ func (x *DatadirContract) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatadirContract.ProtoReflect.Descriptor instead.
 func (*DatadirContract) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DatadirContract) GetOptions() map[string]string {
@@ -1603,7 +1914,7 @@ type CheckDatadirRequest struct {
 
 func (x *CheckDatadirRequest) Reset() {
 	*x = CheckDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1926,7 @@ func (x *CheckDatadirRequest) String() string {
 func (*CheckDatadirRequest) ProtoMessage() {}
 
 func (x *CheckDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1939,7 @@ func (x *CheckDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDatadirRequest.ProtoReflect.Descriptor instead.
 func (*CheckDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15}
 }
 
 // CheckDatadirResponse has what a copy of the datadir needs.
@@ -1642,7 +1953,7 @@ type CheckDatadirResponse struct {
 
 func (x *CheckDatadirResponse) Reset() {
 	*x = CheckDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1965,7 @@ func (x *CheckDatadirResponse) String() string {
 func (*CheckDatadirResponse) ProtoMessage() {}
 
 func (x *CheckDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1978,7 @@ func (x *CheckDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDatadirResponse.ProtoReflect.Descriptor instead.
 func (*CheckDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CheckDatadirResponse) GetContract() *DatadirContract {
@@ -1698,7 +2009,7 @@ type PrepareDatadirRequest struct {
 
 func (x *PrepareDatadirRequest) Reset() {
 	*x = PrepareDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +2021,7 @@ func (x *PrepareDatadirRequest) String() string {
 func (*PrepareDatadirRequest) ProtoMessage() {}
 
 func (x *PrepareDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +2034,7 @@ func (x *PrepareDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareDatadirRequest.ProtoReflect.Descriptor instead.
 func (*PrepareDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PrepareDatadirRequest) GetDatadir() string {
@@ -1785,7 +2096,7 @@ type PrepareDatadirResponse struct {
 
 func (x *PrepareDatadirResponse) Reset() {
 	*x = PrepareDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +2108,7 @@ func (x *PrepareDatadirResponse) String() string {
 func (*PrepareDatadirResponse) ProtoMessage() {}
 
 func (x *PrepareDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +2121,7 @@ func (x *PrepareDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareDatadirResponse.ProtoReflect.Descriptor instead.
 func (*PrepareDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PrepareDatadirResponse) GetChanges() []string {
@@ -1860,7 +2171,7 @@ type QuiesceRequest struct {
 
 func (x *QuiesceRequest) Reset() {
 	*x = QuiesceRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +2183,7 @@ func (x *QuiesceRequest) String() string {
 func (*QuiesceRequest) ProtoMessage() {}
 
 func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +2196,7 @@ func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *QuiesceRequest) GetAction() isQuiesceRequest_Action {
@@ -1993,7 +2304,7 @@ type ConsistentPoint struct {
 
 func (x *ConsistentPoint) Reset() {
 	*x = ConsistentPoint{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2005,7 +2316,7 @@ func (x *ConsistentPoint) String() string {
 func (*ConsistentPoint) ProtoMessage() {}
 
 func (x *ConsistentPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2018,7 +2329,7 @@ func (x *ConsistentPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsistentPoint.ProtoReflect.Descriptor instead.
 func (*ConsistentPoint) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConsistentPoint) GetRole() ServerRole {
@@ -2143,7 +2454,7 @@ type QuiesceResponse struct {
 
 func (x *QuiesceResponse) Reset() {
 	*x = QuiesceResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2466,7 @@ func (x *QuiesceResponse) String() string {
 func (*QuiesceResponse) ProtoMessage() {}
 
 func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2479,7 @@ func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResponse.ProtoReflect.Descriptor instead.
 func (*QuiesceResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *QuiesceResponse) GetProgress() string {
@@ -2210,7 +2521,7 @@ type EndQuiesceRequest struct {
 
 func (x *EndQuiesceRequest) Reset() {
 	*x = EndQuiesceRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2533,7 @@ func (x *EndQuiesceRequest) String() string {
 func (*EndQuiesceRequest) ProtoMessage() {}
 
 func (x *EndQuiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2546,7 @@ func (x *EndQuiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndQuiesceRequest.ProtoReflect.Descriptor instead.
 func (*EndQuiesceRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EndQuiesceRequest) GetFencingToken() *FencingToken {
@@ -2256,7 +2567,7 @@ type EndQuiesceResponse struct {
 
 func (x *EndQuiesceResponse) Reset() {
 	*x = EndQuiesceResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2579,7 @@ func (x *EndQuiesceResponse) String() string {
 func (*EndQuiesceResponse) ProtoMessage() {}
 
 func (x *EndQuiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2592,7 @@ func (x *EndQuiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndQuiesceResponse.ProtoReflect.Descriptor instead.
 func (*EndQuiesceResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EndQuiesceResponse) GetResult() *QuiesceResult {
@@ -2314,7 +2625,7 @@ type QuiesceResult struct {
 
 func (x *QuiesceResult) Reset() {
 	*x = QuiesceResult{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2637,7 @@ func (x *QuiesceResult) String() string {
 func (*QuiesceResult) ProtoMessage() {}
 
 func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2650,7 @@ func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResult.ProtoReflect.Descriptor instead.
 func (*QuiesceResult) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *QuiesceResult) GetUnbroken() bool {
@@ -2395,7 +2706,7 @@ type ProveWritableRequest struct {
 
 func (x *ProveWritableRequest) Reset() {
 	*x = ProveWritableRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2407,7 +2718,7 @@ func (x *ProveWritableRequest) String() string {
 func (*ProveWritableRequest) ProtoMessage() {}
 
 func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2420,7 +2731,7 @@ func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableRequest.ProtoReflect.Descriptor instead.
 func (*ProveWritableRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProveWritableRequest) GetFencingToken() *FencingToken {
@@ -2443,7 +2754,7 @@ type ProveWritableResponse struct {
 
 func (x *ProveWritableResponse) Reset() {
 	*x = ProveWritableResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2766,7 @@ func (x *ProveWritableResponse) String() string {
 func (*ProveWritableResponse) ProtoMessage() {}
 
 func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +2779,7 @@ func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableResponse.ProtoReflect.Descriptor instead.
 func (*ProveWritableResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProveWritableResponse) GetLatency() *durationpb.Duration {
@@ -2502,7 +2813,7 @@ type Binlog struct {
 
 func (x *Binlog) Reset() {
 	*x = Binlog{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2514,7 +2825,7 @@ func (x *Binlog) String() string {
 func (*Binlog) ProtoMessage() {}
 
 func (x *Binlog) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2527,7 +2838,7 @@ func (x *Binlog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binlog.ProtoReflect.Descriptor instead.
 func (*Binlog) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Binlog) GetFile() string {
@@ -2571,7 +2882,7 @@ type ListBinlogsRequest struct {
 
 func (x *ListBinlogsRequest) Reset() {
 	*x = ListBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2894,7 @@ func (x *ListBinlogsRequest) String() string {
 func (*ListBinlogsRequest) ProtoMessage() {}
 
 func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2907,7 @@ func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ListBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListBinlogsRequest) GetPageSize() int32 {
@@ -2626,7 +2937,7 @@ type ListBinlogsResponse struct {
 
 func (x *ListBinlogsResponse) Reset() {
 	*x = ListBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2949,7 @@ func (x *ListBinlogsResponse) String() string {
 func (*ListBinlogsResponse) ProtoMessage() {}
 
 func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2962,7 @@ func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ListBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListBinlogsResponse) GetBinlogs() []*Binlog {
@@ -2686,7 +2997,7 @@ type ReserveBinlogsRequest struct {
 
 func (x *ReserveBinlogsRequest) Reset() {
 	*x = ReserveBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2698,7 +3009,7 @@ func (x *ReserveBinlogsRequest) String() string {
 func (*ReserveBinlogsRequest) ProtoMessage() {}
 
 func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2711,7 +3022,7 @@ func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReserveBinlogsRequest) GetId() string {
@@ -2753,7 +3064,7 @@ type ReserveBinlogsResponse struct {
 
 func (x *ReserveBinlogsResponse) Reset() {
 	*x = ReserveBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2765,7 +3076,7 @@ func (x *ReserveBinlogsResponse) String() string {
 func (*ReserveBinlogsResponse) ProtoMessage() {}
 
 func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2778,7 +3089,7 @@ func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReserveBinlogsResponse) GetReservation() *BinlogReservation {
@@ -2801,7 +3112,7 @@ type ReleaseBinlogsRequest struct {
 
 func (x *ReleaseBinlogsRequest) Reset() {
 	*x = ReleaseBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2813,7 +3124,7 @@ func (x *ReleaseBinlogsRequest) String() string {
 func (*ReleaseBinlogsRequest) ProtoMessage() {}
 
 func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2826,7 +3137,7 @@ func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReleaseBinlogsRequest) GetId() string {
@@ -2854,7 +3165,7 @@ type ReleaseBinlogsResponse struct {
 
 func (x *ReleaseBinlogsResponse) Reset() {
 	*x = ReleaseBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +3177,7 @@ func (x *ReleaseBinlogsResponse) String() string {
 func (*ReleaseBinlogsResponse) ProtoMessage() {}
 
 func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +3190,7 @@ func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReleaseBinlogsResponse) GetChanged() bool {
@@ -2902,7 +3213,7 @@ type PurgeBinlogsRequest struct {
 
 func (x *PurgeBinlogsRequest) Reset() {
 	*x = PurgeBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2914,7 +3225,7 @@ func (x *PurgeBinlogsRequest) String() string {
 func (*PurgeBinlogsRequest) ProtoMessage() {}
 
 func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2927,7 +3238,7 @@ func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PurgeBinlogsRequest) GetToFile() string {
@@ -2955,7 +3266,7 @@ type PurgeBinlogsResponse struct {
 
 func (x *PurgeBinlogsResponse) Reset() {
 	*x = PurgeBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2967,7 +3278,7 @@ func (x *PurgeBinlogsResponse) String() string {
 func (*PurgeBinlogsResponse) ProtoMessage() {}
 
 func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2980,7 +3291,7 @@ func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PurgeBinlogsResponse) GetPurged() []string {
@@ -3004,7 +3315,7 @@ type SetBinlogExpiryRequest struct {
 
 func (x *SetBinlogExpiryRequest) Reset() {
 	*x = SetBinlogExpiryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3016,7 +3327,7 @@ func (x *SetBinlogExpiryRequest) String() string {
 func (*SetBinlogExpiryRequest) ProtoMessage() {}
 
 func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3029,7 +3340,7 @@ func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryRequest.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SetBinlogExpiryRequest) GetExpiry() *durationpb.Duration {
@@ -3057,7 +3368,7 @@ type SetBinlogExpiryResponse struct {
 
 func (x *SetBinlogExpiryResponse) Reset() {
 	*x = SetBinlogExpiryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3380,7 @@ func (x *SetBinlogExpiryResponse) String() string {
 func (*SetBinlogExpiryResponse) ProtoMessage() {}
 
 func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3393,7 @@ func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryResponse.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SetBinlogExpiryResponse) GetChanged() bool {
@@ -3109,7 +3420,7 @@ type EnsureReplicationAccountRequest struct {
 
 func (x *EnsureReplicationAccountRequest) Reset() {
 	*x = EnsureReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3432,7 @@ func (x *EnsureReplicationAccountRequest) String() string {
 func (*EnsureReplicationAccountRequest) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3445,7 @@ func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *EnsureReplicationAccountRequest) GetUser() string {
@@ -3176,7 +3487,7 @@ type EnsureReplicationAccountResponse struct {
 
 func (x *EnsureReplicationAccountResponse) Reset() {
 	*x = EnsureReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3188,7 +3499,7 @@ func (x *EnsureReplicationAccountResponse) String() string {
 func (*EnsureReplicationAccountResponse) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3201,7 +3512,7 @@ func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *EnsureReplicationAccountResponse) GetChanges() []string {
@@ -3226,7 +3537,7 @@ type DeleteReplicationAccountRequest struct {
 
 func (x *DeleteReplicationAccountRequest) Reset() {
 	*x = DeleteReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3238,7 +3549,7 @@ func (x *DeleteReplicationAccountRequest) String() string {
 func (*DeleteReplicationAccountRequest) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3251,7 +3562,7 @@ func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeleteReplicationAccountRequest) GetUser() string {
@@ -3286,7 +3597,7 @@ type DeleteReplicationAccountResponse struct {
 
 func (x *DeleteReplicationAccountResponse) Reset() {
 	*x = DeleteReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3298,7 +3609,7 @@ func (x *DeleteReplicationAccountResponse) String() string {
 func (*DeleteReplicationAccountResponse) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3311,7 +3622,7 @@ func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DeleteReplicationAccountResponse) GetChanged() bool {
@@ -3342,7 +3653,7 @@ type PrepareReplicaRequest struct {
 
 func (x *PrepareReplicaRequest) Reset() {
 	*x = PrepareReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3354,7 +3665,7 @@ func (x *PrepareReplicaRequest) String() string {
 func (*PrepareReplicaRequest) ProtoMessage() {}
 
 func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3367,7 +3678,7 @@ func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaRequest.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PrepareReplicaRequest) GetGtid() string {
@@ -3418,7 +3729,7 @@ type PrepareReplicaResponse struct {
 
 func (x *PrepareReplicaResponse) Reset() {
 	*x = PrepareReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3430,7 +3741,7 @@ func (x *PrepareReplicaResponse) String() string {
 func (*PrepareReplicaResponse) ProtoMessage() {}
 
 func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3443,7 +3754,7 @@ func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaResponse.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PrepareReplicaResponse) GetRecoveredGtid() string {
@@ -3483,7 +3794,7 @@ type ConfigureReplicaRequest struct {
 
 func (x *ConfigureReplicaRequest) Reset() {
 	*x = ConfigureReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3495,7 +3806,7 @@ func (x *ConfigureReplicaRequest) String() string {
 func (*ConfigureReplicaRequest) ProtoMessage() {}
 
 func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3508,7 +3819,7 @@ func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ConfigureReplicaRequest) GetPrimaryHost() string {
@@ -3573,7 +3884,7 @@ type ConfigureReplicaResponse struct {
 
 func (x *ConfigureReplicaResponse) Reset() {
 	*x = ConfigureReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3585,7 +3896,7 @@ func (x *ConfigureReplicaResponse) String() string {
 func (*ConfigureReplicaResponse) ProtoMessage() {}
 
 func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3598,7 +3909,7 @@ func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ConfigureReplicaResponse) GetChanges() []string {
@@ -3630,7 +3941,7 @@ type StartReplicationRequest struct {
 
 func (x *StartReplicationRequest) Reset() {
 	*x = StartReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3642,7 +3953,7 @@ func (x *StartReplicationRequest) String() string {
 func (*StartReplicationRequest) ProtoMessage() {}
 
 func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3655,7 +3966,7 @@ func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StartReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StartReplicationRequest) GetTimeout() *durationpb.Duration {
@@ -3692,7 +4003,7 @@ type StartReplicationResponse struct {
 
 func (x *StartReplicationResponse) Reset() {
 	*x = StartReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3704,7 +4015,7 @@ func (x *StartReplicationResponse) String() string {
 func (*StartReplicationResponse) ProtoMessage() {}
 
 func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3717,7 +4028,7 @@ func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StartReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StartReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3749,7 +4060,7 @@ type StopReplicationRequest struct {
 
 func (x *StopReplicationRequest) Reset() {
 	*x = StopReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3761,7 +4072,7 @@ func (x *StopReplicationRequest) String() string {
 func (*StopReplicationRequest) ProtoMessage() {}
 
 func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3774,7 +4085,7 @@ func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StopReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *StopReplicationRequest) GetSqlThreadOnly() bool {
@@ -3811,7 +4122,7 @@ type StopReplicationResponse struct {
 
 func (x *StopReplicationResponse) Reset() {
 	*x = StopReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3823,7 +4134,7 @@ func (x *StopReplicationResponse) String() string {
 func (*StopReplicationResponse) ProtoMessage() {}
 
 func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3836,7 +4147,7 @@ func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StopReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *StopReplicationResponse) GetStatus() *ReplicationStatus {
@@ -3866,7 +4177,7 @@ type ResetReplicationRequest struct {
 
 func (x *ResetReplicationRequest) Reset() {
 	*x = ResetReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3878,7 +4189,7 @@ func (x *ResetReplicationRequest) String() string {
 func (*ResetReplicationRequest) ProtoMessage() {}
 
 func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3891,7 +4202,7 @@ func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationRequest.ProtoReflect.Descriptor instead.
 func (*ResetReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ResetReplicationRequest) GetExpectedGtid() string {
@@ -3919,7 +4230,7 @@ type ResetReplicationResponse struct {
 
 func (x *ResetReplicationResponse) Reset() {
 	*x = ResetReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3931,7 +4242,7 @@ func (x *ResetReplicationResponse) String() string {
 func (*ResetReplicationResponse) ProtoMessage() {}
 
 func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3944,7 +4255,7 @@ func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationResponse.ProtoReflect.Descriptor instead.
 func (*ResetReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ResetReplicationResponse) GetChanged() bool {
@@ -3967,7 +4278,7 @@ type WaitForGtidRequest struct {
 
 func (x *WaitForGtidRequest) Reset() {
 	*x = WaitForGtidRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3979,7 +4290,7 @@ func (x *WaitForGtidRequest) String() string {
 func (*WaitForGtidRequest) ProtoMessage() {}
 
 func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3992,7 +4303,7 @@ func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidRequest.ProtoReflect.Descriptor instead.
 func (*WaitForGtidRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WaitForGtidRequest) GetGtid() string {
@@ -4026,7 +4337,7 @@ type WaitForGtidResponse struct {
 
 func (x *WaitForGtidResponse) Reset() {
 	*x = WaitForGtidResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4038,7 +4349,7 @@ func (x *WaitForGtidResponse) String() string {
 func (*WaitForGtidResponse) ProtoMessage() {}
 
 func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4051,7 +4362,7 @@ func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidResponse.ProtoReflect.Descriptor instead.
 func (*WaitForGtidResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WaitForGtidResponse) GetCurrentGtid() string {
@@ -4095,7 +4406,7 @@ type SetReadOnlyRequest struct {
 
 func (x *SetReadOnlyRequest) Reset() {
 	*x = SetReadOnlyRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4107,7 +4418,7 @@ func (x *SetReadOnlyRequest) String() string {
 func (*SetReadOnlyRequest) ProtoMessage() {}
 
 func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4120,7 +4431,7 @@ func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyRequest.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SetReadOnlyRequest) GetReadOnly() bool {
@@ -4148,7 +4459,7 @@ type SetReadOnlyResponse struct {
 
 func (x *SetReadOnlyResponse) Reset() {
 	*x = SetReadOnlyResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4160,7 +4471,7 @@ func (x *SetReadOnlyResponse) String() string {
 func (*SetReadOnlyResponse) ProtoMessage() {}
 
 func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4173,7 +4484,7 @@ func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyResponse.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{51}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SetReadOnlyResponse) GetChanged() bool {
@@ -4203,7 +4514,7 @@ type ChecksumTablesRequest struct {
 
 func (x *ChecksumTablesRequest) Reset() {
 	*x = ChecksumTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4215,7 +4526,7 @@ func (x *ChecksumTablesRequest) String() string {
 func (*ChecksumTablesRequest) ProtoMessage() {}
 
 func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4228,7 +4539,7 @@ func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ChecksumTablesRequest) GetAtGtid() string {
@@ -4298,7 +4609,7 @@ type ChecksumTablesResponse struct {
 
 func (x *ChecksumTablesResponse) Reset() {
 	*x = ChecksumTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4310,7 +4621,7 @@ func (x *ChecksumTablesResponse) String() string {
 func (*ChecksumTablesResponse) ProtoMessage() {}
 
 func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4323,7 +4634,7 @@ func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ChecksumTablesResponse) GetGtid() string {
@@ -4414,7 +4725,7 @@ type ReadInventoryRequest struct {
 
 func (x *ReadInventoryRequest) Reset() {
 	*x = ReadInventoryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4426,7 +4737,7 @@ func (x *ReadInventoryRequest) String() string {
 func (*ReadInventoryRequest) ProtoMessage() {}
 
 func (x *ReadInventoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4439,7 +4750,7 @@ func (x *ReadInventoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadInventoryRequest.ProtoReflect.Descriptor instead.
 func (*ReadInventoryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{54}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ReadInventoryRequest) GetNames() []string {
@@ -4462,7 +4773,7 @@ type ReadInventoryResponse struct {
 
 func (x *ReadInventoryResponse) Reset() {
 	*x = ReadInventoryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4474,7 +4785,7 @@ func (x *ReadInventoryResponse) String() string {
 func (*ReadInventoryResponse) ProtoMessage() {}
 
 func (x *ReadInventoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4487,7 +4798,7 @@ func (x *ReadInventoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadInventoryResponse.ProtoReflect.Descriptor instead.
 func (*ReadInventoryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{55}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ReadInventoryResponse) GetObjects() []*InventoryObject {
@@ -4525,7 +4836,7 @@ type InventoryObject struct {
 
 func (x *InventoryObject) Reset() {
 	*x = InventoryObject{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4537,7 +4848,7 @@ func (x *InventoryObject) String() string {
 func (*InventoryObject) ProtoMessage() {}
 
 func (x *InventoryObject) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4550,7 +4861,7 @@ func (x *InventoryObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryObject.ProtoReflect.Descriptor instead.
 func (*InventoryObject) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{56}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *InventoryObject) GetKind() ObjectKind {
@@ -4606,7 +4917,7 @@ type ListTablesRequest struct {
 
 func (x *ListTablesRequest) Reset() {
 	*x = ListTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4618,7 +4929,7 @@ func (x *ListTablesRequest) String() string {
 func (*ListTablesRequest) ProtoMessage() {}
 
 func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4631,7 +4942,7 @@ func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesRequest.ProtoReflect.Descriptor instead.
 func (*ListTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{57}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListTablesRequest) GetAfter() string {
@@ -4652,7 +4963,7 @@ type ListTablesResponse struct {
 
 func (x *ListTablesResponse) Reset() {
 	*x = ListTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4664,7 +4975,7 @@ func (x *ListTablesResponse) String() string {
 func (*ListTablesResponse) ProtoMessage() {}
 
 func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4677,7 +4988,7 @@ func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesResponse.ProtoReflect.Descriptor instead.
 func (*ListTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{58}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ListTablesResponse) GetTables() []*Table {
@@ -4702,7 +5013,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4714,7 +5025,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4727,7 +5038,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{59}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Table) GetName() string {
@@ -4766,7 +5077,7 @@ type RowRange struct {
 
 func (x *RowRange) Reset() {
 	*x = RowRange{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4778,7 +5089,7 @@ func (x *RowRange) String() string {
 func (*RowRange) ProtoMessage() {}
 
 func (x *RowRange) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4791,7 +5102,7 @@ func (x *RowRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRange.ProtoReflect.Descriptor instead.
 func (*RowRange) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{60}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RowRange) GetAfter() []string {
@@ -4831,7 +5142,7 @@ type ChecksumRowsRequest struct {
 
 func (x *ChecksumRowsRequest) Reset() {
 	*x = ChecksumRowsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4843,7 +5154,7 @@ func (x *ChecksumRowsRequest) String() string {
 func (*ChecksumRowsRequest) ProtoMessage() {}
 
 func (x *ChecksumRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4856,7 +5167,7 @@ func (x *ChecksumRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumRowsRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumRowsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{61}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ChecksumRowsRequest) GetTable() string {
@@ -4926,7 +5237,7 @@ type ChecksumRowsResponse struct {
 
 func (x *ChecksumRowsResponse) Reset() {
 	*x = ChecksumRowsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4938,7 +5249,7 @@ func (x *ChecksumRowsResponse) String() string {
 func (*ChecksumRowsResponse) ProtoMessage() {}
 
 func (x *ChecksumRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4951,7 +5262,7 @@ func (x *ChecksumRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumRowsResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumRowsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{62}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ChecksumRowsResponse) GetGtid() string {
@@ -4997,7 +5308,7 @@ type RowSum struct {
 
 func (x *RowSum) Reset() {
 	*x = RowSum{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5009,7 +5320,7 @@ func (x *RowSum) String() string {
 func (*RowSum) ProtoMessage() {}
 
 func (x *RowSum) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5022,7 +5333,7 @@ func (x *RowSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowSum.ProtoReflect.Descriptor instead.
 func (*RowSum) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{63}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RowSum) GetRange() *RowRange {
@@ -5059,7 +5370,7 @@ type UpgradeDatadirRequest struct {
 
 func (x *UpgradeDatadirRequest) Reset() {
 	*x = UpgradeDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5071,7 +5382,7 @@ func (x *UpgradeDatadirRequest) String() string {
 func (*UpgradeDatadirRequest) ProtoMessage() {}
 
 func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5084,7 +5395,7 @@ func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{64}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *UpgradeDatadirRequest) GetTimeout() *durationpb.Duration {
@@ -5116,7 +5427,7 @@ type UpgradeDatadirResponse struct {
 
 func (x *UpgradeDatadirResponse) Reset() {
 	*x = UpgradeDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5128,7 +5439,7 @@ func (x *UpgradeDatadirResponse) String() string {
 func (*UpgradeDatadirResponse) ProtoMessage() {}
 
 func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5141,7 +5452,7 @@ func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{65}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *UpgradeDatadirResponse) GetProgress() string {
@@ -5189,7 +5500,7 @@ type QuiesceRequest_Start struct {
 
 func (x *QuiesceRequest_Start) Reset() {
 	*x = QuiesceRequest_Start{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[70]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5201,7 +5512,7 @@ func (x *QuiesceRequest_Start) String() string {
 func (*QuiesceRequest_Start) ProtoMessage() {}
 
 func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[70]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5214,7 +5525,7 @@ func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Start.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Start) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15, 0}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19, 0}
 }
 
 func (x *QuiesceRequest_Start) GetMode() QuiesceRequest_Mode {
@@ -5268,7 +5579,7 @@ type QuiesceRequest_Resume struct {
 
 func (x *QuiesceRequest_Resume) Reset() {
 	*x = QuiesceRequest_Resume{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[71]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5280,7 +5591,7 @@ func (x *QuiesceRequest_Resume) String() string {
 func (*QuiesceRequest_Resume) ProtoMessage() {}
 
 func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[71]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5293,7 +5604,7 @@ func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Resume.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Resume) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15, 1}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19, 1}
 }
 
 // Adopt goes on with a quiesce of the same job whose stream ended: with its point. One that has
@@ -5308,7 +5619,7 @@ type QuiesceRequest_Adopt struct {
 
 func (x *QuiesceRequest_Adopt) Reset() {
 	*x = QuiesceRequest_Adopt{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[72]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5320,7 +5631,7 @@ func (x *QuiesceRequest_Adopt) String() string {
 func (*QuiesceRequest_Adopt) ProtoMessage() {}
 
 func (x *QuiesceRequest_Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[72]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5333,7 +5644,7 @@ func (x *QuiesceRequest_Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Adopt.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Adopt) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15, 2}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19, 2}
 }
 
 func (x *QuiesceRequest_Adopt) GetNonce() string {
@@ -5354,7 +5665,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\tslave_pos\x18\x02 \x01(\tR\bslavePos\x12\x1f\n" +
 	"\vcurrent_pos\x18\x03 \x01(\tR\n" +
 	"currentPos\x12!\n" +
-	"\fbinlog_state\x18\x04 \x01(\tR\vbinlogState\"\xe2\x05\n" +
+	"\fbinlog_state\x18\x04 \x01(\tR\vbinlogState\"\xa0\x06\n" +
 	"\x11ReplicationStatus\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\tR\n" +
@@ -5380,7 +5691,10 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x03tls\x18\x10 \x01(\bR\x03tls\x12\x1d\n" +
 	"\n" +
 	"tls_verify\x18\x11 \x01(\bR\ttlsVerify\x12*\n" +
-	"\x11primary_server_id\x18\x12 \x01(\x03R\x0fprimaryServerId\x12P\n" +
+	"\x11primary_server_id\x18\x12 \x01(\x03R\x0fprimaryServerId\x12\x1b\n" +
+	"\tread_file\x18\x13 \x01(\tR\breadFile\x12\x1f\n" +
+	"\vread_offset\x18\x14 \x01(\x03R\n" +
+	"readOffset\x12P\n" +
 	"\bsettings\x18\x1e \x03(\v24.understudy.agent.v1.ReplicationStatus.SettingsEntryR\bsettings\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -5398,7 +5712,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\"\x7f\n" +
 	"\x11GetStatusResponse\x12:\n" +
 	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xa1\x0f\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9d\x10\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -5450,10 +5764,34 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\raccess_denied\x18. \x01(\bR\faccessDenied\x12L\n" +
 	"\bsettings\x182 \x03(\v20.understudy.agent.v1.MariaDBStatus.SettingsEntryR\bsettings\x12%\n" +
 	"\x0ebinlog_history\x183 \x01(\tR\rbinlogHistory\x12#\n" +
-	"\rmemory_tables\x184 \x03(\tR\fmemoryTables\x1a;\n" +
+	"\rmemory_tables\x184 \x03(\tR\fmemoryTables\x122\n" +
+	"\x15binlog_history_reason\x185 \x01(\tR\x13binlogHistoryReason\x12F\n" +
+	"\rhistory_claim\x186 \x01(\v2!.understudy.agent.v1.HistoryClaimR\fhistoryClaim\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"]\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xac\x01\n" +
+	"\fHistoryClaim\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01@@R\x02id\x12\x1c\n" +
+	"\x04file\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x13R\x04file\x12 \n" +
+	"\x06offset\x18\x03 \x01(\x03B\b\xea\xbb\x18\x04\b\x01\x10\x01R\x06offset\x12\x1e\n" +
+	"\x04gtid\x18\x04 \x01(\tB\n" +
+	"\xea\xbb\x18\x06@\x80\x80\x01P\x19R\x04gtid\x12\"\n" +
+	"\x06digest\x18\x05 \x01(\tB\n" +
+	"\xea\xbb\x18\x06\b\x01@@P\x1dR\x06digest\"\x8f\x01\n" +
+	"\vHistoryRead\x12\"\n" +
+	"\areplica\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01@@R\areplica\x12\x1c\n" +
+	"\x04file\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x13R\x04file\x12\x1e\n" +
+	"\x06offset\x18\x03 \x01(\x03B\x06\xea\xbb\x18\x02\x10\x00R\x06offset\x12\x1e\n" +
+	"\x04gtid\x18\x04 \x01(\tB\n" +
+	"\xea\xbb\x18\x06@\x80\x80\x01P\x19R\x04gtid\"\xb1\x01\n" +
+	"\x15ConfirmHistoryRequest\x127\n" +
+	"\x05claim\x18\x01 \x01(\v2!.understudy.agent.v1.HistoryClaimR\x05claim\x12'\n" +
+	"\tseen_gtid\x18\x02 \x01(\tB\n" +
+	"\xea\xbb\x18\x06@\x80\x80\x01P\x19R\bseenGtid\x126\n" +
+	"\x05reads\x18\x03 \x03(\v2 .understudy.agent.v1.HistoryReadR\x05reads\"s\n" +
+	"\x16ConfirmHistoryResponse\x12%\n" +
+	"\x0ebinlog_history\x18\x01 \x01(\tR\rbinlogHistory\x122\n" +
+	"\x15binlog_history_reason\x18\x02 \x01(\tR\x13binlogHistoryReason\"]\n" +
 	"\x0fSettingMismatch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04want\x18\x02 \x01(\tR\x04want\x12\x0e\n" +
@@ -5783,7 +6121,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x12OBJECT_KIND_GRANTS\x10\t\x12 \n" +
 	"\x1cOBJECT_KIND_LIBRARY_FUNCTION\x10\n" +
 	"\x12\x1d\n" +
-	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\x8f\x16\n" +
+	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xfa\x16\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
@@ -5811,7 +6149,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\rReadInventory\x12).understudy.agent.v1.ReadInventoryRequest\x1a*.understudy.agent.v1.ReadInventoryResponse\"\x03\x90\x02\x010\x01\x12b\n" +
 	"\n" +
 	"ListTables\x12&.understudy.agent.v1.ListTablesRequest\x1a'.understudy.agent.v1.ListTablesResponse\"\x03\x90\x02\x01\x12h\n" +
-	"\fChecksumRows\x12(.understudy.agent.v1.ChecksumRowsRequest\x1a).understudy.agent.v1.ChecksumRowsResponse\"\x03\x90\x02\x01\x12k\n" +
+	"\fChecksumRows\x12(.understudy.agent.v1.ChecksumRowsRequest\x1a).understudy.agent.v1.ChecksumRowsResponse\"\x03\x90\x02\x01\x12i\n" +
+	"\x0eConfirmHistory\x12*.understudy.agent.v1.ConfirmHistoryRequest\x1a+.understudy.agent.v1.ConfirmHistoryResponse\x12k\n" +
 	"\x0eUpgradeDatadir\x12*.understudy.agent.v1.UpgradeDatadirRequest\x1a+.understudy.agent.v1.UpgradeDatadirResponse0\x01B\xe3\x01\n" +
 	"\x17com.understudy.agent.v1B\x13MariadbServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
 
@@ -5828,7 +6167,7 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(ServerRole)(0),                          // 0: understudy.agent.v1.ServerRole
 	(ObjectKind)(0),                          // 1: understudy.agent.v1.ObjectKind
@@ -5840,212 +6179,221 @@ var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),                 // 7: understudy.agent.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),                // 8: understudy.agent.v1.GetStatusResponse
 	(*MariaDBStatus)(nil),                    // 9: understudy.agent.v1.MariaDBStatus
-	(*SettingMismatch)(nil),                  // 10: understudy.agent.v1.SettingMismatch
-	(*SetConfigurationRequest)(nil),          // 11: understudy.agent.v1.SetConfigurationRequest
-	(*SetConfigurationResponse)(nil),         // 12: understudy.agent.v1.SetConfigurationResponse
-	(*DatadirContract)(nil),                  // 13: understudy.agent.v1.DatadirContract
-	(*CheckDatadirRequest)(nil),              // 14: understudy.agent.v1.CheckDatadirRequest
-	(*CheckDatadirResponse)(nil),             // 15: understudy.agent.v1.CheckDatadirResponse
-	(*PrepareDatadirRequest)(nil),            // 16: understudy.agent.v1.PrepareDatadirRequest
-	(*PrepareDatadirResponse)(nil),           // 17: understudy.agent.v1.PrepareDatadirResponse
-	(*QuiesceRequest)(nil),                   // 18: understudy.agent.v1.QuiesceRequest
-	(*ConsistentPoint)(nil),                  // 19: understudy.agent.v1.ConsistentPoint
-	(*QuiesceResponse)(nil),                  // 20: understudy.agent.v1.QuiesceResponse
-	(*EndQuiesceRequest)(nil),                // 21: understudy.agent.v1.EndQuiesceRequest
-	(*EndQuiesceResponse)(nil),               // 22: understudy.agent.v1.EndQuiesceResponse
-	(*QuiesceResult)(nil),                    // 23: understudy.agent.v1.QuiesceResult
-	(*ProveWritableRequest)(nil),             // 24: understudy.agent.v1.ProveWritableRequest
-	(*ProveWritableResponse)(nil),            // 25: understudy.agent.v1.ProveWritableResponse
-	(*Binlog)(nil),                           // 26: understudy.agent.v1.Binlog
-	(*ListBinlogsRequest)(nil),               // 27: understudy.agent.v1.ListBinlogsRequest
-	(*ListBinlogsResponse)(nil),              // 28: understudy.agent.v1.ListBinlogsResponse
-	(*ReserveBinlogsRequest)(nil),            // 29: understudy.agent.v1.ReserveBinlogsRequest
-	(*ReserveBinlogsResponse)(nil),           // 30: understudy.agent.v1.ReserveBinlogsResponse
-	(*ReleaseBinlogsRequest)(nil),            // 31: understudy.agent.v1.ReleaseBinlogsRequest
-	(*ReleaseBinlogsResponse)(nil),           // 32: understudy.agent.v1.ReleaseBinlogsResponse
-	(*PurgeBinlogsRequest)(nil),              // 33: understudy.agent.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),             // 34: understudy.agent.v1.PurgeBinlogsResponse
-	(*SetBinlogExpiryRequest)(nil),           // 35: understudy.agent.v1.SetBinlogExpiryRequest
-	(*SetBinlogExpiryResponse)(nil),          // 36: understudy.agent.v1.SetBinlogExpiryResponse
-	(*EnsureReplicationAccountRequest)(nil),  // 37: understudy.agent.v1.EnsureReplicationAccountRequest
-	(*EnsureReplicationAccountResponse)(nil), // 38: understudy.agent.v1.EnsureReplicationAccountResponse
-	(*DeleteReplicationAccountRequest)(nil),  // 39: understudy.agent.v1.DeleteReplicationAccountRequest
-	(*DeleteReplicationAccountResponse)(nil), // 40: understudy.agent.v1.DeleteReplicationAccountResponse
-	(*PrepareReplicaRequest)(nil),            // 41: understudy.agent.v1.PrepareReplicaRequest
-	(*PrepareReplicaResponse)(nil),           // 42: understudy.agent.v1.PrepareReplicaResponse
-	(*ConfigureReplicaRequest)(nil),          // 43: understudy.agent.v1.ConfigureReplicaRequest
-	(*ConfigureReplicaResponse)(nil),         // 44: understudy.agent.v1.ConfigureReplicaResponse
-	(*StartReplicationRequest)(nil),          // 45: understudy.agent.v1.StartReplicationRequest
-	(*StartReplicationResponse)(nil),         // 46: understudy.agent.v1.StartReplicationResponse
-	(*StopReplicationRequest)(nil),           // 47: understudy.agent.v1.StopReplicationRequest
-	(*StopReplicationResponse)(nil),          // 48: understudy.agent.v1.StopReplicationResponse
-	(*ResetReplicationRequest)(nil),          // 49: understudy.agent.v1.ResetReplicationRequest
-	(*ResetReplicationResponse)(nil),         // 50: understudy.agent.v1.ResetReplicationResponse
-	(*WaitForGtidRequest)(nil),               // 51: understudy.agent.v1.WaitForGtidRequest
-	(*WaitForGtidResponse)(nil),              // 52: understudy.agent.v1.WaitForGtidResponse
-	(*SetReadOnlyRequest)(nil),               // 53: understudy.agent.v1.SetReadOnlyRequest
-	(*SetReadOnlyResponse)(nil),              // 54: understudy.agent.v1.SetReadOnlyResponse
-	(*ChecksumTablesRequest)(nil),            // 55: understudy.agent.v1.ChecksumTablesRequest
-	(*ChecksumTablesResponse)(nil),           // 56: understudy.agent.v1.ChecksumTablesResponse
-	(*ReadInventoryRequest)(nil),             // 57: understudy.agent.v1.ReadInventoryRequest
-	(*ReadInventoryResponse)(nil),            // 58: understudy.agent.v1.ReadInventoryResponse
-	(*InventoryObject)(nil),                  // 59: understudy.agent.v1.InventoryObject
-	(*ListTablesRequest)(nil),                // 60: understudy.agent.v1.ListTablesRequest
-	(*ListTablesResponse)(nil),               // 61: understudy.agent.v1.ListTablesResponse
-	(*Table)(nil),                            // 62: understudy.agent.v1.Table
-	(*RowRange)(nil),                         // 63: understudy.agent.v1.RowRange
-	(*ChecksumRowsRequest)(nil),              // 64: understudy.agent.v1.ChecksumRowsRequest
-	(*ChecksumRowsResponse)(nil),             // 65: understudy.agent.v1.ChecksumRowsResponse
-	(*RowSum)(nil),                           // 66: understudy.agent.v1.RowSum
-	(*UpgradeDatadirRequest)(nil),            // 67: understudy.agent.v1.UpgradeDatadirRequest
-	(*UpgradeDatadirResponse)(nil),           // 68: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                      // 69: understudy.agent.v1.ReplicationStatus.SettingsEntry
-	nil,                                      // 70: understudy.agent.v1.MariaDBStatus.SettingsEntry
-	nil,                                      // 71: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	nil,                                      // 72: understudy.agent.v1.DatadirContract.OptionsEntry
-	(*QuiesceRequest_Start)(nil),             // 73: understudy.agent.v1.QuiesceRequest.Start
-	(*QuiesceRequest_Resume)(nil),            // 74: understudy.agent.v1.QuiesceRequest.Resume
-	(*QuiesceRequest_Adopt)(nil),             // 75: understudy.agent.v1.QuiesceRequest.Adopt
-	(*durationpb.Duration)(nil),              // 76: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),            // 77: google.protobuf.Timestamp
-	(*FencingToken)(nil),                     // 78: understudy.agent.v1.FencingToken
+	(*HistoryClaim)(nil),                     // 10: understudy.agent.v1.HistoryClaim
+	(*HistoryRead)(nil),                      // 11: understudy.agent.v1.HistoryRead
+	(*ConfirmHistoryRequest)(nil),            // 12: understudy.agent.v1.ConfirmHistoryRequest
+	(*ConfirmHistoryResponse)(nil),           // 13: understudy.agent.v1.ConfirmHistoryResponse
+	(*SettingMismatch)(nil),                  // 14: understudy.agent.v1.SettingMismatch
+	(*SetConfigurationRequest)(nil),          // 15: understudy.agent.v1.SetConfigurationRequest
+	(*SetConfigurationResponse)(nil),         // 16: understudy.agent.v1.SetConfigurationResponse
+	(*DatadirContract)(nil),                  // 17: understudy.agent.v1.DatadirContract
+	(*CheckDatadirRequest)(nil),              // 18: understudy.agent.v1.CheckDatadirRequest
+	(*CheckDatadirResponse)(nil),             // 19: understudy.agent.v1.CheckDatadirResponse
+	(*PrepareDatadirRequest)(nil),            // 20: understudy.agent.v1.PrepareDatadirRequest
+	(*PrepareDatadirResponse)(nil),           // 21: understudy.agent.v1.PrepareDatadirResponse
+	(*QuiesceRequest)(nil),                   // 22: understudy.agent.v1.QuiesceRequest
+	(*ConsistentPoint)(nil),                  // 23: understudy.agent.v1.ConsistentPoint
+	(*QuiesceResponse)(nil),                  // 24: understudy.agent.v1.QuiesceResponse
+	(*EndQuiesceRequest)(nil),                // 25: understudy.agent.v1.EndQuiesceRequest
+	(*EndQuiesceResponse)(nil),               // 26: understudy.agent.v1.EndQuiesceResponse
+	(*QuiesceResult)(nil),                    // 27: understudy.agent.v1.QuiesceResult
+	(*ProveWritableRequest)(nil),             // 28: understudy.agent.v1.ProveWritableRequest
+	(*ProveWritableResponse)(nil),            // 29: understudy.agent.v1.ProveWritableResponse
+	(*Binlog)(nil),                           // 30: understudy.agent.v1.Binlog
+	(*ListBinlogsRequest)(nil),               // 31: understudy.agent.v1.ListBinlogsRequest
+	(*ListBinlogsResponse)(nil),              // 32: understudy.agent.v1.ListBinlogsResponse
+	(*ReserveBinlogsRequest)(nil),            // 33: understudy.agent.v1.ReserveBinlogsRequest
+	(*ReserveBinlogsResponse)(nil),           // 34: understudy.agent.v1.ReserveBinlogsResponse
+	(*ReleaseBinlogsRequest)(nil),            // 35: understudy.agent.v1.ReleaseBinlogsRequest
+	(*ReleaseBinlogsResponse)(nil),           // 36: understudy.agent.v1.ReleaseBinlogsResponse
+	(*PurgeBinlogsRequest)(nil),              // 37: understudy.agent.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),             // 38: understudy.agent.v1.PurgeBinlogsResponse
+	(*SetBinlogExpiryRequest)(nil),           // 39: understudy.agent.v1.SetBinlogExpiryRequest
+	(*SetBinlogExpiryResponse)(nil),          // 40: understudy.agent.v1.SetBinlogExpiryResponse
+	(*EnsureReplicationAccountRequest)(nil),  // 41: understudy.agent.v1.EnsureReplicationAccountRequest
+	(*EnsureReplicationAccountResponse)(nil), // 42: understudy.agent.v1.EnsureReplicationAccountResponse
+	(*DeleteReplicationAccountRequest)(nil),  // 43: understudy.agent.v1.DeleteReplicationAccountRequest
+	(*DeleteReplicationAccountResponse)(nil), // 44: understudy.agent.v1.DeleteReplicationAccountResponse
+	(*PrepareReplicaRequest)(nil),            // 45: understudy.agent.v1.PrepareReplicaRequest
+	(*PrepareReplicaResponse)(nil),           // 46: understudy.agent.v1.PrepareReplicaResponse
+	(*ConfigureReplicaRequest)(nil),          // 47: understudy.agent.v1.ConfigureReplicaRequest
+	(*ConfigureReplicaResponse)(nil),         // 48: understudy.agent.v1.ConfigureReplicaResponse
+	(*StartReplicationRequest)(nil),          // 49: understudy.agent.v1.StartReplicationRequest
+	(*StartReplicationResponse)(nil),         // 50: understudy.agent.v1.StartReplicationResponse
+	(*StopReplicationRequest)(nil),           // 51: understudy.agent.v1.StopReplicationRequest
+	(*StopReplicationResponse)(nil),          // 52: understudy.agent.v1.StopReplicationResponse
+	(*ResetReplicationRequest)(nil),          // 53: understudy.agent.v1.ResetReplicationRequest
+	(*ResetReplicationResponse)(nil),         // 54: understudy.agent.v1.ResetReplicationResponse
+	(*WaitForGtidRequest)(nil),               // 55: understudy.agent.v1.WaitForGtidRequest
+	(*WaitForGtidResponse)(nil),              // 56: understudy.agent.v1.WaitForGtidResponse
+	(*SetReadOnlyRequest)(nil),               // 57: understudy.agent.v1.SetReadOnlyRequest
+	(*SetReadOnlyResponse)(nil),              // 58: understudy.agent.v1.SetReadOnlyResponse
+	(*ChecksumTablesRequest)(nil),            // 59: understudy.agent.v1.ChecksumTablesRequest
+	(*ChecksumTablesResponse)(nil),           // 60: understudy.agent.v1.ChecksumTablesResponse
+	(*ReadInventoryRequest)(nil),             // 61: understudy.agent.v1.ReadInventoryRequest
+	(*ReadInventoryResponse)(nil),            // 62: understudy.agent.v1.ReadInventoryResponse
+	(*InventoryObject)(nil),                  // 63: understudy.agent.v1.InventoryObject
+	(*ListTablesRequest)(nil),                // 64: understudy.agent.v1.ListTablesRequest
+	(*ListTablesResponse)(nil),               // 65: understudy.agent.v1.ListTablesResponse
+	(*Table)(nil),                            // 66: understudy.agent.v1.Table
+	(*RowRange)(nil),                         // 67: understudy.agent.v1.RowRange
+	(*ChecksumRowsRequest)(nil),              // 68: understudy.agent.v1.ChecksumRowsRequest
+	(*ChecksumRowsResponse)(nil),             // 69: understudy.agent.v1.ChecksumRowsResponse
+	(*RowSum)(nil),                           // 70: understudy.agent.v1.RowSum
+	(*UpgradeDatadirRequest)(nil),            // 71: understudy.agent.v1.UpgradeDatadirRequest
+	(*UpgradeDatadirResponse)(nil),           // 72: understudy.agent.v1.UpgradeDatadirResponse
+	nil,                                      // 73: understudy.agent.v1.ReplicationStatus.SettingsEntry
+	nil,                                      // 74: understudy.agent.v1.MariaDBStatus.SettingsEntry
+	nil,                                      // 75: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	nil,                                      // 76: understudy.agent.v1.DatadirContract.OptionsEntry
+	(*QuiesceRequest_Start)(nil),             // 77: understudy.agent.v1.QuiesceRequest.Start
+	(*QuiesceRequest_Resume)(nil),            // 78: understudy.agent.v1.QuiesceRequest.Resume
+	(*QuiesceRequest_Adopt)(nil),             // 79: understudy.agent.v1.QuiesceRequest.Adopt
+	(*durationpb.Duration)(nil),              // 80: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),            // 81: google.protobuf.Timestamp
+	(*FencingToken)(nil),                     // 82: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	76,  // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	69,  // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
-	77,  // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	80,  // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	73,  // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
+	81,  // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
 	9,   // 3: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
-	77,  // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	76,  // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
+	81,  // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	80,  // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
 	3,   // 6: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
 	4,   // 7: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
 	5,   // 8: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
 	6,   // 9: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	77,  // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
-	10,  // 11: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
-	70,  // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
-	76,  // 13: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
-	71,  // 14: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	78,  // 15: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	13,  // 16: understudy.agent.v1.SetConfigurationRequest.contract:type_name -> understudy.agent.v1.DatadirContract
-	72,  // 17: understudy.agent.v1.DatadirContract.options:type_name -> understudy.agent.v1.DatadirContract.OptionsEntry
-	13,  // 18: understudy.agent.v1.CheckDatadirResponse.contract:type_name -> understudy.agent.v1.DatadirContract
-	78,  // 19: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	13,  // 20: understudy.agent.v1.PrepareDatadirRequest.contract:type_name -> understudy.agent.v1.DatadirContract
-	73,  // 21: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
-	74,  // 22: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
-	75,  // 23: understudy.agent.v1.QuiesceRequest.adopt:type_name -> understudy.agent.v1.QuiesceRequest.Adopt
-	78,  // 24: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,   // 25: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
-	3,   // 26: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
-	77,  // 27: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
-	13,  // 28: understudy.agent.v1.ConsistentPoint.contract:type_name -> understudy.agent.v1.DatadirContract
-	19,  // 29: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
-	23,  // 30: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	76,  // 31: understudy.agent.v1.QuiesceResponse.left:type_name -> google.protobuf.Duration
-	78,  // 32: understudy.agent.v1.EndQuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	23,  // 33: understudy.agent.v1.EndQuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	76,  // 34: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
-	76,  // 35: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
-	76,  // 36: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
-	3,   // 37: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	78,  // 38: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	76,  // 39: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	26,  // 40: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	76,  // 41: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	78,  // 42: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	6,   // 43: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	78,  // 44: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	78,  // 45: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	76,  // 46: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
-	78,  // 47: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	78,  // 48: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	78,  // 49: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,   // 50: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
-	78,  // 51: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	78,  // 52: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,   // 53: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	76,  // 54: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	78,  // 55: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,   // 56: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	76,  // 57: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	78,  // 58: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,   // 59: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	78,  // 60: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	76,  // 61: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	76,  // 62: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	78,  // 63: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	76,  // 64: understudy.agent.v1.ChecksumTablesRequest.sample_time:type_name -> google.protobuf.Duration
-	59,  // 65: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
-	1,   // 66: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
-	62,  // 67: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
-	63,  // 68: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
-	76,  // 69: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
-	66,  // 70: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
-	63,  // 71: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
-	76,  // 72: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	78,  // 73: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,   // 74: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	76,  // 75: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	76,  // 76: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	76,  // 77: understudy.agent.v1.QuiesceRequest.Start.adopt_within:type_name -> google.protobuf.Duration
-	7,   // 78: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	11,  // 79: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	16,  // 80: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	14,  // 81: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
-	18,  // 82: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	21,  // 83: understudy.agent.v1.MariaDBService.EndQuiesce:input_type -> understudy.agent.v1.EndQuiesceRequest
-	24,  // 84: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	27,  // 85: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	29,  // 86: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	31,  // 87: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	33,  // 88: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	35,  // 89: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	37,  // 90: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	39,  // 91: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	41,  // 92: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	43,  // 93: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	45,  // 94: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	47,  // 95: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	49,  // 96: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	51,  // 97: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	53,  // 98: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	55,  // 99: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	57,  // 100: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
-	60,  // 101: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
-	64,  // 102: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
-	67,  // 103: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	8,   // 104: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	12,  // 105: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	17,  // 106: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	15,  // 107: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
-	20,  // 108: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	22,  // 109: understudy.agent.v1.MariaDBService.EndQuiesce:output_type -> understudy.agent.v1.EndQuiesceResponse
-	25,  // 110: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	28,  // 111: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	30,  // 112: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	32,  // 113: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	34,  // 114: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	36,  // 115: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	38,  // 116: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	40,  // 117: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	42,  // 118: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	44,  // 119: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	46,  // 120: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	48,  // 121: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	50,  // 122: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	52,  // 123: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	54,  // 124: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	56,  // 125: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	58,  // 126: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
-	61,  // 127: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
-	65,  // 128: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
-	68,  // 129: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	104, // [104:130] is the sub-list for method output_type
-	78,  // [78:104] is the sub-list for method input_type
-	78,  // [78:78] is the sub-list for extension type_name
-	78,  // [78:78] is the sub-list for extension extendee
-	0,   // [0:78] is the sub-list for field type_name
+	81,  // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	14,  // 11: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
+	74,  // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
+	10,  // 13: understudy.agent.v1.MariaDBStatus.history_claim:type_name -> understudy.agent.v1.HistoryClaim
+	10,  // 14: understudy.agent.v1.ConfirmHistoryRequest.claim:type_name -> understudy.agent.v1.HistoryClaim
+	11,  // 15: understudy.agent.v1.ConfirmHistoryRequest.reads:type_name -> understudy.agent.v1.HistoryRead
+	80,  // 16: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	75,  // 17: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	82,  // 18: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	17,  // 19: understudy.agent.v1.SetConfigurationRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	76,  // 20: understudy.agent.v1.DatadirContract.options:type_name -> understudy.agent.v1.DatadirContract.OptionsEntry
+	17,  // 21: understudy.agent.v1.CheckDatadirResponse.contract:type_name -> understudy.agent.v1.DatadirContract
+	82,  // 22: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	17,  // 23: understudy.agent.v1.PrepareDatadirRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	77,  // 24: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	78,  // 25: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	79,  // 26: understudy.agent.v1.QuiesceRequest.adopt:type_name -> understudy.agent.v1.QuiesceRequest.Adopt
+	82,  // 27: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,   // 28: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
+	3,   // 29: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
+	81,  // 30: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	17,  // 31: understudy.agent.v1.ConsistentPoint.contract:type_name -> understudy.agent.v1.DatadirContract
+	23,  // 32: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
+	27,  // 33: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	80,  // 34: understudy.agent.v1.QuiesceResponse.left:type_name -> google.protobuf.Duration
+	82,  // 35: understudy.agent.v1.EndQuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	27,  // 36: understudy.agent.v1.EndQuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	80,  // 37: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	80,  // 38: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	80,  // 39: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	3,   // 40: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	82,  // 41: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	80,  // 42: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	30,  // 43: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	80,  // 44: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	82,  // 45: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	6,   // 46: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	82,  // 47: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	82,  // 48: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	80,  // 49: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	82,  // 50: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	82,  // 51: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	82,  // 52: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,   // 53: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
+	82,  // 54: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	82,  // 55: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 56: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	80,  // 57: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	82,  // 58: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 59: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	80,  // 60: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	82,  // 61: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 62: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	82,  // 63: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	80,  // 64: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	80,  // 65: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	82,  // 66: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	80,  // 67: understudy.agent.v1.ChecksumTablesRequest.sample_time:type_name -> google.protobuf.Duration
+	63,  // 68: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
+	1,   // 69: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
+	66,  // 70: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
+	67,  // 71: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
+	80,  // 72: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
+	70,  // 73: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
+	67,  // 74: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
+	80,  // 75: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	82,  // 76: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	2,   // 77: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	80,  // 78: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	80,  // 79: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	80,  // 80: understudy.agent.v1.QuiesceRequest.Start.adopt_within:type_name -> google.protobuf.Duration
+	7,   // 81: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	15,  // 82: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	20,  // 83: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	18,  // 84: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
+	22,  // 85: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	25,  // 86: understudy.agent.v1.MariaDBService.EndQuiesce:input_type -> understudy.agent.v1.EndQuiesceRequest
+	28,  // 87: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	31,  // 88: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	33,  // 89: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	35,  // 90: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	37,  // 91: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	39,  // 92: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	41,  // 93: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	43,  // 94: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	45,  // 95: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	47,  // 96: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	49,  // 97: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	51,  // 98: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	53,  // 99: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	55,  // 100: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	57,  // 101: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	59,  // 102: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	61,  // 103: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
+	64,  // 104: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
+	68,  // 105: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
+	12,  // 106: understudy.agent.v1.MariaDBService.ConfirmHistory:input_type -> understudy.agent.v1.ConfirmHistoryRequest
+	71,  // 107: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	8,   // 108: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	16,  // 109: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	21,  // 110: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	19,  // 111: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
+	24,  // 112: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	26,  // 113: understudy.agent.v1.MariaDBService.EndQuiesce:output_type -> understudy.agent.v1.EndQuiesceResponse
+	29,  // 114: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	32,  // 115: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	34,  // 116: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	36,  // 117: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	38,  // 118: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	40,  // 119: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	42,  // 120: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	44,  // 121: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	46,  // 122: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	48,  // 123: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	50,  // 124: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	52,  // 125: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	54,  // 126: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	56,  // 127: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	58,  // 128: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	60,  // 129: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	62,  // 130: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
+	65,  // 131: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
+	69,  // 132: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
+	13,  // 133: understudy.agent.v1.MariaDBService.ConfirmHistory:output_type -> understudy.agent.v1.ConfirmHistoryResponse
+	72,  // 134: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	108, // [108:135] is the sub-list for method output_type
+	81,  // [81:108] is the sub-list for method input_type
+	81,  // [81:81] is the sub-list for extension type_name
+	81,  // [81:81] is the sub-list for extension extendee
+	0,   // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -6054,7 +6402,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 		return
 	}
 	file_understudy_agent_v1_fencing_token_proto_init()
-	file_understudy_agent_v1_mariadb_service_proto_msgTypes[15].OneofWrappers = []any{
+	file_understudy_agent_v1_mariadb_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*QuiesceRequest_Start_)(nil),
 		(*QuiesceRequest_Resume_)(nil),
 		(*QuiesceRequest_Adopt_)(nil),
@@ -6065,7 +6413,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   73,
+			NumMessages:   77,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

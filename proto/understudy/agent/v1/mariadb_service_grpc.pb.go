@@ -44,6 +44,7 @@ const (
 	MariaDBService_ReadInventory_FullMethodName            = "/understudy.agent.v1.MariaDBService/ReadInventory"
 	MariaDBService_ListTables_FullMethodName               = "/understudy.agent.v1.MariaDBService/ListTables"
 	MariaDBService_ChecksumRows_FullMethodName             = "/understudy.agent.v1.MariaDBService/ChecksumRows"
+	MariaDBService_ConfirmHistory_FullMethodName           = "/understudy.agent.v1.MariaDBService/ConfirmHistory"
 	MariaDBService_UpgradeDatadir_FullMethodName           = "/understudy.agent.v1.MariaDBService/UpgradeDatadir"
 )
 
@@ -161,6 +162,13 @@ type MariaDBServiceClient interface {
 	// a replica the chunks that are named. Each chunk is one statement that holds no lock of InnoDB
 	// and ends by itself. It changes nothing. While the host is loaded it reads nothing and says so.
 	ChecksumRows(ctx context.Context, in *ChecksumRowsRequest, opts ...grpc.CallOption) (*ChecksumRowsResponse, error)
+	// ConfirmHistory compares what the control plane knows of the history of this server's binary log
+	// with the log of the running server, and answers with the history that it has. An agent without
+	// a history takes up that of `claim` where the log holds it, and begins another one otherwise. An
+	// agent with the history of `claim` begins another one when the log lacks it, or lacks what was
+	// read of it. No job makes the call: the control plane makes it on its own behalf, and its
+	// generation fences it. ABORTED (QUIESCE_BUSY) while MariaDB is quiesced.
+	ConfirmHistory(ctx context.Context, in *ConfirmHistoryRequest, opts ...grpc.CallOption) (*ConfirmHistoryResponse, error)
 	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
 	// log. Nothing is done when both are of the same series. The last message has `datadir_version`.
 	UpgradeDatadir(ctx context.Context, in *UpgradeDatadirRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UpgradeDatadirResponse], error)
@@ -454,6 +462,16 @@ func (c *mariaDBServiceClient) ChecksumRows(ctx context.Context, in *ChecksumRow
 	return out, nil
 }
 
+func (c *mariaDBServiceClient) ConfirmHistory(ctx context.Context, in *ConfirmHistoryRequest, opts ...grpc.CallOption) (*ConfirmHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmHistoryResponse)
+	err := c.cc.Invoke(ctx, MariaDBService_ConfirmHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *mariaDBServiceClient) UpgradeDatadir(ctx context.Context, in *UpgradeDatadirRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UpgradeDatadirResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &MariaDBService_ServiceDesc.Streams[4], MariaDBService_UpgradeDatadir_FullMethodName, cOpts...)
@@ -587,6 +605,13 @@ type MariaDBServiceServer interface {
 	// a replica the chunks that are named. Each chunk is one statement that holds no lock of InnoDB
 	// and ends by itself. It changes nothing. While the host is loaded it reads nothing and says so.
 	ChecksumRows(context.Context, *ChecksumRowsRequest) (*ChecksumRowsResponse, error)
+	// ConfirmHistory compares what the control plane knows of the history of this server's binary log
+	// with the log of the running server, and answers with the history that it has. An agent without
+	// a history takes up that of `claim` where the log holds it, and begins another one otherwise. An
+	// agent with the history of `claim` begins another one when the log lacks it, or lacks what was
+	// read of it. No job makes the call: the control plane makes it on its own behalf, and its
+	// generation fences it. ABORTED (QUIESCE_BUSY) while MariaDB is quiesced.
+	ConfirmHistory(context.Context, *ConfirmHistoryRequest) (*ConfirmHistoryResponse, error)
 	// UpgradeDatadir brings the system tables to the binary's version without writing to the binary
 	// log. Nothing is done when both are of the same series. The last message has `datadir_version`.
 	UpgradeDatadir(*UpgradeDatadirRequest, grpc.ServerStreamingServer[UpgradeDatadirResponse]) error
@@ -674,6 +699,9 @@ func (UnimplementedMariaDBServiceServer) ListTables(context.Context, *ListTables
 }
 func (UnimplementedMariaDBServiceServer) ChecksumRows(context.Context, *ChecksumRowsRequest) (*ChecksumRowsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ChecksumRows not implemented")
+}
+func (UnimplementedMariaDBServiceServer) ConfirmHistory(context.Context, *ConfirmHistoryRequest) (*ConfirmHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmHistory not implemented")
 }
 func (UnimplementedMariaDBServiceServer) UpgradeDatadir(*UpgradeDatadirRequest, grpc.ServerStreamingServer[UpgradeDatadirResponse]) error {
 	return status.Error(codes.Unimplemented, "method UpgradeDatadir not implemented")
@@ -1117,6 +1145,24 @@ func _MariaDBService_ChecksumRows_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MariaDBService_ConfirmHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MariaDBServiceServer).ConfirmHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MariaDBService_ConfirmHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MariaDBServiceServer).ConfirmHistory(ctx, req.(*ConfirmHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MariaDBService_UpgradeDatadir_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(UpgradeDatadirRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -1218,6 +1264,10 @@ var MariaDBService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ChecksumRows",
 			Handler:    _MariaDBService_ChecksumRows_Handler,
+		},
+		{
+			MethodName: "ConfirmHistory",
+			Handler:    _MariaDBService_ConfirmHistory_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -495,7 +495,9 @@ type HostProgress struct {
 	// Bytes free on the datadir's filesystem.
 	FilesystemFreeBytes int64 `protobuf:"varint,8,opt,name=filesystem_free_bytes,json=filesystemFreeBytes,proto3" json:"filesystem_free_bytes,omitempty"`
 	// The replication connections, in the order of the facts.
-	Connections   []*ConnectionProgress `protobuf:"bytes,9,rep,name=connections,proto3" json:"connections,omitempty"`
+	Connections []*ConnectionProgress `protobuf:"bytes,9,rep,name=connections,proto3" json:"connections,omitempty"`
+	// What proves the history of the binary log.
+	HistoryClaim  *HistoryClaim `protobuf:"bytes,10,opt,name=history_claim,json=historyClaim,proto3" json:"history_claim,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -593,6 +595,13 @@ func (x *HostProgress) GetConnections() []*ConnectionProgress {
 	return nil
 }
 
+func (x *HostProgress) GetHistoryClaim() *HistoryClaim {
+	if x != nil {
+		return x.HistoryClaim
+	}
+	return nil
+}
+
 // ConnectionProgress is what moves of a replication connection.
 type ConnectionProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -604,6 +613,10 @@ type ConnectionProgress struct {
 	GtidIoPos string `protobuf:"bytes,3,opt,name=gtid_io_pos,json=gtidIoPos,proto3" json:"gtid_io_pos,omitempty"`
 	// Seconds_Behind_Master as MariaDB reports it; absent when that is NULL.
 	SecondsBehind *durationpb.Duration `protobuf:"bytes,4,opt,name=seconds_behind,json=secondsBehind,proto3" json:"seconds_behind,omitempty"`
+	// Binary log of the primary that the IO thread reads.
+	ReadFile string `protobuf:"bytes,5,opt,name=read_file,json=readFile,proto3" json:"read_file,omitempty"`
+	// How far it has read that one, in bytes.
+	ReadOffset    int64 `protobuf:"varint,6,opt,name=read_offset,json=readOffset,proto3" json:"read_offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -666,6 +679,20 @@ func (x *ConnectionProgress) GetSecondsBehind() *durationpb.Duration {
 	return nil
 }
 
+func (x *ConnectionProgress) GetReadFile() string {
+	if x != nil {
+		return x.ReadFile
+	}
+	return ""
+}
+
+func (x *ConnectionProgress) GetReadOffset() int64 {
+	if x != nil {
+		return x.ReadOffset
+	}
+	return 0
+}
+
 var File_understudy_agent_v1_observation_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
@@ -705,7 +732,7 @@ const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"\tHungProbe\x12\x14\n" +
 	"\x05probe\x18\x01 \x01(\tR\x05probe\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa8\x03\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xf0\x03\n" +
 	"\fHostProgress\x126\n" +
 	"\x04gtid\x18\x01 \x01(\v2\".understudy.agent.v1.GtidPositionsR\x04gtid\x12\x1f\n" +
 	"\vbinlog_file\x18\x02 \x01(\tR\n" +
@@ -717,12 +744,17 @@ const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"oldestGtid\x122\n" +
 	"\x15filesystem_used_bytes\x18\a \x01(\x03R\x13filesystemUsedBytes\x122\n" +
 	"\x15filesystem_free_bytes\x18\b \x01(\x03R\x13filesystemFreeBytes\x12I\n" +
-	"\vconnections\x18\t \x03(\v2'.understudy.agent.v1.ConnectionProgressR\vconnections\"\xae\x01\n" +
+	"\vconnections\x18\t \x03(\v2'.understudy.agent.v1.ConnectionProgressR\vconnections\x12F\n" +
+	"\rhistory_claim\x18\n" +
+	" \x01(\v2!.understudy.agent.v1.HistoryClaimR\fhistoryClaim\"\xec\x01\n" +
 	"\x12ConnectionProgress\x12\x19\n" +
 	"\bio_state\x18\x01 \x01(\tR\aioState\x12\x1b\n" +
 	"\tsql_state\x18\x02 \x01(\tR\bsqlState\x12\x1e\n" +
 	"\vgtid_io_pos\x18\x03 \x01(\tR\tgtidIoPos\x12@\n" +
-	"\x0eseconds_behind\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\rsecondsBehind2q\n" +
+	"\x0eseconds_behind\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\rsecondsBehind\x12\x1b\n" +
+	"\tread_file\x18\x05 \x01(\tR\breadFile\x12\x1f\n" +
+	"\vread_offset\x18\x06 \x01(\x03R\n" +
+	"readOffset2q\n" +
 	"\x12ObservationService\x12[\n" +
 	"\aObserve\x12#.understudy.agent.v1.ObserveRequest\x1a$.understudy.agent.v1.ObserveResponse\"\x03\x90\x02\x010\x01B\xe7\x01\n" +
 	"\x17com.understudy.agent.v1B\x17ObservationServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
@@ -753,6 +785,7 @@ var file_understudy_agent_v1_observation_service_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 	(*MariaDBStatus)(nil),         // 10: understudy.agent.v1.MariaDBStatus
 	(*GtidPositions)(nil),         // 11: understudy.agent.v1.GtidPositions
+	(*HistoryClaim)(nil),          // 12: understudy.agent.v1.HistoryClaim
 }
 var file_understudy_agent_v1_observation_service_proto_depIdxs = []int32{
 	8,  // 0: understudy.agent.v1.ObserveRequest.beat_interval:type_name -> google.protobuf.Duration
@@ -767,14 +800,15 @@ var file_understudy_agent_v1_observation_service_proto_depIdxs = []int32{
 	9,  // 9: understudy.agent.v1.HungProbe.since:type_name -> google.protobuf.Timestamp
 	11, // 10: understudy.agent.v1.HostProgress.gtid:type_name -> understudy.agent.v1.GtidPositions
 	7,  // 11: understudy.agent.v1.HostProgress.connections:type_name -> understudy.agent.v1.ConnectionProgress
-	8,  // 12: understudy.agent.v1.ConnectionProgress.seconds_behind:type_name -> google.protobuf.Duration
-	0,  // 13: understudy.agent.v1.ObservationService.Observe:input_type -> understudy.agent.v1.ObserveRequest
-	1,  // 14: understudy.agent.v1.ObservationService.Observe:output_type -> understudy.agent.v1.ObserveResponse
-	14, // [14:15] is the sub-list for method output_type
-	13, // [13:14] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	12, // 12: understudy.agent.v1.HostProgress.history_claim:type_name -> understudy.agent.v1.HistoryClaim
+	8,  // 13: understudy.agent.v1.ConnectionProgress.seconds_behind:type_name -> google.protobuf.Duration
+	0,  // 14: understudy.agent.v1.ObservationService.Observe:input_type -> understudy.agent.v1.ObserveRequest
+	1,  // 15: understudy.agent.v1.ObservationService.Observe:output_type -> understudy.agent.v1.ObserveResponse
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_observation_service_proto_init() }

@@ -1,0 +1,269 @@
+package mariadb
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// HistoryClaim proves a history of the binary log to who lost it: a place, the position there, and
+// the digest of the events before it.
+type HistoryClaim struct {
+	ID, File     string
+	Offset       int64
+	Gtid, Digest string
+}
+
+// ReadPlace is how far a replica has read a binary log of this server.
+type ReadPlace struct {
+	Replica, File string
+	Offset        int64
+	Gtid          string
+}
+
+// KnownHistory is what the control plane knows of the history of the binary log: its last claim,
+// the position that was reported last, and what replicas have read.
+type KnownHistory struct {
+	Claim HistoryClaim
+	Seen  string
+	Reads []ReadPlace
+}
+
+func (h history) claim() HistoryClaim {
+	return HistoryClaim{ID: h.ID, File: h.File, Offset: h.Offset, Gtid: h.Gtid, Digest: h.Digest}
+}
+
+// ConfirmHistory compares what is known elsewhere of the history of the binary log with the log of
+// the running server, and answers with the history that it has and why it is another one than
+// before. Without a history of its own the agent takes up the one that is known, where the log
+// holds it.
+func (h *Host) ConfirmHistory(ctx context.Context, known KnownHistory) (id, reason string,
+	err error) {
+	const what = "cannot confirm the history of the binary log"
+	if err := h.Server.require(ctx, what); err != nil {
+		return "", "", err
+	}
+	if h.quiesced() {
+		return "", "", errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
+			what+": MariaDB is quiesced", errs.WithHint("retry when the snapshot is taken"))
+	}
+	has, err := h.history.current()
+	if err != nil {
+		return "", "", failure(what, err)
+	}
+	if has.ID == "" || has.ID == known.Claim.ID {
+		lacks, err := known.lackedBy(ctx, h.Server.db, has.ID == "")
+		if err != nil {
+			return "", "", failure(what, err)
+		}
+		if err := h.history.settle(has.ID, known.Claim, lacks); err != nil {
+			return "", "", failure(what, err)
+		}
+	}
+	if has.ID == "" || h.history.known().ID != has.ID {
+		if _, err := h.Status(ctx); err != nil { // what is decided shows at once
+			return "", "", err
+		}
+	}
+	now := h.history.known()
+	return now.ID, now.Reason, nil
+}
+
+// current is the history that this agent has; without an id when it has none.
+func (h *histories) current() (history, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.load(); err != nil {
+		return history{}, err
+	}
+	return h.last, nil
+}
+
+// mayBegin lets a history begin where there is none.
+func (h *histories) mayBegin(why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.begins, h.why = true, why
+}
+
+// settle takes the claim up where there is no history, or lets another one begin: because of what
+// the log lacks. It does nothing when the history is not what it was when that was looked at.
+func (h *histories) settle(was string, claim HistoryClaim, lacks string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.last.ID != was {
+		return nil
+	}
+	switch {
+	case lacks != "":
+		h.last, h.next, h.begins, h.why = history{}, history{}, true, lacks
+	case was == "":
+		h.last = history{ID: claim.ID, Digest: claim.Digest,
+			logPlace: logPlace{claim.File, claim.Offset, claim.Gtid}}
+		if err := h.save(); err != nil {
+			h.last = history{}
+			return err
+		}
+		h.log.Info("the binary log has the history that the control plane knows", "at", claim.File,
+			"offset", claim.Offset)
+	}
+	return nil
+}
+
+// lackedBy is what the binary log of the running server does not have of what is known; empty when
+// it has all. All of the claim is proved for an agent without a history.
+func (k KnownHistory) lackedBy(ctx context.Context, q querier, all bool) (string, error) {
+	log, err := readLog(ctx, q)
+	if err != nil {
+		return "", err
+	}
+	lacks, err := log.lacksClaim(k.Claim, all)
+	if err != nil || lacks != "" {
+		return lacks, err
+	}
+	if all {
+		if lacks, err := log.lacksSeen(k.Seen); err != nil || lacks != "" {
+			return lacks, err
+		}
+	}
+	for _, read := range k.Reads {
+		if lacks, err := log.lacksRead(read); err != nil || lacks != "" {
+			return lacks, err
+		}
+	}
+	return "", nil
+}
+
+// readableLog is the binary log at one moment.
+type readableLog struct {
+	dir  string
+	logs []Binlog // oldest first
+	end  gtid.Position
+	// at is the position at an offset of a log.
+	at func(file string, offset int64) (gtid.Position, error)
+}
+
+func readLog(ctx context.Context, q querier) (readableLog, error) {
+	log := readableLog{at: func(file string, offset int64) (gtid.Position, error) {
+		r, err := one(ctx, q, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d) AS pos", literal(file),
+			offset))
+		if err != nil {
+			return gtid.Position{}, err
+		}
+		return gtid.ParsePosition(r["pos"])
+	}}
+	var err error
+	if log.logs, err = binlogNames(ctx, q); err != nil {
+		return readableLog{}, err
+	}
+	v, err := variables(ctx, q, "log_bin_basename", "gtid_binlog_pos")
+	if err != nil {
+		return readableLog{}, err
+	}
+	log.dir = filepath.Dir(v["log_bin_basename"])
+	log.end, err = gtid.ParsePosition(v["gtid_binlog_pos"])
+	return log, err
+}
+
+const beginsAt = 4 // bytes: the magic
+
+// lacksClaim proves the claim: all of it, or what a look at the log proves as well.
+func (l readableLog) lacksClaim(c HistoryClaim, all bool) (string, error) {
+	if c.ID == "" {
+		return "no history of it is on record", nil
+	}
+	had, err := gtid.ParsePosition(c.Gtid)
+	if err != nil {
+		return "", err
+	}
+	list := logList{}
+	for _, log := range l.logs {
+		list.files = append(list.files, log.File)
+	}
+	listed := slices.Contains(list.files, c.File)
+	if all && !listed {
+		return "the binary log has no " + c.File + " any more", nil
+	}
+	if !listed && len(l.logs) > 0 {
+		begin, err := l.at(list.files[0], beginsAt)
+		if err != nil {
+			return "", err
+		}
+		list.begin = begin.String()
+	}
+	place := history{Digest: c.Digest, logPlace: logPlace{c.File, c.Offset, c.Gtid}}
+	lacks, err := place.lacks(l.dir, list)
+	if err != nil || lacks != "" || !all || c.Offset > math.MaxUint32 { // BINLOG_GTID_POS's most
+		return lacks, err
+	}
+	there, err := l.at(c.File, c.Offset)
+	if err == nil && !there.Contains(had) {
+		lacks = fmt.Sprintf("%s is at %s at offset %d, it was at %s", c.File, shownPosition(there),
+			c.Offset, c.Gtid)
+	}
+	return lacks, err
+}
+
+// lacksSeen compares the position that was reported last.
+func (l readableLog) lacksSeen(seen string) (string, error) {
+	position, err := gtid.ParsePosition(seen)
+	if err != nil || l.end.Contains(position) {
+		return "", err
+	}
+	return fmt.Sprintf("the binary log is at %s, it was at %s", shownPosition(l.end), seen), nil
+}
+
+// lacksRead proves that a replica has read what is still there. A log does not grow any more once
+// there is a later one, so that its end tells of a lost tail whatever was written since.
+func (l readableLog) lacksRead(r ReadPlace) (string, error) {
+	had, err := gtid.ParsePosition(r.Gtid)
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(l.logs, func(b Binlog) bool { return b.File == r.File })
+	switch {
+	case at < 0 && !l.purged(r.File):
+		return fmt.Sprintf("%s has read %s, which the binary log does not have", r.Replica, r.File),
+			nil
+	case at >= 0 && l.logs[at].SizeBytes < r.Offset:
+		return fmt.Sprintf("%s has read %s up to offset %d, it ends at %d", r.Replica, r.File,
+			r.Offset, l.logs[at].SizeBytes), nil
+	}
+	end, err := l.endOf(at, len(had.GTIDs()) == 1)
+	if err == nil && !end.Contains(had) {
+		return fmt.Sprintf("%s has read up to %s in %s, which ends at %s", r.Replica, r.Gtid,
+			r.File, shownPosition(end)), nil
+	}
+	return "", err
+}
+
+// purged is true for a log before the first one.
+func (l readableLog) purged(file string) bool {
+	base := func(file string) string { return strings.TrimSuffix(file, filepath.Ext(file)) }
+	return len(l.logs) > 0 && base(l.logs[0].File) == base(file) &&
+		laterLog(l.logs[0].File, file)
+}
+
+// endOf is the position at the end of a log; -1 is the one before the first. It is that of the
+// whole log where a replica may have read ahead in one domain, and gone back to this log for
+// another one.
+func (l readableLog) endOf(at int, exact bool) (gtid.Position, error) {
+	if !exact || at == len(l.logs)-1 {
+		return l.end, nil
+	}
+	return l.at(l.logs[at+1].File, beginsAt)
+}
+
+func shownPosition(p gtid.Position) string {
+	if p.IsEmpty() {
+		return "no transaction"
+	}
+	return p.String()
+}

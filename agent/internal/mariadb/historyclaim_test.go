@@ -1,0 +1,177 @@
+package mariadb
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/understudy-db/understudy/proto/gtid"
+)
+
+// logged are the binary logs of a server: a.000002 to a.000004, which is the current one.
+func (f *follow) logged(sizes ...int) readableLog {
+	f.t.Helper()
+	log := readableLog{dir: f.dir, end: position(f.t, "0-1-40")}
+	for i, size := range sizes {
+		name := fmt.Sprintf("a.%06d", i+2)
+		f.write(name, strings.Repeat(fmt.Sprint(i), size))
+		log.logs = append(log.logs, Binlog{File: name, SizeBytes: int64(size)})
+	}
+	log.at = func(file string, offset int64) (gtid.Position, error) {
+		known := map[string]string{"a.000002:4": "0-1-10", "a.000003:4": "0-1-20",
+			"a.000004:4": "0-1-30", "a.000003:50": "0-1-25"}
+		at, ok := known[fmt.Sprintf("%s:%d", file, offset)]
+		if !ok {
+			return gtid.Position{}, errors.New("nobody knows " + file)
+		}
+		return position(f.t, at), nil
+	}
+	return log
+}
+
+func position(t *testing.T, text string) gtid.Position {
+	t.Helper()
+	p, err := gtid.ParsePosition(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestWhatALogLacksOfWhatReplicasRead has a tail that was lost, whatever was written since: a log
+// that is not the last one does not grow.
+func TestWhatALogLacksOfWhatReplicasRead(t *testing.T) {
+	t.Parallel()
+	log := newFollow(t).logged(100, 60, 80)
+	for name, test := range map[string]struct {
+		read  ReadPlace
+		lacks string
+	}{
+		"the last log":          {ReadPlace{File: "a.000004", Offset: 80, Gtid: "0-1-40"}, ""},
+		"to the end":            {ReadPlace{File: "a.000003", Offset: 60, Gtid: "0-1-30"}, ""},
+		"purged":                {ReadPlace{File: "a.000001", Offset: 999, Gtid: "0-1-10"}, ""},
+		"nothing yet":           {ReadPlace{File: "a.000004"}, ""},
+		"past the end":          {ReadPlace{File: "a.000003", Offset: 61}, "it ends at 60"},
+		"past the last end":     {ReadPlace{File: "a.000004", Offset: 81}, "it ends at 80"},
+		"more, by number":       {ReadPlace{File: "a.000003", Gtid: "0-1-31"}, "ends at 0-1-30"},
+		"more than there is":    {ReadPlace{File: "a.000004", Gtid: "0-1-41"}, "ends at 0-1-40"},
+		"more than was purged":  {ReadPlace{File: "a.000001", Gtid: "0-1-11"}, "ends at 0-1-10"},
+		"another server's":      {ReadPlace{File: "a.000003", Gtid: "0-2-30"}, "ends at 0-1-30"},
+		"a later log":           {ReadPlace{File: "a.000005", Offset: 4}, "does not have"},
+		"a log of another name": {ReadPlace{File: "b.000001", Offset: 4}, "does not have"},
+		"ahead in one domain, back for another": {ReadPlace{File: "a.000003",
+			Gtid: "0-1-31,1-1-7"}, "1-1-7"},
+	} {
+		test.read.Replica = "db2"
+		lacks, err := log.lacksRead(test.read)
+		if err != nil || (lacks == "") != (test.lacks == "") ||
+			!strings.Contains(lacks, test.lacks) {
+			t.Errorf("%s: lacks %q %v, want %q", name, lacks, err, test.lacks)
+		}
+	}
+	// In two domains, the replica may have gone back to a log for one of them.
+	log.end = position(t, "0-1-40,1-1-7")
+	if lacks, err := log.lacksRead(ReadPlace{File: "a.000003",
+		Gtid: "0-1-31,1-1-7"}); err != nil || lacks != "" {
+		t.Errorf("lacks %q %v", lacks, err)
+	}
+}
+
+// claimed is a claim that the log of logged holds.
+func (f *follow) claimed() HistoryClaim {
+	f.t.Helper()
+	place := logPlace{"a.000003", 50, "0-1-25"}
+	digest, err := digestBefore(f.dir, place)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return HistoryClaim{ID: "one", File: place.File, Offset: place.Offset, Gtid: place.Gtid,
+		Digest: digest}
+}
+
+func TestWhatALogLacksOfAClaim(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change      func(f *follow, l *readableLog, c *HistoryClaim)
+		lacks, less string // to an agent without a history, and to one that has it
+	}{
+		"nothing": {func(*follow, *readableLog, *HistoryClaim) {}, "", ""},
+		"the claim": {func(_ *follow, _ *readableLog, c *HistoryClaim) { *c = HistoryClaim{} },
+			"no history of it is on record", "no history of it is on record"},
+		"events": {func(f *follow, _ *readableLog, _ *HistoryClaim) {
+			f.write("a.000003", strings.Repeat("z", 60))
+		}, "has other events", "has other events"},
+		"the tail": {func(f *follow, _ *readableLog, _ *HistoryClaim) {
+			f.write("a.000003", strings.Repeat("1", 49))
+		}, "is shorter", "is shorter"},
+		"the file, purged": {func(f *follow, l *readableLog, c *HistoryClaim) {
+			c.File, c.Gtid = "a.000001", "0-1-10"
+		}, "has no a.000001 any more", ""},
+		"the file": {func(f *follow, _ *readableLog, c *HistoryClaim) { c.File = "a.000009" },
+			"has no a.000009 any more", "has no a.000009 any more"},
+		"the position": {func(_ *follow, _ *readableLog, c *HistoryClaim) { c.Gtid = "0-1-26" },
+			"is at 0-1-25 at offset 50", ""},
+	} {
+		f := newFollow(t)
+		log := f.logged(100, 60, 80)
+		claim := f.claimed()
+		test.change(f, &log, &claim)
+		for all, want := range map[bool]string{true: test.lacks, false: test.less} {
+			lacks, err := log.lacksClaim(claim, all)
+			if err != nil || (lacks == "") != (want == "") || !strings.Contains(lacks, want) {
+				t.Errorf("%s, all %t: lacks %q %v, want %q", name, all, lacks, err, want)
+			}
+		}
+	}
+	log := newFollow(t).logged(100)
+	for seen, want := range map[string]bool{"": true, "0-1-40": true, "0-1-41": false} {
+		if lacks, err := log.lacksSeen(seen); err != nil || (lacks == "") != want {
+			t.Errorf("seen %q: lacks %q %v", seen, lacks, err)
+		}
+	}
+}
+
+// TestALostHistoryIsTakenUpOrGivenUp has an agent without a state: it tells no history until it was
+// told what is known, and keeps what it was told.
+func TestALostHistoryIsTakenUpOrGivenUp(t *testing.T) {
+	t.Parallel()
+	for _, holds := range []bool{true, false} {
+		f := newFollow(t)
+		f.logged(100, 60, 80)
+		f.restart() // with nothing that lets it begin
+		list := logList{[]string{"a.000002", "a.000003", "a.000004"}, "0-1-10"}
+		look := func() string { f.t.Helper(); return f.look("a.000004", 80, "0-1-40", list) }
+		if id := look(); id != "" {
+			t.Fatalf("history %s without a state", id)
+		}
+		why := map[bool]string{true: "", false: "db2 has read more"}[holds]
+		if err := f.h.settle("", f.claimed(), why); err != nil {
+			t.Fatal(err)
+		}
+		id := look()
+		if (id == "one") != holds || id == "" || f.h.known().Reason != why {
+			t.Errorf("holds %t: history %q, because of %q", holds, id, f.h.known().Reason)
+		}
+		f.restart()
+		if again := look(); again != id || f.h.known().Reason != why {
+			t.Errorf("after a restart: %q, it was %q", again, id)
+		}
+		if err := os.RemoveAll(filepath.Dir(f.state)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.h.settle(id, HistoryClaim{}, "a tail was lost"); err != nil {
+			t.Fatal(err)
+		}
+		if other := look(); other == "" || other == id {
+			t.Errorf("history %q after a tail of it was lost", other)
+		}
+		// What was found out of another history is nothing to this one.
+		now := f.h.known()
+		if err := f.h.settle("gone", HistoryClaim{}, "no"); err != nil || f.h.known() != now {
+			t.Errorf("%v %+v", err, f.h.known())
+		}
+	}
+}
