@@ -80,7 +80,7 @@ func (h *histories) observe(dir string, now logPlace, logs logList) (string, err
 	if h.last.ID == "" && !h.begins {
 		return "", nil // it is not known whether it is another one
 	}
-	lacks, err := h.lacks(dir, logs)
+	other, why, err := h.ended(dir, logs)
 	if err != nil {
 		return "", err
 	}
@@ -89,10 +89,10 @@ func (h *histories) observe(dir string, now logPlace, logs logList) (string, err
 	switch {
 	case err != nil:
 		return "", err
-	case lacks != "" && !written:
+	case other && !written:
 		return "", nil // the next look begins another history
-	case lacks != "":
-		return h.begin(latest, lacks)
+	case other:
+		return h.begin(latest, why)
 	case !written:
 		return h.last.ID, nil
 	}
@@ -107,16 +107,16 @@ func (h *histories) observe(dir string, now logPlace, logs logList) (string, err
 	return h.last.ID, h.save()
 }
 
-// lacks is what the binary log does not have of the history; empty when it has all.
-func (h *histories) lacks(dir string, logs logList) (string, error) {
+// ended is true when the binary log does not have the history, and why: empty when there was none.
+func (h *histories) ended(dir string, logs logList) (other bool, why string, err error) {
 	if h.last.ID == "" {
-		return h.why, nil
+		return true, h.why, nil
 	}
-	lacks, err := h.last.lacks(dir, logs)
-	if err == nil && lacks == "" && h.next.ID != "" {
-		lacks, err = h.next.lacks(dir, logs)
+	why, err = h.last.lacks(dir, logs)
+	if err == nil && why == "" && h.next.ID != "" {
+		why, err = h.next.lacks(dir, logs)
 	}
-	return lacks, err
+	return why != "", why, err
 }
 
 func (h *histories) save() error {
@@ -173,8 +173,10 @@ func (h *histories) load() error {
 
 // begin begins another history.
 func (h *histories) begin(at history, why string) (string, error) {
-	h.log.Warn("the binary log begins another history", "reason", why, "was_at", h.last.File,
-		"offset", h.last.Offset, "is_at", at.File)
+	if why != "" {
+		h.log.Warn("the binary log has another history", "reason", why, "was_at", h.last.File,
+			"offset", h.last.Offset, "is_at", at.File)
+	}
 	at.ID, at.Reason = rand.Text(), why
 	h.last, h.next, h.begins, h.why = at, history{}, false, ""
 	return at.ID, h.save()

@@ -19,7 +19,7 @@ type follow struct {
 func newFollow(t *testing.T) *follow {
 	f := &follow{t: t, dir: t.TempDir(), state: filepath.Join(t.TempDir(), "state/history.json")}
 	f.restart()
-	f.h.mayBegin("it is new")
+	f.h.mayBegin()
 	return f
 }
 

@@ -54,26 +54,36 @@ func (h *Host) ConfirmHistory(ctx context.Context, known KnownHistory) (id, reas
 		return "", "", errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
 			what+": MariaDB is quiesced", errs.WithHint("retry when the snapshot is taken"))
 	}
-	has, err := h.history.current()
+	log, err := readLog(ctx, h.Server.db)
 	if err != nil {
 		return "", "", failure(what, err)
 	}
-	if has.ID == "" || has.ID == known.Claim.ID {
-		lacks, err := known.lackedBy(ctx, h.Server.db, has.ID == "")
-		if err != nil {
-			return "", "", failure(what, err)
-		}
-		if err := h.history.settle(has.ID, known.Claim, lacks); err != nil {
-			return "", "", failure(what, err)
-		}
-	}
-	if has.ID == "" || h.history.known().ID != has.ID {
-		if _, err := h.Status(ctx); err != nil { // what is decided shows at once
-			return "", "", err
-		}
+	had, err := h.history.confirm(log, known)
+	if err != nil {
+		return "", "", failure(what, err)
 	}
 	now := h.history.known()
+	if now.ID == "" || now.ID != had || !log.endsIn(now.File) {
+		if _, err := h.Status(ctx); err != nil { // looks again, so that it shows at once
+			return "", "", err
+		}
+		now = h.history.known()
+	}
 	return now.ID, now.Reason, nil
+}
+
+// confirm compares what is known elsewhere with the log, and answers with the history that there
+// was. What is known of another one says nothing of this one.
+func (h *histories) confirm(log readableLog, known KnownHistory) (had string, err error) {
+	has, err := h.current()
+	if err != nil || has.ID != "" && has.ID != known.Claim.ID {
+		return has.ID, err
+	}
+	lacks, err := log.lacks(known, has.ID == "")
+	if err != nil {
+		return "", err
+	}
+	return has.ID, h.settle(has.ID, known.Claim, lacks)
 }
 
 // current is the history that this agent has; without an id when it has none.
@@ -86,11 +96,11 @@ func (h *histories) current() (history, error) {
 	return h.last, nil
 }
 
-// mayBegin lets a history begin where there is none.
-func (h *histories) mayBegin(why string) {
+// mayBegin lets the first history begin.
+func (h *histories) mayBegin() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.begins, h.why = true, why
+	h.begins = true
 }
 
 // settle takes the claim up where there is no history, or lets another one begin: because of what
@@ -115,30 +125,6 @@ func (h *histories) settle(was string, claim HistoryClaim, lacks string) error {
 			"offset", claim.Offset)
 	}
 	return nil
-}
-
-// lackedBy is what the binary log of the running server does not have of what is known; empty when
-// it has all. All of the claim is proved for an agent without a history.
-func (k KnownHistory) lackedBy(ctx context.Context, q querier, all bool) (string, error) {
-	log, err := readLog(ctx, q)
-	if err != nil {
-		return "", err
-	}
-	lacks, err := log.lacksClaim(k.Claim, all)
-	if err != nil || lacks != "" {
-		return lacks, err
-	}
-	if all {
-		if lacks, err := log.lacksSeen(k.Seen); err != nil || lacks != "" {
-			return lacks, err
-		}
-	}
-	for _, read := range k.Reads {
-		if lacks, err := log.lacksRead(read); err != nil || lacks != "" {
-			return lacks, err
-		}
-	}
-	return "", nil
 }
 
 // readableLog is the binary log at one moment.
@@ -173,6 +159,31 @@ func readLog(ctx context.Context, q querier) (readableLog, error) {
 }
 
 const beginsAt = 4 // bytes: the magic
+
+// endsIn is true for the log that is written to.
+func (l readableLog) endsIn(file string) bool {
+	return len(l.logs) > 0 && l.logs[len(l.logs)-1].File == file
+}
+
+// lacks is what the log does not have of what is known; empty when it has all. All of the claim is
+// proved for an agent without a history.
+func (l readableLog) lacks(known KnownHistory, all bool) (string, error) {
+	lacks, err := l.lacksClaim(known.Claim, all)
+	if err != nil || lacks != "" {
+		return lacks, err
+	}
+	if all {
+		if lacks, err := l.lacksSeen(known.Seen); err != nil || lacks != "" {
+			return lacks, err
+		}
+	}
+	for _, read := range known.Reads {
+		if lacks, err := l.lacksRead(read); err != nil || lacks != "" {
+			return lacks, err
+		}
+	}
+	return "", nil
+}
 
 // lacksClaim proves the claim: all of it, or what a look at the log proves as well.
 func (l readableLog) lacksClaim(c HistoryClaim, all bool) (string, error) {

@@ -3,10 +3,15 @@
 package mariadb_test
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
 )
 
 // The same positions of another history are told apart: the agent gives it another id.
@@ -72,6 +77,172 @@ func TestHistoryOfARealBinaryLog(t *testing.T) {
 			t.Errorf("the test proves little: %s does not contain %s", now, at.Gtid.Binlog)
 		}
 	})
+}
+
+// TestALostHistoryOfARealBinaryLog has an agent lose its state on a primary with a replica: the log
+// proves the history, or does not.
+func TestALostHistoryOfARealBinaryLog(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
+		p := &lostState{Instance: i, t: t}
+		p.replica = follower(t, i, root)
+		p.write(20)
+		id := p.known().Claim.ID
+		p.lose()
+		p.confirmed("nothing is lost", p.seen, id)
+		p.lose()
+		p.write(5)
+		i.Exec("FLUSH BINARY LOGS")
+		p.write(5)
+		i.Kill()
+		i.Run()
+		p.write(5)
+		p.confirmed("writes, logs and a crash", p.seen, id)
+		old := p.seen.Reads
+		p.lose()
+		i.Exec("PURGE BINARY LOGS TO '" + p.seen.Claim.File + "'")
+		p.seen.Reads = append(p.seen.Reads, old...)
+		p.confirmed("a purge of what was read", p.seen, id)
+
+		// The agent keeps a place of before, and its log goes on from there.
+		before := p.known()
+		p.write(5)
+		read := p.known().Reads
+		p.tear(before.Claim)
+		i.Reopen()
+		p.write(60)
+		if now := status(t, i); now.History != id {
+			t.Errorf("the test proves little: the agent saw it by itself, %s", now.HistoryReason)
+		}
+		p.confirmed("a tail that nobody read", before, id)
+		before.Reads = read
+		id = p.another("a tail that the replica read", before, id, "the replica has read")
+
+		older := t.TempDir()
+		i.Stop()
+		copyAll(t, i.Datadir+"/.", older)
+		i.Run()
+		p.write(5)
+		known := p.known()
+		i.Stop()
+		if err := os.RemoveAll(i.Datadir); err != nil {
+			t.Fatal(err)
+		}
+		copyAll(t, older, i.Datadir)
+		i.Run()
+		i.Exec("INSERT INTO shop.t (a) VALUES (2)") // other bytes also within the same second
+		p.write(60)
+		p.lose()
+		id = p.another("an older datadir", known, id, known.Claim.File+" has other events")
+
+		known = p.known()
+		p.lose()
+		i.Exec("RESET MASTER")
+		for status(t, i).BinlogFile != known.Claim.File {
+			i.Exec("FLUSH BINARY LOGS")
+		}
+		p.write(400)
+		id = p.another("RESET MASTER", known, id, known.Claim.File+" has other events")
+		p.lose()
+		p.another("no claim", mariadb.KnownHistory{}, id, "on record")
+	})
+}
+
+// lostState is a primary whose agent loses its state.
+type lostState struct {
+	*mariadbtest.Instance
+	t       *testing.T
+	replica *mariadbtest.Instance
+	seen    mariadb.KnownHistory
+}
+
+// follower is a replica of a copy of the instance, which replicates.
+func follower(t *testing.T, i *mariadbtest.Instance, root string) *mariadbtest.Instance {
+	t.Helper()
+	replica, point := mariadbtest.CopyOf(t, i, mariadbtest.Options{Root: root,
+		CA: mariadbtest.SameCA(i)})
+	if _, err := replica.Configuration.Set(t.Context(), replica.Settings(2)); err != nil {
+		t.Fatal(err)
+	}
+	replica.Run()
+	replica.Join(i, point, password)
+	if _, _, err := replica.Replica.Start(t.Context(), mariadbtest.Patience); err != nil {
+		t.Fatal(err)
+	}
+	return replica
+}
+
+func (p *lostState) write(times int) {
+	for range times {
+		p.Exec("INSERT INTO shop.t (a) VALUES (1)")
+	}
+}
+
+// known is what a control plane knows, once the replica has read all that it can.
+func (p *lostState) known() mariadb.KnownHistory {
+	p.t.Helper()
+	live := status(p.t, p.Instance)
+	deadline := time.Now().Add(mariadbtest.Patience)
+	for {
+		c := status(p.t, p.replica).Replication[0]
+		stuck := c.IORunning == "No"
+		if c.IORunning == "Connecting" {
+			p.replica.Exec("STOP SLAVE", "START SLAVE")
+		}
+		if stuck || c.GtidIOPos == live.Gtid.Binlog && c.ReadFile == live.BinlogFile {
+			known := mariadb.KnownHistory{Claim: live.HistoryClaim, Seen: live.Gtid.Binlog}
+			if !stuck {
+				known.Reads = []mariadb.ReadPlace{{Replica: "the replica", File: c.ReadFile,
+					Offset: c.ReadOffset, Gtid: c.GtidIOPos}}
+			}
+			return known
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("the replica is at %+v, the primary at %s %s", c, live.BinlogFile,
+				live.Gtid.Binlog)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// lose is an agent that begins without its state, and what was known before.
+func (p *lostState) lose() {
+	p.t.Helper()
+	p.seen = p.known()
+	if err := os.RemoveAll(p.Config.StateDir); err != nil {
+		p.t.Fatal(err)
+	}
+	p.Reopen()
+	if live := status(p.t, p.Instance); live.History != "" {
+		p.t.Errorf("history %s without a state", live.History)
+	}
+}
+
+// tear takes the tail of the current binary log behind the claim, as a crash of the host does.
+func (p *lostState) tear(claim mariadb.HistoryClaim) {
+	p.t.Helper()
+	p.Kill()
+	if err := os.Truncate(filepath.Join(p.Datadir, claim.File), claim.Offset); err != nil {
+		p.t.Fatal(err)
+	}
+	p.Run()
+}
+
+func (p *lostState) confirmed(what string, known mariadb.KnownHistory, want string) {
+	p.t.Helper()
+	id, reason, err := p.ConfirmHistory(p.t.Context(), known)
+	if err != nil || id != want || status(p.t, p.Instance).History != want {
+		p.t.Errorf("%s: %s became %q: %s %v", what, want, id, reason, err)
+	}
+}
+
+func (p *lostState) another(what string, known mariadb.KnownHistory, was, because string) string {
+	p.t.Helper()
+	id, reason, err := p.ConfirmHistory(p.t.Context(), known)
+	if err != nil || id == "" || id == was || !strings.Contains(reason, because) {
+		p.t.Errorf("%s: %s became %q, because of %q: %v", what, was, id, reason, err)
+	}
+	return id
 }
 
 func copyAll(t *testing.T, from, to string) {

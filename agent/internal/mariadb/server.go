@@ -165,7 +165,7 @@ func (c Config) host(server *Server) *Host {
 		quiesced: c.Quiesced, observed: c.Observed, binary: binary{exec: c.Exec},
 		history: histories{file: filepath.Join(c.StateDir, "history.json"), log: c.Log},
 	}
-	host.Datadirs.made = func() { host.history.mayBegin("the agent made the datadir") }
+	host.Datadirs.made = host.history.mayBegin
 	return host
 }
 

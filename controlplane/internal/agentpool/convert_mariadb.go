@@ -43,6 +43,8 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		Memory:              s.GetMemoryTables(),
 		Settings:            s.GetSettings(),
 		BinlogHistory:       s.GetBinlogHistory(),
+		HistoryReason:       s.GetBinlogHistoryReason(),
+		HistoryClaim:        claim(s.GetHistoryClaim()),
 	}
 	for _, m := range s.GetSettingMismatches() {
 		out.Mismatches = append(out.Mismatches, replication.Mismatch{Name: m.GetName(),
@@ -70,6 +72,7 @@ func connection(c *agentv1.ReplicationStatus) replication.Connection {
 		IOErrno:  int(c.GetIoErrno()), IOError: c.GetIoError(), SQLErrno: int(c.GetSqlErrno()),
 		SQLError:  c.GetSqlError(),
 		UsingGTID: c.GetUsingGtid(), ReceivedPos: c.GetGtidIoPos(),
+		ReadFile: c.GetReadFile(), ReadOffset: c.GetReadOffset(),
 		SecondsBehind: c.GetSecondsBehind().AsDuration(),
 		SecondsKnown:  c.GetSecondsBehind() != nil, TLS: c.GetTls(), TLSVerify: c.GetTlsVerify(),
 		PrimaryServerID: uint32(c.GetPrimaryServerId()), Settings: c.GetSettings(),

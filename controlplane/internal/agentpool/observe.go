@@ -95,6 +95,7 @@ func move(s *replication.Status, p *agentv1.HostProgress) {
 	s.BinlogFile, s.BinlogOffset = p.GetBinlogFile(), p.GetBinlogOffset()
 	s.BinlogBytes = p.GetBinlogBytes()
 	s.OldestBinlog, s.OldestGTID = p.GetOldestBinlog(), p.GetOldestGtid()
+	s.HistoryClaim = claim(p.GetHistoryClaim())
 	s.FilesystemUsed, s.FilesystemFree = p.GetFilesystemUsedBytes(), p.GetFilesystemFreeBytes()
 	// What was given to others is theirs.
 	connections := make([]replication.Connection, len(s.Connections))
@@ -102,6 +103,7 @@ func move(s *replication.Status, p *agentv1.HostProgress) {
 	for i, c := range p.GetConnections()[:min(len(connections), len(p.GetConnections()))] {
 		connections[i].IOState, connections[i].SQLState = c.GetIoState(), c.GetSqlState()
 		connections[i].ReceivedPos = c.GetGtidIoPos()
+		connections[i].ReadFile, connections[i].ReadOffset = c.GetReadFile(), c.GetReadOffset()
 		connections[i].SecondsBehind = c.GetSecondsBehind().AsDuration()
 		connections[i].SecondsKnown = c.GetSecondsBehind() != nil
 	}

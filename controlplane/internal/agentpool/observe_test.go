@@ -54,8 +54,10 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 			{Change: 1, Hash: hashA, Facts: facts, Progress: &agentv1.HostProgress{BinlogOffset: 1},
 				Age: durationpb.New(time.Hour)},
 			{Change: 1, Hash: hashA, Progress: &agentv1.HostProgress{BinlogOffset: 2,
-				Connections: []*agentv1.ConnectionProgress{{IoState: "busy",
-					SecondsBehind: durationpb.New(time.Second)}, {IoState: "none"}}}},
+				HistoryClaim: &agentv1.HistoryClaim{Id: "one"},
+				Connections: []*agentv1.ConnectionProgress{{IoState: "busy", ReadFile: "b",
+					ReadOffset: 9, SecondsBehind: durationpb.New(time.Second)},
+					{IoState: "none"}}}},
 			{Change: 2, Hash: "b"}} {
 			if err := stream.Send(m); err != nil || i == 2 {
 				return err
@@ -75,6 +77,8 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 	}
 	if second.ServerID != 7 || second.BinlogOffset != 2 || time.Since(second.At) > time.Minute ||
 		second.Connections[0].IOState != "busy" || !second.Connections[0].SecondsKnown ||
+		second.Connections[0].ReadFile != "b" || second.Connections[0].ReadOffset != 9 ||
+		second.HistoryClaim.ID != "one" ||
 		first.Connections[0].IOState != "" {
 		t.Errorf("second %+v", second)
 	}

@@ -77,6 +77,15 @@ type mariadbService struct {
 	end       func(*agentv1.EndQuiesceRequest) (*agentv1.EndQuiesceResponse, error)
 	prepare   func(*agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error)
 	inventory func(grpc.ServerStreamingServer[agentv1.ReadInventoryResponse]) error
+	confirm   func(*agentv1.ConfirmHistoryRequest) (*agentv1.ConfirmHistoryResponse, error)
+}
+
+func (s mariadbService) ConfirmHistory(_ context.Context,
+	r *agentv1.ConfirmHistoryRequest) (*agentv1.ConfirmHistoryResponse, error) {
+	if s.confirm == nil {
+		return nil, unset
+	}
+	return s.confirm(r)
 }
 
 func (s mariadbService) ReadInventory(_ *agentv1.ReadInventoryRequest,

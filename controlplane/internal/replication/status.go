@@ -62,6 +62,9 @@ type Status struct {
 
 	// BinlogHistory is the id of the history that the binary log has; empty when it is not known.
 	BinlogHistory string
+	// HistoryReason is why it is another one than before, HistoryClaim what proves it.
+	HistoryReason string
+	HistoryClaim  Claim
 	// Settings are those by which changes are left out, as the running server has them.
 	Settings map[string]string
 }
@@ -103,6 +106,8 @@ type Connection struct {
 	SQLError        string
 	UsingGTID       string // "No", "Slave_Pos", "Current_Pos"
 	ReceivedPos     string // gtid_io_pos
+	ReadFile        string // binary log of the primary that the IO thread reads
+	ReadOffset      int64  // how far it has read that one, in bytes
 	SecondsBehind   time.Duration
 	SecondsKnown    bool // false when MariaDB answers NULL
 	TLS             bool

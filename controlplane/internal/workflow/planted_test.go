@@ -194,9 +194,12 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 				})
 			}},
 		"F2 the primary began another history": {"prepare_replica", "GTID_MISMATCH",
-			[]string{"another history"}, func(w *world, p *process) {
-				p.At(job.BeforeEffect, "prepare_replica",
-					func() { w.Hosts["db1"].History = "another" })
+			[]string{"another history since (db9 has read more)"},
+			func(w *world, p *process) {
+				p.At(job.BeforeEffect, "prepare_replica", func() {
+					h := w.Hosts["db1"]
+					h.History, h.Reason = "another", "db9 has read more"
+				})
 			}},
 		"F5 the primary leaves a schema out": {"check_primary", "MARIADB_SETTING",
 			[]string{"binlog_ignore_db=app"}, func(w *world, p *process) {

@@ -75,6 +75,44 @@ func TestNoReplicaIsReadyBeforeItsHistoryIsKnown(t *testing.T) {
 	})
 }
 
+// TestAnAgentThatLostItsStateHoldsAJobUp has the agent of the primary lose its state in the middle
+// of the job: the job waits until the history was confirmed, and refuses another one.
+func TestAnAgentThatLostItsStateHoldsAJobUp(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		step, history string
+		ends          job.State
+	}{
+		{"quiesce", "", job.Succeeded}, {"quiesce", "new", job.Succeeded}, // copied after that
+		{"prepare_replica", "", job.Succeeded}, {"prepare_replica", "new", job.Failed},
+		{"start_replica", "", job.Succeeded}, {"start_replica", "new", job.Failed},
+		{"finish", "", job.Succeeded}, {"finish", "new", job.Failed},
+	} {
+		t.Run(c.step+" "+c.history, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				looks := 0
+				_, p, j := planted(t, func(w *world, p *process) {
+					p.Hook = func(at job.Point, in string) {
+						if at != job.BeforeEffect || in != c.step {
+							return
+						}
+						w.Mu.Lock()
+						defer w.Mu.Unlock()
+						h := w.Hosts["db1"]
+						if looks++; looks == 3 {
+							h.History = c.history
+						}
+						h.Unknown = looks < 3
+					}
+				})
+				if j.State != c.ends || looks < 3 {
+					t.Errorf("%s after %d looks\n%s", j.State, looks, states(p.End(j.ID)))
+				}
+			})
+		})
+	}
+}
+
 func TestSnapshotOfAnotherHistoryIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, p := lab(t)

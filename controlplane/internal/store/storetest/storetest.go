@@ -32,6 +32,7 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"events":                    testEvents,
 		"join tokens":               testJoinTokens,
 		"certificates":              testCertificates,
+		"documents":                 testDocuments,
 		"server ids":                testServerIDs,
 		"server ids at once":        testServerIDsAtOnce,
 		"pages":                     testPages,

@@ -45,6 +45,7 @@ func (h *Host) fillStatus(st *replication.Status) {
 	st.ServerID, st.Port, st.ReadOnly, st.LogBin = s.Conf.ServerID, s.Conf.Port, s.ReadOnly,
 		s.Conf.LogBin != ""
 	st.BinlogHistory, st.Settings = cmp.Or(h.History, "the first of "+h.name), h.Losses
+	st.HistoryReason = h.Reason
 	if h.Unknown {
 		st.BinlogHistory = ""
 	}

@@ -37,7 +37,8 @@ type Host struct {
 	NoTrace  bool                    // it remembers no hold: it was restarted
 	Readers  []replication.Connected // strangers that replicate from it
 	History  string                  // of its binary log; one of its own when empty
-	Unknown  bool                    // the agent cannot tell the history
+	Unknown  bool                    // the agent cannot tell the history, as one without a state
+	Reason   string                  // why it is another history
 	Losses   map[string]string       // settings that lose changes
 	// Elsewhere is what a snapshot of the volume would lack, Contract what a host needs to read a
 	// copy, Libraries what this one has for that.

@@ -1,0 +1,5 @@
+-- +goose Up
+CREATE TABLE IF NOT EXISTS histories (
+  server VARCHAR(64) NOT NULL PRIMARY KEY,
+  doc MEDIUMTEXT NOT NULL
+);
