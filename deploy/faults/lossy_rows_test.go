@@ -44,15 +44,7 @@ func lossyRows() []row {
 func (l *lab) resetMaster() {
 	source := l.unwritten("--image", "trixie")
 	l.writes(source)
-	l.run("snapshot", "create", source)
-	snap := ""
-	db := l.store()
-	defer db.Close()
-	for _, s := range docs[snapshotDoc](l, db, "snapshots") {
-		if s.Server == source {
-			snap = s.ID
-		}
-	}
+	snap := l.snapped(source)
 	name := l.name()
 	l.run("replica", "create", name, "--from", snap, "--image", "trixie-masked")
 	l.sql(source, "CREATE TABLE mysql.again (id INT)")

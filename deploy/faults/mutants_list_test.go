@@ -68,6 +68,18 @@ var mutants = []mutant{
 		old:  "l.History != primary.BinlogHistory {", new: "false {",
 	},
 	{
+		name: "what is known of a history is not offered", row: "F2/the_state_of_the_agent_is_lost",
+		says: "GTID_MISMATCH",
+		file: "controlplane/internal/agentpool/history.go",
+		old:  `if known.Claim.ID == "" {`, new: "if true {",
+	},
+	{
+		name: "what replicas have read is not compared",
+		row:  "F2/a_tail_is_lost_while_the_agent_is_down", says: "LINEAGE_BROKEN",
+		file: "agent/internal/mariadb/historyclaim.go",
+		old:  "for _, read := range known.Reads {", new: "for _, read := range known.Reads[:0] {",
+	},
+	{
 		name: "what runs is not compared with what is meant",
 		row:  "F12/on_the_command_line_of_a_READY_replica", says: "is DEGRADED",
 		file: "agent/internal/mariadb/running.go",

@@ -81,12 +81,15 @@ func (l *ledger) confirmedOf(st replication.Status) bool {
 // heardReplicas reports whether it is known of each replica that follows that history how far it
 // has read, as far as it can be.
 func (m *Monitor) heardReplicas(primary, history string, now time.Time) bool {
+	if history == "" {
+		return true
+	}
 	for _, f := range m.followers() {
 		f.mu.Lock()
 		srv, known := f.srv, f.noted || f.silent(now) != ""
 		f.mu.Unlock()
 		if srv.Role == inventory.RoleReplica && srv.Primary == primary && srv.InService() &&
-			srv.History == history && history != "" && !known {
+			srv.History == history && !known {
 			return false
 		}
 	}

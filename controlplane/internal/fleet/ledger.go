@@ -98,7 +98,7 @@ func (f *follower) note(st replication.Status) {
 	}
 	for _, c := range st.Connections {
 		if srv.InService() && c.PrimaryHost == primary.Address && c.PrimaryPort == primary.Port {
-			f.m.ledgers.of(srv.Primary).read(srv, c, st.SlavePos)
+			f.m.ledgers.of(srv.Primary).read(srv, c)
 		}
 	}
 	f.mu.Lock()
@@ -128,10 +128,10 @@ func (l *ledger) report(st replication.Status) {
 	}
 }
 
-func (l *ledger) read(replica inventory.Server, c replication.Connection, applied string) {
+func (l *ledger) read(replica inventory.Server, c replication.Connection) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.known.HasRead(replica.History, replica.Name, c, applied) {
+	if l.known.HasRead(replica.History, replica.Name, c) {
 		l.news, l.dirty = true, true
 	}
 }

@@ -67,7 +67,7 @@ func (g *group) primary(history, file string, offset int64, run time.Time) {
 // replica is what the agent of db2 tells.
 func (g *group) replica(file string, offset int64) {
 	g.db2.take(replication.Observed{At: time.Now(), Status: replication.Status{Answers: true,
-		SlavePos: "0-1-19", Connections: []replication.Connection{{PrimaryHost: "192.0.2.1",
+		Connections: []replication.Connection{{PrimaryHost: "192.0.2.1",
 			PrimaryPort: 3306, UsingGTID: "Slave_Pos", ReadFile: file, ReadOffset: offset,
 			ReceivedPos: "0-1-20"}}}})
 }

@@ -21,7 +21,7 @@ type Read struct {
 	Replica string `json:"replica"`
 	File    string `json:"file"`
 	Offset  int64  `json:"offset"`
-	GTID    string `json:"gtid"` // received or applied
+	GTID    string `json:"gtid"` // received
 }
 
 // Known is what is known of the history of a server's binary log, beside what its agent keeps:
@@ -41,13 +41,15 @@ const (
 )
 
 // HasRead takes how far a replica that follows that history has read. It is true when that is more
-// than was known.
-func (k *Known) HasRead(history, replica string, c Connection, applied string) bool {
-	if k.Claim.ID == "" || history != k.Claim.ID || c.ReadFile == "" || c.UsingGTID == "No" {
+// than was known. A position that the primary refused (1236) is none that was read: somebody may
+// have set it.
+func (k *Known) HasRead(history, replica string, c Connection) bool {
+	if k.Claim.ID == "" || history != k.Claim.ID || c.ReadFile == "" || c.UsingGTID == "No" ||
+		c.IOErrno == 1236 {
 		return false
 	}
 	now := Read{Replica: replica, File: c.ReadFile, Offset: c.ReadOffset,
-		GTID: k.ours(c.ReceivedPos, applied)}
+		GTID: k.ours(c.ReceivedPos, "")}
 	at := slices.IndexFunc(k.Reads, func(r Read) bool {
 		return r.Replica == replica && r.File == c.ReadFile
 	})

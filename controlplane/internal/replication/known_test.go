@@ -17,28 +17,28 @@ func TestWhatReplicasHaveReadOfAHistory(t *testing.T) {
 	t.Parallel()
 	k := replication.Known{Claim: replication.Claim{ID: "one", File: "b.000002", Offset: 9},
 		Seen: "0-1-20"}
+	refused := read("b.000002", 9, "0-1-15")
+	refused.IOErrno = 1236
 	for i, step := range []struct {
 		history, replica string
 		c                replication.Connection
-		applied          string
 		news             bool
 		want             string // of that replica
 	}{
-		{"one", "db2", read("b.000001", 10, "0-1-5"), "0-1-4", true, "b.000001:10 0-1-5"},
-		{"one", "db2", read("b.000001", 10, "0-1-5"), "0-1-5", false, "b.000001:10 0-1-5"},
+		{"one", "db2", read("b.000001", 10, "0-1-5"), true, "b.000001:10 0-1-5"},
+		{"one", "db2", read("b.000001", 10, "0-1-5"), false, "b.000001:10 0-1-5"},
 		// A connection that begins again reads again.
-		{"one", "db2", read("b.000001", 4, ""), "0-1-5", false, "b.000001:10 0-1-5"},
-		{"one", "db2", read("b.000002", 4, "0-1-9"), "0-1-5", true,
-			"b.000001:10 0-1-5, b.000002:4 0-1-9"},
+		{"one", "db2", read("b.000001", 4, ""), false, "b.000001:10 0-1-5"},
+		{"one", "db2", read("b.000002", 4, "0-1-9"), true, "b.000001:10 0-1-5, b.000002:4 0-1-9"},
+		{"one", "db2", refused, false, "b.000001:10 0-1-5, b.000002:4 0-1-9"},
 		// What it has from elsewhere the primary need not have.
-		{"one", "db3", read("b.000002", 7, "0-1-9,7-3-3"), "", true, "b.000002:7 0-1-9"},
-		{"one", "db3", read("b.000002", 7, "no position"), "0-1-11", true, "b.000002:7 0-1-11"},
-		{"two", "db4", read("b.000002", 7, "0-1-9"), "", false, ""},
-		{"one", "db4", read("", 0, "0-1-9"), "", false, ""},
-		{"one", "db4", replication.Connection{ReadFile: "b.000001", UsingGTID: "No"}, "", false,
-			""},
+		{"one", "db3", read("b.000002", 7, "0-1-9,7-3-3"), true, "b.000002:7 0-1-9"},
+		{"one", "db3", read("b.000002", 8, "no position"), true, "b.000002:8 0-1-9"},
+		{"two", "db4", read("b.000002", 7, "0-1-9"), false, ""},
+		{"one", "db4", read("", 0, "0-1-9"), false, ""},
+		{"one", "db4", replication.Connection{ReadFile: "b.000001", UsingGTID: "No"}, false, ""},
 	} {
-		news := k.HasRead(step.history, step.replica, step.c, step.applied)
+		news := k.HasRead(step.history, step.replica, step.c)
 		if got := said(k, step.replica); news != step.news || got != step.want {
 			t.Errorf("step %d: news %t, %q, want %q", i, news, got, step.want)
 		}
@@ -48,13 +48,13 @@ func TestWhatReplicasHaveReadOfAHistory(t *testing.T) {
 	}
 	then := k
 	then.Reads = slices.Clone(k.Reads)
-	k.HasRead("one", "db2", read("b.000003", 4, "0-1-10"), "")
+	k.HasRead("one", "db2", read("b.000003", 4, "0-1-10"))
 	if !k.Beyond() {
 		t.Error("db2 reads a later log than the claim is in")
 	}
 	k.Confirmed(then)
 	if got := said(k, "db2") + "; " + said(k, "db3"); got !=
-		"b.000003:4 0-1-10; b.000002:7 0-1-11" {
+		"b.000003:4 0-1-10; b.000002:8 0-1-9" {
 		t.Errorf("kept %q", got)
 	}
 }
@@ -77,7 +77,7 @@ func TestWhatIsKnownHasAnEnd(t *testing.T) {
 	k := replication.Known{Claim: replication.Claim{ID: "one"}, Seen: "0-1-20"}
 	for r := range 100 {
 		for i := range 20 {
-			k.HasRead("one", fmt.Sprint("db", r), read(fmt.Sprintf("b.%06d", i), 4, "0-1-5"), "")
+			k.HasRead("one", fmt.Sprint("db", r), read(fmt.Sprintf("b.%06d", i), 4, "0-1-5"))
 		}
 	}
 	last := replication.Read{Replica: "db99", File: "b.000019", Offset: 4, GTID: "0-1-5"}

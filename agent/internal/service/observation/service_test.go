@@ -78,7 +78,9 @@ func TestFactsWhenTheyChangeAndBeatsOtherwise(t *testing.T) {
 			moving++
 			source.see(func(o *observe.Observation) {
 				o.Status = mariadb.Status{Answers: true, Live: mariadb.Live{ReadOnly: readOnly,
-					BinlogOffset: moving, Started: time.Unix(1000+moving%2, 0)}}
+					BinlogOffset: moving, Started: time.Unix(1000+moving%2, 0), History: "one",
+					HistoryClaim: mariadb.HistoryClaim{ID: "one", Offset: moving},
+					Replication: []mariadb.Replication{{ReadFile: "b", ReadOffset: moving}}}}
 			})
 			synctest.Wait()
 		}
@@ -99,6 +101,8 @@ func TestFactsWhenTheyChangeAndBeatsOtherwise(t *testing.T) {
 		beat := sent.take()
 		if len(beat) != 1 || beat[0].GetFacts() != nil || beat[0].GetHash() != first[0].GetHash() ||
 			beat[0].GetProgress().GetBinlogOffset() != 5 ||
+			beat[0].GetProgress().GetHistoryClaim().GetOffset() != 5 ||
+			beat[0].GetProgress().GetConnections()[0].GetReadOffset() != 5 ||
 			beat[0].GetAge().AsDuration() != time.Second {
 			t.Fatalf("beat %v", beat)
 		}
