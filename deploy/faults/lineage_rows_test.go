@@ -74,11 +74,14 @@ func (l *lab) reads(source, name string) {
 // again.
 func (l *lab) loseState(host string, meanwhile func()) {
 	l.t.Helper()
-	line := l.run("token", "create", host)
+	line, err := l.CLI(l.t.Context(), "token", "create", host).Output()
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	l.exec(host, "sh", "-ec", "systemctl disable --now "+agentUnit+"; "+
 		"rm -rf /var/lib/understudy-agent; mkdir -m 700 /var/lib/understudy-agent")
 	meanwhile()
-	l.exec(host, "sh", "-ec", line)
+	l.exec(host, "sh", "-ec", string(line))
 }
 
 // lineageBroken expects the finding on a replica, with that reason.

@@ -1,7 +1,6 @@
 package workflowtest
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"reflect"
@@ -44,11 +43,8 @@ func (h *Host) fillStatus(st *replication.Status) {
 	st.Answers, st.ServerVersion, st.FilesystemUUID = true, h.Binary, s.Disk.UUID
 	st.ServerID, st.Port, st.ReadOnly, st.LogBin = s.Conf.ServerID, s.Conf.Port, s.ReadOnly,
 		s.Conf.LogBin != ""
-	st.BinlogHistory, st.Settings = cmp.Or(h.History, "the first of "+h.name), h.Losses
-	st.HistoryReason = h.Reason
-	if h.Unknown {
-		st.BinlogHistory = ""
-	}
+	st.Started, st.Settings = s.started, h.Losses
+	h.history(st)
 	st.LogUpdates, st.BinlogFile = s.Conf.LogUpdates, "mariadb-bin.000001"
 	st.StrictMode, st.SyncBinlog, st.FlushAtCommit, st.TLS = s.Conf.StrictMode, 1, 1, s.Conf.TLS
 	st.EventScheduler, st.PositionTableIsSafe = "OFF", true

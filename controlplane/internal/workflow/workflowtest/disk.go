@@ -37,6 +37,7 @@ type Txn struct {
 type Datadir struct {
 	version  string
 	log      []Txn
+	begins   []int  // of the files of the log: how many transactions are before each
 	Oldest   uint64 // sequence number before the oldest binary log
 	seq      uint64
 	last     uint32 // server of the last transaction
@@ -57,6 +58,8 @@ type Settings struct {
 	IO, SQL              bool
 	SQLErrno             int
 	SQLError             string
+	readFile             string // of the primary's binary log
+	readOffset           int64
 }
 
 func newDatadir(version string) *Datadir {
@@ -68,6 +71,7 @@ func newDatadir(version string) *Datadir {
 func (d *Datadir) clone() *Datadir {
 	c := *d
 	c.log, c.Tables = slices.Clone(d.log), maps.Clone(d.Tables)
+	c.begins = slices.Clone(d.begins)
 	c.Accounts, c.unstable = maps.Clone(d.Accounts), maps.Clone(d.unstable)
 	c.Objects = maps.Clone(d.Objects)
 	c.Reserved = map[string]replication.Reservation{}

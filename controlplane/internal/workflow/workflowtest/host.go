@@ -3,6 +3,7 @@ package workflowtest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 
@@ -39,7 +40,9 @@ type Host struct {
 	History  string                  // of its binary log; one of its own when empty
 	Unknown  bool                    // the agent cannot tell the history, as one without a state
 	Reason   string                  // why it is another history
-	Losses   map[string]string       // settings that lose changes
+	// histories are those that its agent began
+	histories int
+	Losses    map[string]string // settings that lose changes
 	// Elsewhere is what a snapshot of the volume would lack, Contract what a host needs to read a
 	// copy, Libraries what this one has for that.
 	Elsewhere string
@@ -63,6 +66,7 @@ type server struct {
 	Conf     kit.Configuration
 	Disk     *Disk
 	ReadOnly bool
+	started  time.Time
 }
 
 func newHost(w *World, m *provider.Machine) *Host {
@@ -100,7 +104,8 @@ func (h *Host) Start() {
 		conf = *h.File
 	}
 	d := h.DatadirDisk()
-	h.Running = &server{Conf: conf, Disk: d, ReadOnly: conf.ReadOnly}
+	h.Running = &server{Conf: conf, Disk: d, ReadOnly: conf.ReadOnly, started: h.w.now()}
+	d.Data.begins = append(d.Data.begins, len(d.Data.log))
 	h.Starts++
 	h.StartsOn[d.UUID]++
 	if c := d.Data.Conn; c != nil {
@@ -138,12 +143,13 @@ func (h *Host) primary(d *Datadir) *Host {
 
 func (h *Host) applyFrom(primary *Datadir, most int) {
 	d := h.Running.Disk.Data
-	for _, t := range primary.log {
+	for i, t := range primary.log {
 		if t.seq <= seqOf(d.slavePos) {
 			continue
 		}
 		d.apply(t)
 		d.slavePos = gtidOf(t.server, t.seq)
+		d.Conn.readFile, d.Conn.readOffset = primary.place(i + 1)
 		if most--; most == 0 {
 			return
 		}
@@ -159,6 +165,7 @@ func (h *Host) Connection() []replication.Connection {
 	c := d.Conn
 	conn := replication.Connection{PrimaryHost: c.host, PrimaryPort: c.port, User: c.user,
 		UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
+		ReadFile: c.readFile, ReadOffset: c.readOffset, ReceivedPos: d.slavePos,
 		IORunning: yes(c.IO), SQLRunning: yes(c.SQL), SQLErrno: c.SQLErrno, SQLError: c.SQLError}
 	p := h.primary(d)
 	switch {
