@@ -89,13 +89,13 @@ func (m *Monitor) readLedgers(ctx context.Context) error {
 
 // note keeps what an observation tells of histories: of the server's own, and of its primary's.
 func (f *follower) note(st replication.Status) {
-	f.mu.Lock()
-	srv, primary := f.srv, f.primary
-	f.mu.Unlock()
+	srv := f.record()
 	f.m.ledgers.of(srv.Name).report(st)
-	if srv.Role != inventory.RoleReplica || primary == nil {
+	of := f.m.follower(srv.Primary)
+	if srv.Role != inventory.RoleReplica || of == nil {
 		return
 	}
+	primary := of.record()
 	for _, c := range st.Connections {
 		if srv.InService() && c.PrimaryHost == primary.Address && c.PrimaryPort == primary.Port {
 			f.m.ledgers.of(srv.Primary).read(srv, c)

@@ -46,7 +46,6 @@ func newGroup(t *testing.T, st *store.Store) *group {
 	g.db1 = newFollower(g.m, primary)
 	g.db2 = newFollower(g.m, inventory.Server{Name: "db2", Role: inventory.RoleReplica,
 		State: inventory.ServerReady, Primary: "db1", History: "one"})
-	g.db2.primary = &primary
 	g.m.followed = map[string]*follower{"db1": g.db1, "db2": g.db2}
 	g.m.rostered.Store(true)
 	return g

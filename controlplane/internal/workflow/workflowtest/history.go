@@ -72,6 +72,7 @@ func (a Agents) ConfirmHistory(ctx context.Context, server, _ string,
 		if h.Running == nil {
 			return nil
 		}
+		h.Told = known
 		if h.Unknown || h.id() == known.Claim.ID {
 			h.confirm(known)
 		}
@@ -120,6 +121,3 @@ func (d *Datadir) LoseTail(n int) {
 	d.log = d.log[:len(d.log)-n]
 	d.seq = d.log[len(d.log)-1].seq
 }
-
-// Copy is the datadir as it is now.
-func (d *Datadir) Copy() *Datadir { return d.clone() }

@@ -40,8 +40,9 @@ type Host struct {
 	History  string                  // of its binary log; one of its own when empty
 	Unknown  bool                    // the agent cannot tell the history, as one without a state
 	Reason   string                  // why it is another history
-	// histories are those that its agent began
+	// histories are those that its agent began; Told is what it was told last of its own
 	histories int
+	Told      replication.Known
 	Losses    map[string]string // settings that lose changes
 	// Elsewhere is what a snapshot of the volume would lack, Contract what a host needs to read a
 	// copy, Libraries what this one has for that.
