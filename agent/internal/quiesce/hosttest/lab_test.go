@@ -78,7 +78,7 @@ func makeHost() (host, error) {
 // install makes the volume and a datadir on it, as a new primary gets them.
 func (h host) install(t *testing.T) {
 	t.Helper()
-	lab.Run(t, "systemctl", "stop", "mariadb.service")
+	stop(t)
 	device := lab.NewVolume(t, "data", 700).Device
 	lab.Run(t, "mkfs.ext4", "-q", device)
 	lab.Run(t, "mkdir", "-p", volume)
@@ -86,7 +86,7 @@ func (h host) install(t *testing.T) {
 	lab.Run(t, "mkdir", volume+"/mysql")
 	lab.Run(t, "mount", "--bind", volume+"/mysql", "/var/lib/mysql")
 	t.Cleanup(func() {
-		lab.Run(t, "systemctl", "stop", "mariadb.service")
+		stop(t)
 		lab.Run(t, "umount", "/var/lib/mysql", volume)
 	})
 	if done, err := h.mariadb.Datadirs.Prepare(lab.Context(t),
@@ -102,8 +102,6 @@ func (h host) install(t *testing.T) {
 	if done, err := h.mariadb.Configuration.Set(lab.Context(t), settings); err != nil {
 		t.Fatalf("%+v %v", done, err)
 	}
-	// The host's own start of it, before it had these settings, may have come in between.
-	lab.Run(t, "systemctl", "stop", "mariadb.service")
 	if _, _, err := h.units.Ensure(lab.Context(t), mariadb.Unit, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +112,12 @@ func (h host) install(t *testing.T) {
 	if _, _, err := h.mariadb.Server.ProveWritable(lab.Context(t)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// stop stops MariaDB and what would wake it: a MariaDB that is told to end while it begins may hang.
+func stop(t *testing.T) {
+	t.Helper()
+	lab.Run(t, "systemctl", "stop", "mariadb.socket", "mariadb-extra.socket", "mariadb.service")
 }
 
 func sql(t *testing.T, statements string) string {
@@ -303,7 +307,7 @@ func TestOffline(t *testing.T) {
 	h := newHost(t)
 	// What would wake a stopped MariaDB: it sleeps meanwhile, and listens again
 	// afterwards.
-	lab.Run(t, "systemctl", "stop", "mariadb.service")
+	stop(t)
 	lab.Run(t, "systemctl", "start", "mariadb.socket")
 	lab.Run(t, "systemctl", "start", "mariadb.service")
 	for _, test := range []struct {
