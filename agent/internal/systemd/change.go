@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -25,7 +26,9 @@ func (m *Manager) Start(ctx context.Context, name string) (Unit, bool, error) {
 }
 
 // Stop makes the unit inactive and waits for the job's end; ctx bounds the wait. Sockets and timers
-// that would start it again are stopped before it. It says whether something ran before.
+// that would start it again are stopped before it. A unit on its way up gets half a minute to come
+// up: MariaDB that is told to end while it begins may hang until systemd kills it. It says whether
+// something ran before.
 func (m *Manager) Stop(ctx context.Context, name string) (Unit, bool, error) {
 	unit, err := m.Get(ctx, name)
 	if err != nil {
@@ -41,12 +44,29 @@ func (m *Manager) Stop(ctx context.Context, name string) (Unit, bool, error) {
 		}
 		changed = true
 	}
+	m.letBegin(ctx, name)
 	// A unit that waits for its automatic restart is "activating": it has to be stopped as well.
 	if unit, err = m.bus.look(ctx, name); err != nil || unit.Stopped() && unit.job == 0 {
 		return unit, changed, err
 	}
 	unit, err = m.jobs.run(ctx, stopping(), name, nil)
 	return unit, true, err
+}
+
+// beginTime is how long a unit may take to come up before it is stopped all the same.
+const beginTime = 30 * time.Second
+
+// letBegin waits while the unit's program begins; whether it came up is seen by who looks next.
+func (m *Manager) letBegin(ctx context.Context, name string) {
+	unit, err := m.bus.look(ctx, name)
+	if err != nil || unit.Active != activating || unit.Sub != "start" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, beginTime)
+	defer cancel()
+	if _, err := m.jobs.run(ctx, starting(), name, nil); err != nil {
+		m.log.Debug("a unit that is stopped did not come up before", "unit", name, "error", err)
+	}
 }
 
 // Restart restarts the unit once: it runs under another invocation than the one that the caller saw

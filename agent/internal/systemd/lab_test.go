@@ -280,6 +280,28 @@ func TestStoppingWhatASocketStarts(t *testing.T) {
 	}
 }
 
+// TestStoppingWhatBegins stops a unit that does not hear of it before it is up, as MariaDB
+// sometimes.
+func TestStoppingWhatBegins(t *testing.T) {
+	m := manager(t)
+	begins := "/run/t-begins"
+	name := unit(t, "begins", "Type=notify\nNotifyAccess=all\nTimeoutStopSec=10\n"+
+		"ExecStart=bash -c 'trap \"\" TERM; touch "+begins+"; sleep 2; systemd-notify --ready; "+
+		"trap \"exit 0\" TERM; while :; do sleep 0.1; done'")
+	t.Cleanup(func() { os.Remove(begins) })
+	lab.Run(t, "systemctl", "start", "--no-block", name)
+	lab.Eventually(t, time.Minute, "the unit begins", func() bool {
+		_, err := os.Stat(begins)
+		return err == nil
+	})
+	if _, _, err := m.Stop(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := m.Get(t.Context(), name); err != nil || u.Result != "success" {
+		t.Errorf("%+v %v", u, err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	m := manager(t)
 	name := unit(t, "refuse", sleeps)
