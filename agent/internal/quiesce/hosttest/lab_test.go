@@ -114,7 +114,7 @@ func (h host) install(t *testing.T) {
 	}
 }
 
-// stop stops MariaDB and what would wake it: a MariaDB that is told to end while it begins may hang.
+// stop stops MariaDB and what wakes it: a MariaDB that is told to end while it begins may hang.
 func stop(t *testing.T) {
 	t.Helper()
 	lab.Run(t, "systemctl", "stop", "mariadb.socket", "mariadb-extra.socket", "mariadb.service")
