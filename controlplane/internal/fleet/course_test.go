@@ -137,3 +137,18 @@ func TestLostVolumeNamesWhatMountsItAgain(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 }
+
+// TestWrongClockIsNamedWhileSilent has a host whose agent ended after its clock was found to be
+// wrong.
+func TestWrongClockIsNamedWhileSilent(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{})
+	f.srv.Findings = []inventory.Finding{{Code: string(replication.WrongClock), Text: "apart"},
+		{Code: string(replication.MariaDBDown)}}
+	f.heard = f.heard.Add(-time.Hour)
+	v := f.verdict(inventory.ServerDegraded, time.Now())
+	if len(v.found) != 2 || v.found[0].Code != replication.AgentSilent ||
+		v.found[1].Code != replication.WrongClock || v.found[1].Text != "apart" {
+		t.Errorf("%+v", v.found)
+	}
+}

@@ -69,7 +69,8 @@ func (f *follower) recorded(code replication.Code) []replication.Finding {
 func (f *follower) verdict(state inventory.ServerState, now time.Time) verdict {
 	if silent := f.silent(now); silent != "" {
 		v := decide(f.m.cfg, state, facts{silent: true})
-		v.found = []replication.Finding{f.silence(silent)}
+		v.found = append([]replication.Finding{f.silence(silent)},
+			f.recorded(replication.WrongClock)...) // its agent does not start with that clock
 		return v
 	}
 	v := decide(f.m.cfg, state, facts{ill: len(f.found) > 0,
