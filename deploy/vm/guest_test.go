@@ -128,3 +128,26 @@ func tail(text string, n int) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
+
+// reboot restarts the guest's system, and waits until the new one answers.
+func (m *machine) reboot(t *testing.T) {
+	t.Helper()
+	const boot = "cat /proc/sys/kernel/random/boot_id"
+	before := m.run(t, boot)
+	m.run(t, "systemctl reboot --no-block")
+	await(t, m.name+" boots", func() bool {
+		if m.greet(t.Context()) != nil {
+			return false
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		now, err := m.try(ctx, boot)
+		return err == nil && now != before
+	})
+}
+
+// setClock sets the guest's clock to this box's.
+func (m *machine) setClock(t *testing.T) {
+	t.Helper()
+	m.run(t, fmt.Sprintf("date --set @%d", time.Now().Unix()))
+}

@@ -84,7 +84,7 @@ func (m *machine) args() []string {
 		clock = "base=" + m.base
 	}
 	args := []string{"-n", "10", "qemu-system-x86_64", "-name", m.name, "-nodefaults",
-		"-no-user-config", "-display", "none", "-machine", "pc,accel=" + accelerator(),
+		"-no-user-config", "-display", "none", "-machine", "pc", "-accel", accelerator(),
 		"-cpu", "max", "-smp", "1", "-m", "640", "-rtc", clock,
 		"-kernel", filepath.Join(m.image, "vmlinuz"),
 		"-initrd", filepath.Join(m.image, "initrd.img"),
@@ -127,7 +127,7 @@ func accelerator() string {
 		regexp.MustCompile(`(?m)^flags\s.* (vmx|svm) `).Match(processor) {
 		return "kvm"
 	}
-	return "tcg"
+	return "tcg,tb-size=256"
 }
 
 func (v *volume) driver() string {
@@ -186,6 +186,18 @@ func (m *machine) awaitOff() {
 	m.cmd = nil
 	m.monitor.close()
 	m.guest.close()
+}
+
+// powerOff shuts the machine down as its guest does it.
+func (m *machine) powerOff(t *testing.T) {
+	t.Helper()
+	_, _ = m.try(t.Context(), "systemctl poweroff --no-block")
+	select {
+	case <-m.exited:
+	case <-time.After(slow):
+		t.Fatalf("%s does not switch itself off", m.name)
+	}
+	m.awaitOff()
 }
 
 // plug gives the running machine a volume.

@@ -18,22 +18,44 @@ const (
 	replica = "db2"
 )
 
-// TestReplica makes a replica whose machine loses its power again and again, and then does to the
-// READY one what happens to machines.
-func TestReplica(t *testing.T) {
-	s := newSite(t)
-	w := &written{}
-	for _, part := range []struct {
-		name string
-		run  func(*pair)
-	}{
+// part is a part of a test: it begins with what the one before leaves.
+type part struct {
+	name string
+	run  func(*pair)
+}
+
+// TestPowerLoss has the machine of a replica lose its power again and again.
+func TestPowerLoss(t *testing.T) {
+	run(t, []part{
 		{"primary", (*pair).makePrimary},
 		{"snapshot", (*pair).takeSnapshot},
-		{"replica through losses of power", (*pair).makeReplica},
-		{"loss of power when READY", (*pair).powerLoss},
-	} {
+		{"in the replica's job", func(p *pair) {
+			p.makeReplica("mount_data", "start_mariadb", "configure_replica", "start_replica",
+				"catch_up", "verify", "finish")
+		}},
+		{"when READY", (*pair).powerLoss},
+	})
+}
+
+// TestHost does to the host of a READY replica what happens to hosts.
+func TestHost(t *testing.T) {
+	run(t, []part{
+		{"primary", (*pair).makePrimary},
+		{"snapshot", (*pair).takeSnapshot},
+		{"replica", func(p *pair) { p.makeReplica() }},
+		{"device pulled", (*pair).devicePulled},
+		{"letters changed over a reboot", (*pair).lettersChanged},
+		{"reboot", (*pair).reboot},
+		{"clock wrong by more than a certificate's life", (*pair).wrongClock},
+	})
+}
+
+func run(t *testing.T, parts []part) {
+	t.Helper()
+	s, w := newSite(t), &written{}
+	for _, part := range parts {
 		if !t.Run(part.name, func(t *testing.T) { part.run(&pair{s.in(t), w}) }) {
-			return // the next part begins with what this one leaves
+			return
 		}
 	}
 }
@@ -82,9 +104,8 @@ func (p *pair) takeSnapshot() {
 
 // makeReplica cuts the power of the replica's machine once in each of these steps. The job goes on
 // by itself.
-func (p *pair) makeReplica() {
-	for _, step := range []string{"mount_data", "start_mariadb", "configure_replica",
-		"start_replica", "catch_up", "verify", "finish"} {
+func (p *pair) makeReplica(cut ...string) {
+	for _, step := range cut {
 		p.during[step] = func() {
 			p.t.Logf("power lost in %s", step)
 			p.machines[replica].losePower()
@@ -125,4 +146,69 @@ func (p *pair) powerLoss() {
 	p.becomes(replica, cpv1.Server_STATE_UNREACHABLE)
 	m.power(p.t)
 	p.equal()
+}
+
+func (p *pair) devicePulled() {
+	m := p.machines[replica]
+	v := p.dataVolume(replica)
+	m.pull(p.t, v)
+	p.becomes(replica, cpv1.Server_STATE_DEGRADED, "VOLUME_LOST", "attach its volume again",
+		"understudy job retry "+strings.TrimPrefix(p.making, "jobs/")+" --step start_mariadb")
+	m.plug(p.t, v)
+	p.do("job", "retry", p.making, "--step", "start_mariadb")
+	p.equal()
+}
+
+// dataVolume is the volume on which a server has its data.
+func (p *pair) dataVolume(name string) *volume {
+	p.t.Helper()
+	what := p.machines[name].run(p.t, "grep -h ^What= /etc/systemd/system/srv-mariadb.mount")
+	v := p.volumes[strings.TrimPrefix(what, "What=/dev/disk/by-id/")]
+	if v == nil {
+		p.t.Fatalf("%s has its data on %s, which nobody made", name, what)
+	}
+	return v
+}
+
+func (p *pair) lettersChanged() {
+	m := p.machines[replica]
+	const letter = "realpath /dev/disk/by-id/"
+	v := p.dataVolume(replica)
+	before := m.run(p.t, letter+v.device())
+	m.powerOff(p.t)
+	other := p.makeVolume(1<<26, "")
+	other.scsi = v.scsi
+	m.volumes = append([]*volume{other}, m.volumes...)
+	m.rootLast = true
+	m.power(p.t)
+	if after := m.run(p.t, letter+v.device()); after == before {
+		p.t.Errorf("the data's device is %s as before", after)
+	}
+	p.equal()
+}
+
+func (p *pair) reboot() {
+	m := p.machines[replica]
+	m.reboot(p.t)
+	p.equal()
+}
+
+// wrongClock sets the replica's clock beyond the end of its certificate: the agent goes on over the
+// connection that it has, and with none.
+func (p *pair) wrongClock() {
+	m := p.machines[replica]
+	m.run(p.t, "date --set '2 years'")
+	p.namesTheClock(cpv1.Server_STATE_DEGRADED)
+	m.run(p.t, "systemctl restart --no-block understudy-agent")
+	p.namesTheClock(cpv1.Server_STATE_UNREACHABLE)
+	m.setClock(p.t)
+	p.equal()
+}
+
+// namesTheClock waits until the replica has a state which shows both clocks.
+func (p *pair) namesTheClock(state cpv1.Server_State) {
+	p.t.Helper()
+	now := time.Now().UTC()
+	p.becomes(replica, state, "set the clock", now.Format("2006-01-02"),
+		now.AddDate(2, 0, 0).Format("2006-01"))
 }
