@@ -53,7 +53,7 @@ test-crashes: setup build ## Run a hundred jobs on real hosts while things die a
 	CRASHES=$(or $(CRASHES),100) CRASH_SEED=$(SEED) FAULTS_LABS=2 go test -tags lab -count=1 -v -timeout 60m -run TestCrashes ./deploy/faults
 
 .PHONY: test-vm
-test-vm: build ## Run the story on virtual machines that lose power, devices and the time; without KVM it takes most of an hour (RUN=TestReplica runs one)
+test-vm: build ## Run the story on virtual machines that lose power, devices and the time; without KVM it takes most of an hour (RUN=TestHost runs one)
 	@rm -rf bin/packages && $(MAKE) --no-print-directory packages ARCHS=amd64 FORMATS=deb
 	VM_IMAGE=$$(deploy/vm/setup) && export VM_IMAGE && \
 		go test -tags vm -count=1 -v -timeout 3h $(if $(RUN),-run '^$(RUN)$$') ./deploy/vm
