@@ -15,7 +15,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/understudy-db/understudy/agent/internal/agent"
 	"github.com/understudy-db/understudy/agent/internal/lab"
+	"github.com/understudy-db/understudy/proto/rpc/authz/authztest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
@@ -30,7 +32,9 @@ func TestWhoMayCall(t *testing.T) {
 		source identity.Source
 		kind   errs.Kind
 	}{
+		"a viewer":          {a.ca.Source(identity.Viewer("vic")), 0},
 		"an operator":       {a.ca.Source(identity.Operator("ann")), 0},
+		"an admin":          {a.ca.Source(identity.Admin("ada")), 0},
 		"the control plane": {a.ca.Source(identity.ControlPlane()), 0},
 		"another agent":     {a.ca.Source(identity.Agent("db-2")), errs.PermissionDenied},
 		"nobody":            {&identity.Static{Roots: a.ca.Pool()}, errs.Unavailable},
@@ -47,6 +51,32 @@ func TestWhoMayCall(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A viewer's key changes nothing on a whole agent, whatever the request: the rules come first.
+func TestAViewerChangesNothing(t *testing.T) {
+	a := install(t)
+	table, err := agent.Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := a.dial(t, a.ca.Source(identity.Viewer("vic")))
+	before := fingerprint(t)
+	refused := 0
+	for method, desc := range agent.Served() {
+		err := authztest.Call(t, conn, method, desc)
+		may := slices.Contains(table[method], identity.RoleViewer)
+		if denied := err != nil && errs.KindOf(err) == errs.PermissionDenied; denied == may {
+			t.Errorf("%s: %v", method, err)
+		} else if denied {
+			refused++
+		}
+	}
+	after := fingerprint(t)
+	if lines := append(missing(before, after), missing(after, before)...); len(lines) > 0 {
+		t.Errorf("something was done: %v", lines)
+	}
+	t.Logf("%d methods refused", refused)
 }
 
 // call makes one call of any method, to the end of its stream.

@@ -6,36 +6,67 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-// rules says who may call what. Every method is named: one that is not cannot be called, and keeps
-// the agent from starting.
-func rules() authz.Table {
-	table := authz.Table{}
-	for service, methods := range map[string][]string{
-		agentv1.HostService_ServiceDesc.ServiceName:        {"GetHost", "SetControlPlane"},
+// methods are some of each service.
+type methods map[string][]string
+
+// observed says how the host is, and costs it little.
+func observed() methods {
+	return methods{
+		agentv1.HostService_ServiceDesc.ServiceName:        {"GetHost"},
 		agentv1.ObservationService_ServiceDesc.ServiceName: {"Observe"},
+		agentv1.SystemdService_ServiceDesc.ServiceName:     {"GetUnit", "ListUnits", "WatchUnits"},
+		agentv1.MountService_ServiceDesc.ServiceName: {"ListBlockDevices", "GetMount",
+			"ListMounts"},
+		agentv1.MariaDBService_ServiceDesc.ServiceName: {"GetStatus", "ListBinlogs"},
+	}
+}
+
+// examined changes nothing either, but shows of the data, or holds and loads MariaDB: a line of a
+// journal has a statement in it, a chunk the key that it ends at.
+func examined() methods {
+	return methods{
+		agentv1.SystemdService_ServiceDesc.ServiceName: {"TailJournal"},
+		agentv1.MariaDBService_ServiceDesc.ServiceName: {"CheckDatadir", "WaitForGtid",
+			"ChecksumTables", "ReadInventory", "ListTables", "ChecksumRows"},
+	}
+}
+
+// changed is all else.
+func changed() methods {
+	return methods{
+		agentv1.HostService_ServiceDesc.ServiceName: {"SetControlPlane"},
 		agentv1.SystemdService_ServiceDesc.ServiceName: {
-			"GetUnit", "ListUnits", "StartUnit", "StopUnit", "RestartUnit", "ReloadUnit",
-			"EnableUnit", "DisableUnit", "MaskUnit", "UnmaskUnit",
-			"ResetFailedUnit", "EnsureUnit", "WatchUnits", "TailJournal",
-			"SetDropIn", "DeleteDropIn",
+			"StartUnit", "StopUnit", "RestartUnit", "ReloadUnit", "EnableUnit", "DisableUnit",
+			"MaskUnit", "UnmaskUnit", "ResetFailedUnit", "EnsureUnit", "SetDropIn", "DeleteDropIn",
 		},
 		agentv1.MountService_ServiceDesc.ServiceName: {
-			"ListBlockDevices", "GetMount", "ListMounts", "EnsureMount", "EnsureBindMount",
-			"EnsureUnmounted", "FormatVolume", "GrowFilesystem",
+			"EnsureMount", "EnsureBindMount", "EnsureUnmounted", "FormatVolume", "GrowFilesystem",
 			"FreezeFilesystem",
 		},
 		agentv1.MariaDBService_ServiceDesc.ServiceName: {
-			"GetStatus", "CheckDatadir", "SetConfiguration", "PrepareDatadir", "Quiesce",
-			"EndQuiesce", "ProveWritable", "ListBinlogs", "ReserveBinlogs", "ReleaseBinlogs",
-			"SetBinlogExpiry", "PurgeBinlogs", "EnsureReplicationAccount",
-			"DeleteReplicationAccount", "PrepareReplica", "ConfigureReplica", "StartReplication",
-			"StopReplication", "ResetReplication", "WaitForGtid", "SetReadOnly", "ChecksumTables",
-			"ReadInventory", "ListTables", "ChecksumRows", "ConfirmHistory", "UpgradeDatadir",
+			"SetConfiguration", "PrepareDatadir", "Quiesce", "EndQuiesce", "ProveWritable",
+			"ReserveBinlogs", "ReleaseBinlogs", "SetBinlogExpiry", "PurgeBinlogs",
+			"EnsureReplicationAccount", "DeleteReplicationAccount", "PrepareReplica",
+			"ConfigureReplica", "StartReplication", "StopReplication", "ResetReplication",
+			"SetReadOnly", "ConfirmHistory", "UpgradeDatadir",
 		},
-	} {
-		for _, method := range methods {
-			table["/"+service+"/"+method] = []identity.Role{identity.RoleControlPlane,
-				identity.RoleOperator}
+	}
+}
+
+// rules says who may call what. Every method is named: one that is not cannot be called, and keeps
+// the agent from starting.
+func rules() (authz.Table, error) {
+	plane := identity.RoleControlPlane
+	return authz.Merge(observed().by(authz.Readers(plane)), examined().by(authz.Changers(plane)),
+		changed().by(authz.Changers(plane)))
+}
+
+// by are the rules of methods that these roles may call.
+func (m methods) by(roles []identity.Role) authz.Table {
+	table := authz.Table{}
+	for service, names := range m {
+		for _, name := range names {
+			table["/"+service+"/"+name] = roles
 		}
 	}
 	return table

@@ -1,20 +1,86 @@
 package agent
 
 import (
+	"context"
+	"flag"
+	"log/slog"
+	"net"
 	"testing"
 
-	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/understudy-db/understudy/proto/rpc/authz/authztest"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-func TestRules(t *testing.T) {
-	t.Parallel()
-	methods := authz.MethodsOf(agentv1.File_understudy_agent_v1_host_service_proto,
+var update = flag.Bool("update", false, "write the table of roles into docs/roles.md")
+
+func served() map[string]protoreflect.MethodDescriptor {
+	return authztest.Methods(agentv1.File_understudy_agent_v1_host_service_proto,
 		agentv1.File_understudy_agent_v1_systemd_service_proto,
 		agentv1.File_understudy_agent_v1_mount_service_proto,
 		agentv1.File_understudy_agent_v1_mariadb_service_proto,
 		agentv1.File_understudy_agent_v1_observation_service_proto)
-	if err := authz.Complete(rules(), methods); err != nil {
-		t.Error(err)
+}
+
+func TestRules(t *testing.T) {
+	t.Parallel()
+	table, err := rules()
+	if err != nil {
+		t.Fatal(err)
 	}
+	authztest.Sound(t, table, served())
+	authztest.Page(t, "../../../docs/roles.md", "agent", table, *update)
+}
+
+// The services do nothing here, since a call that is allowed would change this host. The lab calls
+// a whole agent: TestWhoMayCall.
+func TestEachRoleCallsWhatItMay(t *testing.T) {
+	t.Parallel()
+	table, err := rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := identitytest.New(t)
+	server, err := chassis.New(chassis.Config{Listener: listener, Rules: table,
+		TLS:    identity.ServerConfig{Source: ca.Source(identity.Agent("db1"))},
+		Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	agentv1.RegisterHostServiceServer(server, agentv1.UnimplementedHostServiceServer{})
+	agentv1.RegisterSystemdServiceServer(server, agentv1.UnimplementedSystemdServiceServer{})
+	agentv1.RegisterMountServiceServer(server, agentv1.UnimplementedMountServiceServer{})
+	agentv1.RegisterMariaDBServiceServer(server, agentv1.UnimplementedMariaDBServiceServer{})
+	agentv1.RegisterObservationServiceServer(server,
+		agentv1.UnimplementedObservationServiceServer{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	as := map[identity.Role]*grpc.ClientConn{}
+	for _, who := range []identity.Identity{identity.Viewer("vic"), identity.Operator("ann"),
+		identity.Admin("ada"), identity.Agent("db2"), identity.ControlPlane()} {
+		conn, err := chassis.Dial(chassis.DialConfig{Address: listener.Addr().String(),
+			TLS: identity.ClientConfig{Source: ca.Source(who), Expect: identity.Agent("db1")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		as[who.Role] = conn
+	}
+	authztest.Held(t, table, served(), as)
 }

@@ -176,8 +176,12 @@ func (d *runner) server(name string, source identity.Source,
 	if err != nil {
 		return nil, err
 	}
+	allowed, err := rules()
+	if err != nil {
+		return nil, err
+	}
 	server, err := chassis.New(chassis.Config{
-		Listener: listener, TLS: identity.ServerConfig{Source: source}, Rules: rules(),
+		Listener: listener, TLS: identity.ServerConfig{Source: source}, Rules: allowed,
 		Checks: []chassis.Check{epochs.Check}, Logger: d.options.Log,
 		Deadline: longCall, Grace: stopGrace,
 	})

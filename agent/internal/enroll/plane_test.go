@@ -79,6 +79,8 @@ func newPlaneOf(t *testing.T, ca *identitytest.CA) *plane {
 				identity.RoleAnonymous},
 			controlplanev1.EnrollmentService_Renew_FullMethodName: {
 				identity.RoleAgent},
+			controlplanev1.EnrollmentService_ListOperators_FullMethodName: {
+				identity.RoleOperator},
 			controlplanev1.EnrollmentService_CreateOperator_FullMethodName: {
 				identity.RoleOperator},
 			controlplanev1.EnrollmentService_RenewOperator_FullMethodName: {

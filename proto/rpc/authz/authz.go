@@ -15,11 +15,26 @@ import (
 // Table holds, for each full method (`/package.Service/Method`), the roles that may call it.
 type Table map[string][]identity.Role
 
+// Readers are the operators who may read, which are all, and also others.
+func Readers(also ...identity.Role) []identity.Role {
+	return append(identity.Operators(), also...)
+}
+
+// Changers are the operators who may change servers, and also others.
+func Changers(also ...identity.Role) []identity.Role {
+	return append([]identity.Role{identity.RoleOperator, identity.RoleAdmin}, also...)
+}
+
+// Admins are the operators who may change who the operators are, and also others.
+func Admins(also ...identity.Role) []identity.Role {
+	return append([]identity.Role{identity.RoleAdmin}, also...)
+}
+
 // Infrastructure is the rules for health and reflection, which every server has: health for any
 // certificate of the fleet, reflection for operators and the control plane.
 func Infrastructure() Table {
-	anyone := []identity.Role{identity.RoleControlPlane, identity.RoleOperator, identity.RoleAgent}
-	trusted := []identity.Role{identity.RoleControlPlane, identity.RoleOperator}
+	anyone := Readers(identity.RoleControlPlane, identity.RoleAgent)
+	trusted := Readers(identity.RoleControlPlane)
 	return Table{
 		"/grpc.health.v1.Health/Check":                                   anyone,
 		"/grpc.health.v1.Health/List":                                    anyone,
@@ -62,7 +77,8 @@ func (g *Guard) Check(caller identity.Peer, method string) error {
 	if g.revoked != nil && caller.Certificate != nil && g.revoked(caller.Serial()) {
 		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
 			fmt.Sprintf("certificate of %s is revoked", caller.Identity),
-			errs.WithHint("enrol again with a new join token", errs.Call("CreateJoinToken")))
+			errs.WithHint("ask an admin for new credentials; an agent enrols again with a new "+
+				"join token", another(caller.Identity)))
 	}
 	roles, known := g.table[method]
 	switch {
@@ -84,9 +100,23 @@ func hint(roles []identity.Role) string {
 	if len(roles) == 0 {
 		return "nobody may call it on this server"
 	}
-	names := make([]string, len(roles))
+	var names strings.Builder
 	for i, role := range roles {
-		names[i] = string(role)
+		switch {
+		case i > 0 && i == len(roles)-1:
+			names.WriteString(" or ")
+		case i > 0:
+			names.WriteString(", ")
+		}
+		names.WriteString(string(role))
 	}
-	return "call it with the certificate of: " + strings.Join(names, ", ")
+	return "call it in the role " + names.String()
+}
+
+// another makes a new certificate for somebody.
+func another(who identity.Identity) errs.Action {
+	if who.Role.IsOperator() {
+		return errs.Call("CreateOperator", "name", "operators/"+who.Name)
+	}
+	return errs.Call("CreateJoinToken")
 }

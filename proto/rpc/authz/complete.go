@@ -38,7 +38,8 @@ func checkRoles(method string, roles []identity.Role) error {
 	for _, role := range roles {
 		switch role {
 		case identity.RoleAnonymous, identity.RoleAgent, identity.RoleControlPlane,
-			identity.RoleOperator:
+			identity.RoleViewer, identity.RoleOperator, identity.RoleAdmin,
+			identity.RoleBreakGlass:
 		default:
 			return fmt.Errorf("access rule for %s names the unknown role %q", method, role)
 		}

@@ -134,6 +134,9 @@ func (a *admission) mostCrowded() (address string) {
 	return address
 }
 
+// NetConn is the connection itself.
+func (g *guest) NetConn() net.Conn { return g.Conn }
+
 // introduce notes who the connection turned out to be, or says why there is no room for it.
 func (g *guest) introduce(as identity.Peer) error {
 	a, who := g.a, as.Identity

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
@@ -33,6 +34,8 @@ const (
 	wayToReach = "see that it runs there and that its port can be reached from here; when its " +
 		"log says that it refused the connection, " +
 		"compare the certificates of both sides: CA, identity, validity and clocks, revocation"
+	wayToSocket = "see that it runs on this machine, and call as root or as the user that it " +
+		"runs as"
 )
 
 // DialConfig is what a client needs. Address and TLS have no default.
@@ -55,11 +58,16 @@ func Dial(config DialConfig) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot dial %s: %w", config.Address, err)
 	}
+	return dial("passthrough:///"+config.Address, credentials.NewTLS(tlsConfig), config)
+}
+
+func dial(target string, secured credentials.TransportCredentials,
+	config DialConfig) (*grpc.ClientConn, error) {
 	config.Deadline = orDefault(config.Deadline, defaultCallDeadline)
 	config.MaxMessageBytes = orDefault(config.MaxMessageBytes, defaultMaxAnswer)
 	caller := client{config}
-	conn, err := grpc.NewClient("passthrough:///"+config.Address,
-		grpc.WithTransportCredentials(credentials.NewTLS(tlsConfig)),
+	conn, err := grpc.NewClient(target,
+		grpc.WithTransportCredentials(secured),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: keepaliveTime, Timeout: keepaliveTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: connectTimeout,
@@ -76,6 +84,13 @@ func Dial(config DialConfig) (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("cannot dial %s: %w", config.Address, err)
 	}
 	return conn, nil
+}
+
+// DialLocal makes a connection to a server of this machine over its unix socket, as Dial does. The
+// server learns from the kernel who calls.
+func DialLocal(path string, deadline time.Duration) (*grpc.ClientConn, error) {
+	return dial("unix:"+path, insecure.NewCredentials(), DialConfig{Address: path,
+		Deadline: deadline, TLS: identity.ClientConfig{Expect: identity.ControlPlane()}})
 }
 
 type client struct{ config DialConfig }
@@ -121,13 +136,21 @@ func (c client) explain(err error) error {
 	}
 	reason := errorsv1.Reason_REASON_UNREACHABLE
 	options := []errs.Option{errs.Wrap(err), errs.Retry(time.Second),
-		errs.Meta("address", c.config.Address), errs.WithHint(wayToReach)}
+		errs.Meta("address", c.config.Address), errs.WithHint(c.config.wayToReach())}
 	if expect := c.config.TLS.Expect; expect.Role == identity.RoleAgent {
 		reason = errorsv1.Reason_REASON_AGENT_UNREACHABLE
 		options = append(options, errs.Meta("server", expect.Name))
 	}
 	return errs.New(errs.Unavailable, reason,
 		fmt.Sprintf("cannot reach %s at %s", c.config.TLS.Expect, c.config.Address), options...)
+}
+
+// wayToReach is what helps when the server did not answer.
+func (c DialConfig) wayToReach() string {
+	if c.TLS.Source == nil {
+		return wayToSocket
+	}
+	return wayToReach
 }
 
 // clientStream explains errors like unary calls do.

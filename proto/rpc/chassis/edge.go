@@ -97,12 +97,15 @@ func (e *edge) log(ctx context.Context, method string, took time.Duration, err e
 		slog.String("request_id", RequestID(ctx)), slog.String("peer", peerName(ctx)),
 	}
 	attrs = append(attrs, callOf(ctx).attrs...)
-	level := slog.LevelDebug
+	level, text := slog.LevelDebug, "call"
 	if err != nil {
 		level = levelOf(errs.KindOf(err))
 		attrs = append(attrs, slog.Any("error", err))
 	}
-	e.logger.LogAttrs(ctx, level, "call", attrs...)
+	if identity.PeerOf(ctx).Identity.Role == identity.RoleBreakGlass {
+		level, text = max(level, slog.LevelWarn), "break-glass call"
+	}
+	e.logger.LogAttrs(ctx, level, text, attrs...)
 }
 
 func levelOf(kind errs.Kind) slog.Level {
@@ -123,10 +126,11 @@ func codeOf(err error) string {
 	return errs.KindOf(err).String()
 }
 
-// peerName is who called; an unknown peer is named by its address.
+// peerName is who called, with the address when it has no certificate.
 func peerName(ctx context.Context) string {
 	p := identity.PeerOf(ctx)
-	if p.Identity.Role == identity.RoleAnonymous {
+	switch p.Identity.Role {
+	case identity.RoleAnonymous, identity.RoleBreakGlass:
 		return fmt.Sprintf("%s %s", p.Identity, p.Address)
 	}
 	return p.Identity.String()

@@ -25,8 +25,12 @@ func (c loggingCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 	if err != nil && !wentAway(err) {
 		c.logger.Warn("refused a connection", "peer", conn.RemoteAddr().String(), "error", err)
 	}
+	who := identity.PeerFrom(&peer.Peer{AuthInfo: info})
+	if err == nil && who.Identity.Role == identity.RoleBreakGlass {
+		c.logger.Warn("break-glass is used", "peer", who.Identity.String(), "process", who.Address)
+	}
 	if g, ok := conn.(*guest); ok && err == nil {
-		if err = g.introduce(identity.PeerFrom(&peer.Peer{AuthInfo: info})); err != nil {
+		if err = g.introduce(who); err != nil {
 			c.logger.Warn("refused a connection", "peer", conn.RemoteAddr().String(), "error", err)
 			return nil, nil, err
 		}

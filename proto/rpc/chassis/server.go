@@ -42,7 +42,8 @@ const (
 // calls end with UNAVAILABLE then.
 const DeadAfter = keepaliveTime + keepaliveTimeout
 
-// Config is what a server needs. Listener (or Address), TLS and Rules have no default.
+// Config is what a server needs. Listener (or Address), TLS or LocalUsers, and Rules have no
+// default.
 type Config struct {
 	// Address is where to listen, host:port; used when Listener is nil.
 	Address string
@@ -50,6 +51,9 @@ type Config struct {
 	Listener net.Listener
 	// TLS says who the server is and whom it lets in. Its Revoked is asked again on every call.
 	TLS identity.ServerConfig
+	// LocalUsers are in place of TLS, for a listener on a unix socket: the users of this machine
+	// who may call over it, in the role of break-glass, with each call in the log.
+	LocalUsers []uint32
 	// Rules says who may call what, for every method that is registered and no other; health and
 	// reflection are added.
 	Rules authz.Table
@@ -94,7 +98,7 @@ func New(config Config) (*Server, error) {
 	if config.Listener == nil && config.Address == "" {
 		return nil, errors.New("cannot make server: no address")
 	}
-	tlsConfig, err := identity.ServerTLS(config.TLS)
+	secured, err := config.credentials()
 	if err != nil {
 		return nil, fmt.Errorf("cannot make server: %w", err)
 	}
@@ -111,7 +115,7 @@ func New(config Config) (*Server, error) {
 	}
 	options := append(transport(config),
 		grpc.InTapHandle(s.guests.enter),
-		grpc.Creds(loggingCredentials{credentials.NewTLS(tlsConfig), config.Logger}))
+		grpc.Creds(loggingCredentials{secured, config.Logger}))
 	s.grpc = grpc.NewServer(append(options,
 		interceptors(s.middlewares(edge, authz.NewGuard(rules, config.TLS.Revoked)),
 			checks(config.Checks))...)...)
@@ -129,6 +133,18 @@ func (c *Config) fillDefaults() {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+}
+
+// credentials are those of the socket, or TLS.
+func (c *Config) credentials() (credentials.TransportCredentials, error) {
+	if len(c.LocalUsers) > 0 {
+		return identity.Local(c.LocalUsers...), nil
+	}
+	tlsConfig, err := identity.ServerTLS(c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	return credentials.NewTLS(tlsConfig), nil
 }
 
 func orDefault[T comparable](value, fallback T) T {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -22,8 +23,15 @@ const (
 	RoleAgent Role = "agent"
 	// RoleControlPlane is the control plane itself.
 	RoleControlPlane Role = "controlplane"
-	// RoleOperator is a person, with the command line or with grpcurl.
+	// RoleViewer is an operator, a person or a program, who reads alone.
+	RoleViewer Role = "viewer"
+	// RoleOperator is an operator who changes servers as well.
 	RoleOperator Role = "operator"
+	// RoleAdmin is an operator who also says who the operators are.
+	RoleAdmin Role = "admin"
+	// RoleBreakGlass is root on the control plane's own host, who needs no certificate to say who
+	// the operators are: see BreakGlass.
+	RoleBreakGlass Role = "break_glass"
 )
 
 const (
@@ -38,7 +46,8 @@ var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
 type Identity struct {
 	// Role is what the peer is.
 	Role Role
-	// Name is the server of an agent or the name of an operator; empty for other roles.
+	// Name is the server of an agent, the name of an operator or the user of a break-glass; empty
+	// for other roles.
 	Name string
 }
 
@@ -51,11 +60,31 @@ func ControlPlane() Identity { return Identity{Role: RoleControlPlane} }
 // Agent is the identity of the agent of that server.
 func Agent(server string) Identity { return Identity{Role: RoleAgent, Name: server} }
 
-// Operator is the identity of a person.
+// Viewer is the identity of an operator who reads alone.
+func Viewer(name string) Identity { return Identity{Role: RoleViewer, Name: name} }
+
+// Operator is the identity of an operator who changes servers.
 func Operator(name string) Identity { return Identity{Role: RoleOperator, Name: name} }
 
+// Admin is the identity of an operator who says who the operators are.
+func Admin(name string) Identity { return Identity{Role: RoleAdmin, Name: name} }
+
+// Operators are the roles that an operator can have, each with all that the one before it may do.
+func Operators() []Role { return []Role{RoleViewer, RoleOperator, RoleAdmin} }
+
+// IsOperator says whether it is the role of an operator.
+func (r Role) IsOperator() bool { return slices.Contains(Operators(), r) }
+
+// Gives says whether who has the role may give another role to an operator: none above its own. An
+// admin's is the greatest, and break-glass gives any.
+func (r Role) Gives(other Role) bool {
+	roles := Operators()
+	return other.IsOperator() && (r == RoleBreakGlass ||
+		slices.Index(roles, r) >= slices.Index(roles, other))
+}
+
 // Parse reads an identity from the only spelling it has, `spiffe://understudy/agent/<server>`,
-// `spiffe://understudy/operator/<name>` or `spiffe://understudy/controlplane`.
+// `spiffe://understudy/<role>/<name>` of an operator or `spiffe://understudy/controlplane`.
 func Parse(uri string) (Identity, error) {
 	path, ours := strings.CutPrefix(uri, uriPrefix)
 	role, name, named := strings.Cut(path, "/")
@@ -77,7 +106,7 @@ func (id Identity) Check() error {
 			return errors.New("the control plane has no name of its own")
 		}
 		return nil
-	case RoleAgent, RoleOperator:
+	case RoleAgent, RoleViewer, RoleOperator, RoleAdmin:
 		return CheckName(id.Name)
 	default:
 		return fmt.Errorf("role %.20q has no certificate", id.Role)

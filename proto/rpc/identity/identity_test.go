@@ -38,6 +38,8 @@ func TestParse(t *testing.T) {
 		"spiffe://understudy/agent/a.b_c-9":     identity.Agent("a.b_c-9"),
 		"spiffe://understudy/operator/root":     identity.Operator("root"),
 		"spiffe://understudy/operator/operator": identity.Operator("operator"),
+		"spiffe://understudy/viewer/ann":        identity.Viewer("ann"),
+		"spiffe://understudy/admin/ann":         identity.Admin("ann"),
 	}
 	for uri, want := range right {
 		got, err := identity.Parse(uri)
@@ -66,6 +68,29 @@ func wrongURIs() []string {
 		"spiffe://u@understudy/controlplane",
 		"spiffe://understudy/controlplane?x", "spiffe://understudy/root/x",
 		"spiffe://understudy/agent/" + strings.Repeat("a", 64),
+		"spiffe://understudy/break_glass/root", "spiffe://understudy/admin",
+		"spiffe://understudy/Admin/ann", "spiffe://understudy/admin/ann/x",
+		"spiffe://understudy/viewer/../admin/ann", "spiffe://understudy//admin/ann",
+	}
+}
+
+func TestNoRoleGivesMoreThanItHas(t *testing.T) {
+	t.Parallel()
+	gives := map[identity.Role]int{identity.RoleViewer: 1, identity.RoleOperator: 2,
+		identity.RoleAdmin: 3, identity.RoleBreakGlass: 3}
+	all := []identity.Role{identity.RoleAnonymous, identity.RoleAgent, identity.RoleControlPlane,
+		identity.RoleBreakGlass, identity.RoleViewer, identity.RoleOperator, identity.RoleAdmin,
+		"", "root"}
+	for _, role := range all {
+		for _, other := range all {
+			may := false
+			for _, lesser := range identity.Operators()[:gives[role]] {
+				may = may || other == lesser
+			}
+			if role.Gives(other) != may {
+				t.Errorf("%s gives %s: %v", role, other, !may)
+			}
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ type Peer struct {
 	Identity Identity
 	// Certificate is what it proved it with; nil when anonymous.
 	Certificate *x509.Certificate
-	// Address is where it called from, host and port.
+	// Address is where it called from: host and port, or a process of this machine.
 	Address string
 }
 
@@ -35,12 +35,16 @@ func PeerOf(ctx context.Context) Peer {
 	return PeerFrom(from)
 }
 
-// PeerFrom is the peer as gRPC has it. One that did not come over verified TLS, and one whose
-// certificate carries no identity, is anonymous.
+// PeerFrom is the peer as gRPC has it. One that came neither over verified TLS nor over a socket
+// whose users are checked, and one whose certificate carries no identity, is anonymous.
 func PeerFrom(from *peer.Peer) Peer {
 	p := Peer{Identity: Anonymous()}
 	if from.Addr != nil {
 		p.Address = from.Addr.String()
+	}
+	// The handshake asked the kernel: see local.ServerHandshake.
+	if info, ok := from.AuthInfo.(localInfo); ok {
+		return info.peer()
 	}
 	// The handshake verified the certificates: see ServerConfig.verify.
 	info, ok := from.AuthInfo.(credentials.TLSInfo)

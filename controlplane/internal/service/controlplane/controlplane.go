@@ -21,7 +21,8 @@ type Service struct {
 // Rules says who may call what.
 func Rules() authz.Table {
 	return authz.Table{
-		controlplanev1.ControlPlaneService_GetVersion_FullMethodName: {identity.RoleOperator},
+		controlplanev1.ControlPlaneService_GetVersion_FullMethodName: authz.Readers(
+			identity.RoleBreakGlass),
 	}
 }
 

@@ -82,18 +82,19 @@ func New(cfg Config) (*Service, error) {
 
 // Rules says who may call what.
 func Rules() authz.Table {
-	return wire.Operators(
-		cpv1.JobService_GetJob_FullMethodName,
-		cpv1.JobService_ListJobs_FullMethodName,
-		cpv1.JobService_ListAttempts_FullMethodName,
-		cpv1.JobService_WatchJob_FullMethodName,
-		cpv1.JobService_RetryJob_FullMethodName,
-		cpv1.JobService_RedoStep_FullMethodName,
-		cpv1.JobService_SkipStep_FullMethodName,
-		cpv1.JobService_CancelJob_FullMethodName,
-		cpv1.JobService_CleanupJob_FullMethodName,
-		cpv1.JobService_ListEvents_FullMethodName,
-	)
+	reads, changes := authz.Readers(), authz.Changers()
+	return authz.Table{
+		cpv1.JobService_GetJob_FullMethodName:       reads,
+		cpv1.JobService_ListJobs_FullMethodName:     reads,
+		cpv1.JobService_ListAttempts_FullMethodName: reads,
+		cpv1.JobService_WatchJob_FullMethodName:     reads,
+		cpv1.JobService_RetryJob_FullMethodName:     changes,
+		cpv1.JobService_RedoStep_FullMethodName:     changes,
+		cpv1.JobService_SkipStep_FullMethodName:     changes,
+		cpv1.JobService_CancelJob_FullMethodName:    changes,
+		cpv1.JobService_CleanupJob_FullMethodName:   changes,
+		cpv1.JobService_ListEvents_FullMethodName:   reads,
+	}
 }
 
 // GetJob returns one job with its steps.

@@ -67,15 +67,16 @@ func New(cfg Config) (*Service, error) {
 
 // Rules says who may call what.
 func Rules() authz.Table {
-	return wire.Operators(
-		cpv1.ProviderService_CheckProvider_FullMethodName,
-		cpv1.ProviderService_ListImages_FullMethodName,
-		cpv1.ProviderService_ListObjects_FullMethodName,
-		cpv1.ProviderService_SweepProvider_FullMethodName,
-		cpv1.ProviderService_ListTasks_FullMethodName,
-		cpv1.ProviderService_CompleteTask_FullMethodName,
-		cpv1.ProviderService_RefuseTask_FullMethodName,
-	)
+	reads, changes := authz.Readers(), authz.Changers()
+	return authz.Table{
+		cpv1.ProviderService_CheckProvider_FullMethodName: reads,
+		cpv1.ProviderService_ListImages_FullMethodName:    reads,
+		cpv1.ProviderService_ListObjects_FullMethodName:   reads,
+		cpv1.ProviderService_SweepProvider_FullMethodName: changes,
+		cpv1.ProviderService_ListTasks_FullMethodName:     reads,
+		cpv1.ProviderService_CompleteTask_FullMethodName:  changes,
+		cpv1.ProviderService_RefuseTask_FullMethodName:    changes,
+	}
 }
 
 // CheckProvider tries what the jobs need and says what is missing.

@@ -57,17 +57,18 @@ func New(cfg Config) (*Service, error) {
 
 // Rules says who may call what.
 func Rules() authz.Table {
-	return wire.Operators(
-		cpv1.ServerService_GetServer_FullMethodName,
-		cpv1.ServerService_ListServers_FullMethodName,
-		cpv1.ServerService_CreateServer_FullMethodName,
-		cpv1.ServerService_CreateReplica_FullMethodName,
-		cpv1.ServerService_VerifyReplica_FullMethodName,
-		cpv1.ServerService_RebuildReplica_FullMethodName,
-		cpv1.ServerService_PurgeBinlogs_FullMethodName,
-		cpv1.ServerService_UpdateServer_FullMethodName,
-		cpv1.ServerService_DeleteServer_FullMethodName,
-	)
+	reads, changes := authz.Readers(), authz.Changers()
+	return authz.Table{
+		cpv1.ServerService_GetServer_FullMethodName:      reads,
+		cpv1.ServerService_ListServers_FullMethodName:    reads,
+		cpv1.ServerService_CreateServer_FullMethodName:   changes,
+		cpv1.ServerService_CreateReplica_FullMethodName:  changes,
+		cpv1.ServerService_VerifyReplica_FullMethodName:  changes,
+		cpv1.ServerService_RebuildReplica_FullMethodName: changes,
+		cpv1.ServerService_PurgeBinlogs_FullMethodName:   changes,
+		cpv1.ServerService_UpdateServer_FullMethodName:   changes,
+		cpv1.ServerService_DeleteServer_FullMethodName:   changes,
+	}
 }
 
 // GetServer returns one server.

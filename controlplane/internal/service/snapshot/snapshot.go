@@ -47,12 +47,13 @@ func New(cfg Config) (*Service, error) {
 
 // Rules says who may call what.
 func Rules() authz.Table {
-	return wire.Operators(
-		cpv1.SnapshotService_GetSnapshot_FullMethodName,
-		cpv1.SnapshotService_ListSnapshots_FullMethodName,
-		cpv1.SnapshotService_CreateSnapshot_FullMethodName,
-		cpv1.SnapshotService_DeleteSnapshot_FullMethodName,
-	)
+	reads, changes := authz.Readers(), authz.Changers()
+	return authz.Table{
+		cpv1.SnapshotService_GetSnapshot_FullMethodName:    reads,
+		cpv1.SnapshotService_ListSnapshots_FullMethodName:  reads,
+		cpv1.SnapshotService_CreateSnapshot_FullMethodName: changes,
+		cpv1.SnapshotService_DeleteSnapshot_FullMethodName: changes,
+	}
 }
 
 // GetSnapshot returns one snapshot.

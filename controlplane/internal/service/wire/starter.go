@@ -7,8 +7,6 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	"github.com/understudy-db/understudy/proto/rpc/authz"
-	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -53,13 +51,4 @@ func (c Config[R]) Start(ctx context.Context, req interface{ GetValidateOnly() b
 		return nil, err
 	}
 	return Job(made, c.Now()), nil
-}
-
-// Operators are the rules of methods that only operators may call.
-func Operators(methods ...string) authz.Table {
-	rules := authz.Table{}
-	for _, method := range methods {
-		rules[method] = []identity.Role{identity.RoleOperator}
-	}
-	return rules
 }

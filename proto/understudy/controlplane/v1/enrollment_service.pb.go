@@ -24,6 +24,120 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// OperatorRole is what an operator may do: each all that the one before it may.
+type OperatorRole int32
+
+const (
+	// Unspecified.
+	OperatorRole_OPERATOR_ROLE_UNSPECIFIED OperatorRole = 0
+	// Reads, and changes nothing.
+	OperatorRole_OPERATOR_ROLE_VIEWER OperatorRole = 1
+	// Changes servers, snapshots, replicas and jobs.
+	OperatorRole_OPERATOR_ROLE_OPERATOR OperatorRole = 2
+	// Creates and revokes operators, and revokes agents.
+	OperatorRole_OPERATOR_ROLE_ADMIN OperatorRole = 3
+)
+
+// Enum value maps for OperatorRole.
+var (
+	OperatorRole_name = map[int32]string{
+		0: "OPERATOR_ROLE_UNSPECIFIED",
+		1: "OPERATOR_ROLE_VIEWER",
+		2: "OPERATOR_ROLE_OPERATOR",
+		3: "OPERATOR_ROLE_ADMIN",
+	}
+	OperatorRole_value = map[string]int32{
+		"OPERATOR_ROLE_UNSPECIFIED": 0,
+		"OPERATOR_ROLE_VIEWER":      1,
+		"OPERATOR_ROLE_OPERATOR":    2,
+		"OPERATOR_ROLE_ADMIN":       3,
+	}
+)
+
+func (x OperatorRole) Enum() *OperatorRole {
+	p := new(OperatorRole)
+	*p = x
+	return p
+}
+
+func (x OperatorRole) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OperatorRole) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[0].Descriptor()
+}
+
+func (OperatorRole) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[0]
+}
+
+func (x OperatorRole) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OperatorRole.Descriptor instead.
+func (OperatorRole) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0}
+}
+
+// State is that of the newest certificate.
+type Operator_State int32
+
+const (
+	// Unspecified.
+	Operator_STATE_UNSPECIFIED Operator_State = 0
+	// It is valid.
+	Operator_STATE_VALID Operator_State = 1
+	// It has expired.
+	Operator_STATE_EXPIRED Operator_State = 2
+	// It was revoked.
+	Operator_STATE_REVOKED Operator_State = 3
+)
+
+// Enum value maps for Operator_State.
+var (
+	Operator_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_VALID",
+		2: "STATE_EXPIRED",
+		3: "STATE_REVOKED",
+	}
+	Operator_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_VALID":       1,
+		"STATE_EXPIRED":     2,
+		"STATE_REVOKED":     3,
+	}
+)
+
+func (x Operator_State) Enum() *Operator_State {
+	p := new(Operator_State)
+	*p = x
+	return p
+}
+
+func (x Operator_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Operator_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Operator_State) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1]
+}
+
+func (x Operator_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Operator_State.Descriptor instead.
+func (Operator_State) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19, 0}
+}
+
 // GetAuthorityRequest asks for the CA.
 type GetAuthorityRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -751,7 +865,9 @@ type CreateOperatorRequest struct {
 	// Signing request (DER) of the operator's key: ECDSA P-256 or P-384.
 	Csr []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
 	// Validate only; no certificate is issued.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// What the operator may do; OPERATOR_ROLE_OPERATOR when unspecified.
+	Role          OperatorRole `protobuf:"varint,4,opt,name=role,proto3,enum=understudy.controlplane.v1.OperatorRole" json:"role,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -805,6 +921,13 @@ func (x *CreateOperatorRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *CreateOperatorRequest) GetRole() OperatorRole {
+	if x != nil {
+		return x.Role
+	}
+	return OperatorRole_OPERATOR_ROLE_UNSPECIFIED
 }
 
 // CreateOperatorResponse has the certificate.
@@ -954,6 +1077,225 @@ func (x *RenewOperatorResponse) GetCertificate() *OperatorCertificate {
 	return nil
 }
 
+// ListOperatorsRequest asks for a page of operators.
+type ListOperatorsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many; 0 means 50, at most 1000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page before.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOperatorsRequest) Reset() {
+	*x = ListOperatorsRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOperatorsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOperatorsRequest) ProtoMessage() {}
+
+func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
+func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListOperatorsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListOperatorsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListOperatorsResponse has a page of operators.
+type ListOperatorsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operators, sorted by name.
+	Operators []*Operator `protobuf:"bytes,1,rep,name=operators,proto3" json:"operators,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOperatorsResponse) Reset() {
+	*x = ListOperatorsResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOperatorsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOperatorsResponse) ProtoMessage() {}
+
+func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
+func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListOperatorsResponse) GetOperators() []*Operator {
+	if x != nil {
+		return x.Operators
+	}
+	return nil
+}
+
+func (x *ListOperatorsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Operator is who has, or had, a certificate in a role.
+type Operator struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "operators/{operator}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What the operator may do.
+	Role OperatorRole `protobuf:"varint,2,opt,name=role,proto3,enum=understudy.controlplane.v1.OperatorRole" json:"role,omitempty"`
+	// State of the newest certificate.
+	State Operator_State `protobuf:"varint,3,opt,name=state,proto3,enum=understudy.controlplane.v1.Operator_State" json:"state,omitempty"`
+	// When the newest certificate was issued.
+	IssueTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=issue_time,json=issueTime,proto3" json:"issue_time,omitempty"`
+	// When it expires.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When it was revoked; absent when it was not.
+	RevokeTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
+	// Why it was revoked; empty when it was not.
+	RevokeReason string `protobuf:"bytes,7,opt,name=revoke_reason,json=revokeReason,proto3" json:"revoke_reason,omitempty"`
+	// Its serial (hexadecimal).
+	Serial        string `protobuf:"bytes,8,opt,name=serial,proto3" json:"serial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operator) Reset() {
+	*x = Operator{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operator) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operator) ProtoMessage() {}
+
+func (x *Operator) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operator.ProtoReflect.Descriptor instead.
+func (*Operator) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Operator) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Operator) GetRole() OperatorRole {
+	if x != nil {
+		return x.Role
+	}
+	return OperatorRole_OPERATOR_ROLE_UNSPECIFIED
+}
+
+func (x *Operator) GetState() Operator_State {
+	if x != nil {
+		return x.State
+	}
+	return Operator_STATE_UNSPECIFIED
+}
+
+func (x *Operator) GetIssueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssueTime
+	}
+	return nil
+}
+
+func (x *Operator) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Operator) GetRevokeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokeTime
+	}
+	return nil
+}
+
+func (x *Operator) GetRevokeReason() string {
+	if x != nil {
+		return x.RevokeReason
+	}
+	return ""
+}
+
+func (x *Operator) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
 // OperatorCertificate is what an operator needs beside the key, each as PEM.
 type OperatorCertificate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -969,7 +1311,7 @@ type OperatorCertificate struct {
 
 func (x *OperatorCertificate) Reset() {
 	*x = OperatorCertificate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1323,7 @@ func (x *OperatorCertificate) String() string {
 func (*OperatorCertificate) ProtoMessage() {}
 
 func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1336,7 @@ func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
 func (*OperatorCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OperatorCertificate) GetCaPem() []byte {
@@ -1033,7 +1375,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1387,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1400,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -1087,14 +1429,17 @@ type RevokeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Serials (hexadecimal) of the certificates that were valid until now; with `validate_only`, of
 	// those that would be revoked.
-	Serials       []string `protobuf:"bytes,1,rep,name=serials,proto3" json:"serials,omitempty"`
+	Serials []string `protobuf:"bytes,1,rep,name=serials,proto3" json:"serials,omitempty"`
+	// No admin has a valid certificate any more, or would have one with `validate_only`: who the
+	// operators are is then said by break-glass alone, on the control plane's host.
+	NoAdminLeft   bool `protobuf:"varint,2,opt,name=no_admin_left,json=noAdminLeft,proto3" json:"no_admin_left,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1451,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1464,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -1127,6 +1472,13 @@ func (x *RevokeResponse) GetSerials() []string {
 		return x.Serials
 	}
 	return nil
+}
+
+func (x *RevokeResponse) GetNoAdminLeft() bool {
+	if x != nil {
+		return x.NoAdminLeft
+	}
+	return false
 }
 
 var File_understudy_controlplane_v1_enrollment_service_proto protoreflect.FileDescriptor
@@ -1180,18 +1532,45 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\vmariadb_pem\x18\x03 \x01(\fR\n" +
 	"mariadbPem\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"u\n" +
+	"expireTime\"\xc3\x01\n" +
 	"\x15CreateOperatorRequest\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x1cR\x04name\x12\x19\n" +
 	"\x03csr\x18\x02 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\x03csr\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\x89\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12L\n" +
+	"\x04role\x18\x04 \x01(\x0e2(.understudy.controlplane.v1.OperatorRoleB\x0e\xea\xbb\x18\n" +
+	"r\boperatorR\x04role\"\x89\x01\n" +
 	"\x16CreateOperatorResponse\x12Q\n" +
 	"\vcertificate\x18\x01 \x01(\v2/.understudy.controlplane.v1.OperatorCertificateR\vcertificate\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\"1\n" +
 	"\x14RenewOperatorRequest\x12\x19\n" +
 	"\x03csr\x18\x01 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\x03csr\"j\n" +
 	"\x15RenewOperatorResponse\x12Q\n" +
-	"\vcertificate\x18\x01 \x01(\v2/.understudy.controlplane.v1.OperatorCertificateR\vcertificate\"\x92\x01\n" +
+	"\vcertificate\x18\x01 \x01(\v2/.understudy.controlplane.v1.OperatorCertificateR\vcertificate\"g\n" +
+	"\x14ListOperatorsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"\x83\x01\n" +
+	"\x15ListOperatorsResponse\x12B\n" +
+	"\toperators\x18\x01 \x03(\v2$.understudy.controlplane.v1.OperatorR\toperators\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe7\x03\n" +
+	"\bOperator\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +
+	"\x04role\x18\x02 \x01(\x0e2(.understudy.controlplane.v1.OperatorRoleR\x04role\x12@\n" +
+	"\x05state\x18\x03 \x01(\x0e2*.understudy.controlplane.v1.Operator.StateR\x05state\x129\n" +
+	"\n" +
+	"issue_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tissueTime\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12;\n" +
+	"\vrevoke_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"revokeTime\x12#\n" +
+	"\rrevoke_reason\x18\a \x01(\tR\frevokeReason\x12\x16\n" +
+	"\x06serial\x18\b \x01(\tR\x06serial\"U\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSTATE_VALID\x10\x01\x12\x11\n" +
+	"\rSTATE_EXPIRED\x10\x02\x12\x11\n" +
+	"\rSTATE_REVOKED\x10\x03\"\x92\x01\n" +
 	"\x13OperatorCertificate\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12'\n" +
 	"\x0fcertificate_pem\x18\x02 \x01(\fR\x0ecertificatePem\x12;\n" +
@@ -1200,9 +1579,15 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\rRevokeRequest\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x05R\x04name\x12#\n" +
 	"\x06reason\x18\x02 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xc8\x01P\x1bR\x06reason\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"*\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"N\n" +
 	"\x0eRevokeResponse\x12\x18\n" +
-	"\aserials\x18\x01 \x03(\tR\aserials2\x86\b\n" +
+	"\aserials\x18\x01 \x03(\tR\aserials\x12\"\n" +
+	"\rno_admin_left\x18\x02 \x01(\bR\vnoAdminLeft*|\n" +
+	"\fOperatorRole\x12\x1d\n" +
+	"\x19OPERATOR_ROLE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14OPERATOR_ROLE_VIEWER\x10\x01\x12\x1a\n" +
+	"\x16OPERATOR_ROLE_OPERATOR\x10\x02\x12\x17\n" +
+	"\x13OPERATOR_ROLE_ADMIN\x10\x032\x81\t\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
@@ -1212,7 +1597,8 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x06Enroll\x12).understudy.controlplane.v1.EnrollRequest\x1a*.understudy.controlplane.v1.EnrollResponse\x12\\\n" +
 	"\x05Renew\x12(.understudy.controlplane.v1.RenewRequest\x1a).understudy.controlplane.v1.RenewResponse\x12w\n" +
 	"\x0eCreateOperator\x121.understudy.controlplane.v1.CreateOperatorRequest\x1a2.understudy.controlplane.v1.CreateOperatorResponse\x12t\n" +
-	"\rRenewOperator\x120.understudy.controlplane.v1.RenewOperatorRequest\x1a1.understudy.controlplane.v1.RenewOperatorResponse\x12_\n" +
+	"\rRenewOperator\x120.understudy.controlplane.v1.RenewOperatorRequest\x1a1.understudy.controlplane.v1.RenewOperatorResponse\x12y\n" +
+	"\rListOperators\x120.understudy.controlplane.v1.ListOperatorsRequest\x1a1.understudy.controlplane.v1.ListOperatorsResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\x06Revoke\x12).understudy.controlplane.v1.RevokeRequest\x1a*.understudy.controlplane.v1.RevokeResponseB\x97\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x16EnrollmentServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
 
@@ -1228,65 +1614,80 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
-	(*GetAuthorityRequest)(nil),     // 0: understudy.controlplane.v1.GetAuthorityRequest
-	(*GetAuthorityResponse)(nil),    // 1: understudy.controlplane.v1.GetAuthorityResponse
-	(*CheckJoinTokenRequest)(nil),   // 2: understudy.controlplane.v1.CheckJoinTokenRequest
-	(*CheckJoinTokenResponse)(nil),  // 3: understudy.controlplane.v1.CheckJoinTokenResponse
-	(*CheckAgentRequest)(nil),       // 4: understudy.controlplane.v1.CheckAgentRequest
-	(*CheckAgentResponse)(nil),      // 5: understudy.controlplane.v1.CheckAgentResponse
-	(*CreateJoinTokenRequest)(nil),  // 6: understudy.controlplane.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil), // 7: understudy.controlplane.v1.CreateJoinTokenResponse
-	(*EnrollRequest)(nil),           // 8: understudy.controlplane.v1.EnrollRequest
-	(*EnrollResponse)(nil),          // 9: understudy.controlplane.v1.EnrollResponse
-	(*RenewRequest)(nil),            // 10: understudy.controlplane.v1.RenewRequest
-	(*RenewResponse)(nil),           // 11: understudy.controlplane.v1.RenewResponse
-	(*Certificates)(nil),            // 12: understudy.controlplane.v1.Certificates
-	(*CreateOperatorRequest)(nil),   // 13: understudy.controlplane.v1.CreateOperatorRequest
-	(*CreateOperatorResponse)(nil),  // 14: understudy.controlplane.v1.CreateOperatorResponse
-	(*RenewOperatorRequest)(nil),    // 15: understudy.controlplane.v1.RenewOperatorRequest
-	(*RenewOperatorResponse)(nil),   // 16: understudy.controlplane.v1.RenewOperatorResponse
-	(*OperatorCertificate)(nil),     // 17: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),           // 18: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),          // 19: understudy.controlplane.v1.RevokeResponse
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 21: google.protobuf.Duration
+	(OperatorRole)(0),               // 0: understudy.controlplane.v1.OperatorRole
+	(Operator_State)(0),             // 1: understudy.controlplane.v1.Operator.State
+	(*GetAuthorityRequest)(nil),     // 2: understudy.controlplane.v1.GetAuthorityRequest
+	(*GetAuthorityResponse)(nil),    // 3: understudy.controlplane.v1.GetAuthorityResponse
+	(*CheckJoinTokenRequest)(nil),   // 4: understudy.controlplane.v1.CheckJoinTokenRequest
+	(*CheckJoinTokenResponse)(nil),  // 5: understudy.controlplane.v1.CheckJoinTokenResponse
+	(*CheckAgentRequest)(nil),       // 6: understudy.controlplane.v1.CheckAgentRequest
+	(*CheckAgentResponse)(nil),      // 7: understudy.controlplane.v1.CheckAgentResponse
+	(*CreateJoinTokenRequest)(nil),  // 8: understudy.controlplane.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil), // 9: understudy.controlplane.v1.CreateJoinTokenResponse
+	(*EnrollRequest)(nil),           // 10: understudy.controlplane.v1.EnrollRequest
+	(*EnrollResponse)(nil),          // 11: understudy.controlplane.v1.EnrollResponse
+	(*RenewRequest)(nil),            // 12: understudy.controlplane.v1.RenewRequest
+	(*RenewResponse)(nil),           // 13: understudy.controlplane.v1.RenewResponse
+	(*Certificates)(nil),            // 14: understudy.controlplane.v1.Certificates
+	(*CreateOperatorRequest)(nil),   // 15: understudy.controlplane.v1.CreateOperatorRequest
+	(*CreateOperatorResponse)(nil),  // 16: understudy.controlplane.v1.CreateOperatorResponse
+	(*RenewOperatorRequest)(nil),    // 17: understudy.controlplane.v1.RenewOperatorRequest
+	(*RenewOperatorResponse)(nil),   // 18: understudy.controlplane.v1.RenewOperatorResponse
+	(*ListOperatorsRequest)(nil),    // 19: understudy.controlplane.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),   // 20: understudy.controlplane.v1.ListOperatorsResponse
+	(*Operator)(nil),                // 21: understudy.controlplane.v1.Operator
+	(*OperatorCertificate)(nil),     // 22: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),           // 23: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),          // 24: understudy.controlplane.v1.RevokeResponse
+	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 26: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
-	20, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
-	20, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	21, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	20, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	12, // 4: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	12, // 5: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	20, // 6: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 7: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	17, // 8: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	20, // 9: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 10: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	2,  // 11: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	4,  // 12: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	6,  // 13: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	8,  // 14: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	10, // 15: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	13, // 16: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	15, // 17: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	18, // 18: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	1,  // 19: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	3,  // 20: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	5,  // 21: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	7,  // 22: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	9,  // 23: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	11, // 24: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	14, // 25: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	16, // 26: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	19, // 27: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	19, // [19:28] is the sub-list for method output_type
-	10, // [10:19] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	25, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	25, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	26, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	25, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 4: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	14, // 5: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	25, // 6: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
+	22, // 8: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	22, // 9: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	21, // 10: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
+	0,  // 11: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
+	1,  // 12: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
+	25, // 13: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	25, // 14: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	25, // 15: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	25, // 16: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 17: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	4,  // 18: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	6,  // 19: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	8,  // 20: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	10, // 21: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	12, // 22: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	15, // 23: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	17, // 24: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	19, // 25: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	23, // 26: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	3,  // 27: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	5,  // 28: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	7,  // 29: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	9,  // 30: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	11, // 31: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	13, // 32: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	16, // 33: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	18, // 34: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	20, // 35: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	24, // 36: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	27, // [27:37] is the sub-list for method output_type
+	17, // [17:27] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -1299,13 +1700,14 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   20,
+			NumEnums:      2,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_understudy_controlplane_v1_enrollment_service_proto_goTypes,
 		DependencyIndexes: file_understudy_controlplane_v1_enrollment_service_proto_depIdxs,
+		EnumInfos:         file_understudy_controlplane_v1_enrollment_service_proto_enumTypes,
 		MessageInfos:      file_understudy_controlplane_v1_enrollment_service_proto_msgTypes,
 	}.Build()
 	File_understudy_controlplane_v1_enrollment_service_proto = out.File

@@ -27,6 +27,7 @@ const (
 	EnrollmentService_Renew_FullMethodName           = "/understudy.controlplane.v1.EnrollmentService/Renew"
 	EnrollmentService_CreateOperator_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
 	EnrollmentService_RenewOperator_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
+	EnrollmentService_ListOperators_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/ListOperators"
 	EnrollmentService_Revoke_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Revoke"
 )
 
@@ -66,15 +67,24 @@ type EnrollmentServiceClient interface {
 	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
-	// another one; earlier ones stay valid until they expire or are revoked. INVALID_ARGUMENT
-	// (CSR_INVALID). For operators.
+	// another one; earlier ones stay valid until they expire or are revoked. PERMISSION_DENIED
+	// (NOT_ALLOWED) for a role above the caller's own, ALREADY_EXISTS while the operator has valid
+	// certificates in another role, INVALID_ARGUMENT (CSR_INVALID), FAILED_PRECONDITION
+	// (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For admins, and for break-glass.
 	CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*CreateOperatorResponse, error)
-	// RenewOperator gives the calling operator a new certificate for itself. UNAUTHENTICATED
-	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For operators.
+	// RenewOperator gives the calling operator a new certificate for itself, in the role that it has.
+	// UNAUTHENTICATED (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID),
+	// FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For
+	// operators in any role.
 	RenewOperator(ctx context.Context, in *RenewOperatorRequest, opts ...grpc.CallOption) (*RenewOperatorResponse, error)
-	// Revoke revokes all certificates of an agent or an operator, and all join tokens of a server;
-	// open connections are refused from their next call on. A repeat changes nothing. NOT_FOUND when
-	// it never had a certificate. For operators.
+	// ListOperators returns the operators with their roles and newest certificates, sorted by name:
+	// those who have a valid one, and those who had one until it expired or was revoked. For
+	// operators in any role, and for break-glass.
+	ListOperators(ctx context.Context, in *ListOperatorsRequest, opts ...grpc.CallOption) (*ListOperatorsResponse, error)
+	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
+	// join tokens of a server; open connections are refused from their next call on, and end within
+	// a second. A repeat changes nothing. NOT_FOUND when it never had a certificate. For admins, and
+	// for break-glass.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 }
 
@@ -166,6 +176,16 @@ func (c *enrollmentServiceClient) RenewOperator(ctx context.Context, in *RenewOp
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) ListOperators(ctx context.Context, in *ListOperatorsRequest, opts ...grpc.CallOption) (*ListOperatorsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOperatorsResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_ListOperators_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollmentServiceClient) Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RevokeResponse)
@@ -212,15 +232,24 @@ type EnrollmentServiceServer interface {
 	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
-	// another one; earlier ones stay valid until they expire or are revoked. INVALID_ARGUMENT
-	// (CSR_INVALID). For operators.
+	// another one; earlier ones stay valid until they expire or are revoked. PERMISSION_DENIED
+	// (NOT_ALLOWED) for a role above the caller's own, ALREADY_EXISTS while the operator has valid
+	// certificates in another role, INVALID_ARGUMENT (CSR_INVALID), FAILED_PRECONDITION
+	// (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For admins, and for break-glass.
 	CreateOperator(context.Context, *CreateOperatorRequest) (*CreateOperatorResponse, error)
-	// RenewOperator gives the calling operator a new certificate for itself. UNAUTHENTICATED
-	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For operators.
+	// RenewOperator gives the calling operator a new certificate for itself, in the role that it has.
+	// UNAUTHENTICATED (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID),
+	// FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For
+	// operators in any role.
 	RenewOperator(context.Context, *RenewOperatorRequest) (*RenewOperatorResponse, error)
-	// Revoke revokes all certificates of an agent or an operator, and all join tokens of a server;
-	// open connections are refused from their next call on. A repeat changes nothing. NOT_FOUND when
-	// it never had a certificate. For operators.
+	// ListOperators returns the operators with their roles and newest certificates, sorted by name:
+	// those who have a valid one, and those who had one until it expired or was revoked. For
+	// operators in any role, and for break-glass.
+	ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error)
+	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
+	// join tokens of a server; open connections are refused from their next call on, and end within
+	// a second. A repeat changes nothing. NOT_FOUND when it never had a certificate. For admins, and
+	// for break-glass.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	mustEmbedUnimplementedEnrollmentServiceServer()
 }
@@ -255,6 +284,9 @@ func (UnimplementedEnrollmentServiceServer) CreateOperator(context.Context, *Cre
 }
 func (UnimplementedEnrollmentServiceServer) RenewOperator(context.Context, *RenewOperatorRequest) (*RenewOperatorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RenewOperator not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOperators not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
@@ -424,6 +456,24 @@ func _EnrollmentService_RenewOperator_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_ListOperators_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOperatorsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).ListOperators(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_ListOperators_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).ListOperators(ctx, req.(*ListOperatorsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollmentService_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RevokeRequest)
 	if err := dec(in); err != nil {
@@ -480,6 +530,10 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RenewOperator",
 			Handler:    _EnrollmentService_RenewOperator_Handler,
+		},
+		{
+			MethodName: "ListOperators",
+			Handler:    _EnrollmentService_ListOperators_Handler,
 		},
 		{
 			MethodName: "Revoke",

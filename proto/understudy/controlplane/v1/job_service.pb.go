@@ -2497,13 +2497,13 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\x06before\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06before\"w\n" +
 	"\x12ListEventsResponse\x129\n" +
 	"\x06events\x18\x01 \x03(\v2!.understudy.controlplane.v1.EventR\x06events\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xbd\b\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xc2\b\n" +
 	"\n" +
 	"JobService\x12d\n" +
 	"\x06GetJob\x12).understudy.controlplane.v1.GetJobRequest\x1a*.understudy.controlplane.v1.GetJobResponse\"\x03\x90\x02\x01\x12j\n" +
 	"\bListJobs\x12+.understudy.controlplane.v1.ListJobsRequest\x1a,.understudy.controlplane.v1.ListJobsResponse\"\x03\x90\x02\x01\x12v\n" +
-	"\fListAttempts\x12/.understudy.controlplane.v1.ListAttemptsRequest\x1a0.understudy.controlplane.v1.ListAttemptsResponse\"\x03\x90\x02\x01\x12g\n" +
-	"\bWatchJob\x12+.understudy.controlplane.v1.WatchJobRequest\x1a,.understudy.controlplane.v1.WatchJobResponse0\x01\x12e\n" +
+	"\fListAttempts\x12/.understudy.controlplane.v1.ListAttemptsRequest\x1a0.understudy.controlplane.v1.ListAttemptsResponse\"\x03\x90\x02\x01\x12l\n" +
+	"\bWatchJob\x12+.understudy.controlplane.v1.WatchJobRequest\x1a,.understudy.controlplane.v1.WatchJobResponse\"\x03\x90\x02\x010\x01\x12e\n" +
 	"\bRetryJob\x12+.understudy.controlplane.v1.RetryJobRequest\x1a,.understudy.controlplane.v1.RetryJobResponse\x12e\n" +
 	"\bRedoStep\x12+.understudy.controlplane.v1.RedoStepRequest\x1a,.understudy.controlplane.v1.RedoStepResponse\x12e\n" +
 	"\bSkipStep\x12+.understudy.controlplane.v1.SkipStepRequest\x1a,.understudy.controlplane.v1.SkipStepResponse\x12h\n" +
