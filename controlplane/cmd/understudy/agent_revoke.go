@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,11 @@ func revoke(v *verb[*cpv1.RevokeRequest]) *cobra.Command {
 	v.flag("reason", "reason", "`WHY`; it is recorded")
 	v.flag("validate_only", "dry-run", "print what would be revoked; revoke nothing")
 	return answer(v, (*api).Revoke, func(_ show.Style, answer *cpv1.RevokeResponse) string {
+		if answer.GetNoAdminLeft() {
+			fmt.Fprintln(v.cli.Stderr, word(v.req.GetValidateOnly(), "no admin would be left",
+				"no admin is left")+": `understudy --local operator create NAME --role admin "+
+				"--out FILE`, as root on the control plane's host, makes one")
+		}
 		if len(answer.GetSerials()) == 0 {
 			return v.req.GetName() + " has no valid certificate\n"
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -35,6 +36,10 @@ type rpc[Q, P proto.Message] func(*api, context.Context, Q, ...grpc.CallOption) 
 func (c *cli) connect() (*grpc.ClientConn, error) {
 	if err := c.resolve(); err != nil {
 		return nil, err
+	}
+	if c.flags.local {
+		return chassis.DialLocal(strings.TrimPrefix(c.flags.address, socketScheme),
+			c.flags.timeout.value)
 	}
 	if err := c.checkAddress(); err != nil {
 		return nil, err
@@ -93,6 +98,9 @@ func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) e
 	a := &api{cpv1.NewServerServiceClient(to), cpv1.NewSnapshotServiceClient(to),
 		cpv1.NewJobServiceClient(prefixConn{to}), cpv1.NewProviderServiceClient(to),
 		cpv1.NewEnrollmentServiceClient(to), cpv1.NewControlPlaneServiceClient(to)}
+	if c.flags.local {
+		return use(ctx, a)
+	}
 	keepFresh(ctx, c, a)
 	return orExpired(c, use(ctx, a))
 }

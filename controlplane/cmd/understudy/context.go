@@ -204,8 +204,9 @@ or the environment names another one.`,
 func newContextList(c *cli) *cobra.Command {
 	return contextVerb(c, &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List the contexts",
-		Long: `List the contexts with the operator that each one calls as, and how long the
-certificate is valid. The current one has a star. No control plane is called.`,
+		Long: `List the contexts with the operator that each one calls as, in which role, and
+how long the certificate is valid. The current one has a star. No control plane
+is called.`,
 		Example: "  understudy context list\n  understudy context list -o json",
 	}, func(_ context.Context, all contexts, _ []string) error {
 		if len(all.Contexts) == 0 && !c.structured() {
@@ -271,6 +272,7 @@ type contextFacts struct {
 	Current bool   `json:"current"`
 	target
 	Operator string    `json:"operator,omitempty"`
+	Role     string    `json:"role,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"`
 }
 
@@ -283,20 +285,22 @@ func printContexts(c *cli, all contexts, names ...string) error {
 		valid := "no certificate"
 		if cert, err := readCertificate(filepath.Join(fact.Credentials, "cert.pem")); err == nil {
 			who, _ := identity.FromCertificate(cert) // what it is not, the control plane says
-			fact.Operator, fact.Expires, valid = who.Name, cert.NotAfter, "expired"
+			fact.Operator, fact.Role = who.Name, string(who.Role)
+			fact.Expires, valid = cert.NotAfter, "expired"
 			if left := cert.NotAfter.Sub(c.Now()); left > 0 {
 				valid = show.Duration(left)
 			}
 		}
 		facts = append(facts, fact)
 		rows = append(rows, []string{word(fact.Current, "*", " "), name, fact.Address,
-			fact.Operator, valid, fact.Credentials})
+			fact.Operator, fact.Role, valid, fact.Credentials})
 	}
 	if c.flags.output.value == "name" {
 		_, err := fmt.Fprintln(c.Stdout, strings.Join(names, "\n"))
 		return err
 	}
 	return c.printFacts(map[string][]contextFacts{"contexts": facts}, show.Table(
-		c.styleFor(c.Stdout), []string{" ", "NAME", "ADDRESS", "OPERATOR", "VALID", "CREDENTIALS"},
+		c.styleFor(c.Stdout), []string{" ", "NAME", "ADDRESS", "OPERATOR", "ROLE", "VALID",
+			"CREDENTIALS"},
 		rows, c.screen().Width))
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	"gopkg.in/yaml.v3"
@@ -149,6 +150,9 @@ func mustBePrivate(path string) error {
 // control plane's own host.
 func (c *cli) resolve() error {
 	f := &c.flags
+	if f.local {
+		return f.resolveLocal()
+	}
 	if f.addressFlag.Changed && f.credentialsFlag.Changed {
 		return nil
 	}
@@ -174,6 +178,20 @@ func (c *cli) resolve() error {
 	if !f.credentialsFlag.Changed {
 		f.credentials = envOr(environment.Credentials,
 			envOr(chosen.Credentials, defaultCredentials))
+	}
+	return nil
+}
+
+// resolveLocal is resolve with --local: no context and no environment counts.
+func (f *globalFlags) resolveLocal() error {
+	if !f.addressFlag.Changed {
+		f.address = defaultSocket
+	}
+	if f.context != "" || f.credentialsFlag.Changed ||
+		!strings.HasPrefix(f.address, socketScheme) {
+		return usageError{message: "--local takes no --context and no --credentials, and of " +
+			"--address only " + socketScheme + "PATH",
+			hint: "leave them out: on this host the control plane knows who calls"}
 	}
 	return nil
 }

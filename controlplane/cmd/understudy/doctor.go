@@ -74,6 +74,10 @@ func (c *cli) examineCredentials() finding {
 	if err := c.resolve(); err != nil {
 		return c.broken(what, err)
 	}
+	if c.flags.local {
+		return c.broken(what, usageError{message: "--local has none",
+			hint: "see what doctor finds with an operator's: leave out --local"})
+	}
 	if _, err := identity.NewFiles(c.credentialFiles()); err != nil {
 		_, err = c.connect()
 		return c.broken(what, err)

@@ -55,7 +55,8 @@ With --follow the newest events come last, and new ones follow until Ctrl-C.`,
 
 // identityOf is an actor as events have it.
 func identityOf(actor string) string {
-	for _, role := range []string{"operator/", "agent/", "controlplane"} {
+	for _, role := range []string{"viewer/", "operator/", "admin/", "break_glass/", "agent/",
+		"controlplane"} {
 		if strings.HasPrefix(actor, role) {
 			return show.Identities + actor
 		}

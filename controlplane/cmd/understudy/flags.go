@@ -16,6 +16,9 @@ const (
 	defaultAddress     = "127.0.0.1:7440"
 	defaultCredentials = "/var/lib/understudy/operator"
 	defaultTimeout     = 30 * time.Second
+	// socketScheme begins the address of a control plane that is called over its own socket.
+	socketScheme  = "unix:"
+	defaultSocket = socketScheme + "/var/lib/understudy/break-glass.sock"
 )
 
 // globalFlags are those that every command takes.
@@ -23,9 +26,11 @@ type globalFlags struct {
 	address, credentials, context string
 	// addressFlag and credentialsFlag know whether they were given.
 	addressFlag, credentialsFlag *pflag.Flag
-	output                       choice
-	noColor                      bool
-	timeout                      span
+	// local calls as root of the control plane's own host.
+	local   bool
+	output  choice
+	noColor bool
+	timeout span
 }
 
 func (c *cli) addGlobalFlags(root *cobra.Command) {
@@ -41,6 +46,8 @@ func (c *cli) addGlobalFlags(root *cobra.Command) {
 	flags.StringVar(&f.credentials, "credentials", "", "`DIR` with ca.pem, cert.pem and key.pem "+
 		"(UNDERSTUDY_CREDENTIALS; default the context's, else "+defaultCredentials+")")
 	f.addressFlag, f.credentialsFlag = flags.Lookup("address"), flags.Lookup("credentials")
+	flags.BoolVar(&f.local, "local", false, "call the control plane of this host over its socket, "+
+		"as root: to say who the operators are when no admin is left (\"operator --help\")")
 	flags.VarP(&f.output, "output", "o", "format of results")
 	flags.BoolVar(&f.noColor, "no-color", false,
 		"no colours (NO_COLOR)")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,7 +108,11 @@ func split(line string) []string {
 // directory, which are not there.
 func understood(t *testing.T, args []string) {
 	t.Helper()
-	w, _, stderr := world(append(args, "--credentials", filepath.Join(t.TempDir(), "none"))...)
+	nowhere := []string{"--credentials", filepath.Join(t.TempDir(), "none")}
+	if slices.Contains(args, "--local") {
+		nowhere = []string{"--address", socketScheme + "/nosuch"}
+	}
+	w, _, stderr := world(append(args, nowhere...)...)
 	w.Stdin = strings.NewReader("")
 	w.Environ = append(w.Environ, "UNDERSTUDY_STATE_DIR="+filepath.Join(t.TempDir(), "none"))
 	Run(t.Context(), w)
@@ -119,6 +124,7 @@ func understood(t *testing.T, args []string) {
 		!strings.Contains(said, "cannot restore "+w.getenv("UNDERSTUDY_STATE_DIR")+
 			" from a dump") &&
 		!strings.Contains(said, "cannot read --credentials") &&
+		!strings.Contains(said, "at /nosuch: ") &&
 		!strings.Contains(said, "there is no context") && !strings.Contains(said, "no contexts") {
 		t.Errorf("understudy %s: %s", strings.Join(args, " "), said)
 	}

@@ -5,23 +5,65 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-const operatorLong = `An operator is a user of this command line, or of the API. Their
-identity is a certificate that the control plane issued.`
+const operatorLong = `An operator is a user of this command line, or of the API: a person or a
+program. Their identity is a certificate that the control plane issued, in one
+of three roles, each with all that the one before it may do:
+
+  viewer    reads, and changes nothing
+  operator  changes servers, snapshots, replicas and jobs
+  admin     creates and revokes operators, and revokes agents
+
+docs/roles.md has each call. With --local root says who the operators are on the
+control plane's own host, when no admin is left to do so (break-glass).`
 
 func newOperator(c *cli) *cobra.Command {
-	return group("operator", "Create and revoke the identities of operators", operatorLong,
-		newOperatorCreate(c), newOperatorRevoke(c))
+	return group("operator", "Create, list and revoke the identities of operators", operatorLong,
+		newOperatorCreate(c), newOperatorList(c), newOperatorRevoke(c))
+}
+
+func newOperatorList(c *cli) *cobra.Command {
+	v := newVerb(c, &cpv1.ListOperatorsRequest{}, &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Short: "List the operators with their roles",
+		Long: `List the operators with their roles: when the newest certificate of each was
+issued, when it expires, and when it was revoked. Those whose certificate has
+expired or was revoked are listed until their records are pruned.`,
+		Example: `  understudy operator list
+  understudy operator list -o wide
+  understudy --local operator list`,
+	})
+	l := list[*cpv1.ListOperatorsRequest, *cpv1.ListOperatorsResponse, *cpv1.Operator]{
+		call: (*api).ListOperators, rows: (*cpv1.ListOperatorsResponse).GetOperators,
+		empty: "no operators", columns: func([]*cpv1.Operator) []column[*cpv1.Operator] {
+			return []column[*cpv1.Operator]{
+				{head: "NAME", path: "name",
+					text: func(o *cpv1.Operator) string { return show.ID(o.GetName()) }},
+				{head: "ROLE", path: "role"}, {head: "STATE", path: "state"},
+				{head: "ISSUED", path: "issue_time"},
+				{head: "EXPIRES", path: "expire_time", text: func(o *cpv1.Operator) string {
+					return stamp(o.GetExpireTime().AsTime())
+				}},
+				{head: "REVOKED", path: "revoke_time"},
+				{head: "WHY", path: "revoke_reason", wide: true},
+				{head: "SERIAL", path: "serial", wide: true},
+			}
+		}}
+	return l.command(v)
 }
 
 func newOperatorRevoke(c *cli) *cobra.Command {
 	v := newVerb(c, &cpv1.RevokeRequest{}, &cobra.Command{
 		Use: "revoke OPERATOR --reason WHY", Short: "Revoke all certificates of an operator",
 		Long: `Revoke all certificates of an operator. Open connections are refused from their
-next call on. A repeat changes nothing.`,
+next call on, and end within a second. A repeat changes nothing. The key is not
+certified again: create the operator anew for another one.
+
+The last admin can be revoked, and the command warns then: who the operators are
+is said with --local on the control plane's host alone, until that made an admin.`,
 		Example: `  understudy operator revoke alice --reason "left the team"
   understudy operator revoke alice --reason "left the team" --dry-run`,
 	}, "name")

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -21,13 +23,21 @@ func newOperatorCreate(c *cli) *cobra.Command {
 		Use: "create OPERATOR --out FILE", Short: "Create an operator's credentials",
 		Long: `Create an operator's credentials, and write them to a file that its owner alone
 can read. Take it to the operator's computer and add it there with "context
-add". The certificate is valid for 30 days; commands renew it in time.
+add". The certificate is valid for 30 days; commands renew it in time, in the
+same role. Only an admin creates operators.
 
-The file is a secret: whoever has it is that operator. Delete it when it is
+Without --role it is the role that the command is named after: enough for the
+daily work, and no power over who the operators are. A viewer is for whoever
+only looks: dashboards, reports, somebody on call in another team.
+
+An operator has one role at a time: revoke it before you create it in another
+one. The file is a secret: whoever has it is that operator. Delete it when it is
 added. "operator revoke" revokes what was created under a name.`,
 		Example: `  understudy operator create alice --out alice.json
+  understudy operator create board --role viewer --out board.json
   understudy context add prod --credentials alice.json`,
 	}, "name")
+	v.flag("role", "role", "what the operator may do")
 	out := v.cmd.Flags().String("out", "", "`FILE` to write, - for standard output (required)")
 	v.checks = append(v.checks, func() error {
 		if *out == "" {
@@ -46,8 +56,10 @@ added. "operator revoke" revokes what was created under a name.`,
 			return err
 		}
 		return c.print(answer, func(show.Style) string {
-			return fmt.Sprintf("%s holds the credentials of %s, valid until %s\n", *out,
-				show.ID(v.req.GetName()), stamp(answer.GetCertificate().GetExpireTime().AsTime()))
+			return fmt.Sprintf("%s holds the credentials of %s, in the role %s, valid until %s\n",
+				*out, show.ID(v.req.GetName()),
+				envOr(enum.Word(v.req.GetRole()), string(identity.RoleOperator)),
+				stamp(answer.GetCertificate().GetExpireTime().AsTime()))
 		})
 	})
 }

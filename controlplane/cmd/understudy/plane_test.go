@@ -55,6 +55,7 @@ func (s *scene) start(dir string, more map[string]any) {
 	s.Plane = apptest.Start(t, s.in, cfg)
 	s.env.Setenv("UNDERSTUDY_ADDRESS", s.Address())
 	s.env.Setenv("UNDERSTUDY_CREDENTIALS", filepath.Join(dir, "operator"))
+	s.env.Setenv("SOCKET", "unix:"+filepath.Join(dir, "break-glass.sock"))
 }
 
 func (s *scene) dial() *grpc.ClientConn {

@@ -17,7 +17,7 @@ jobs, and serves the API that all other commands use.
 Name the provider that makes machines, volumes and snapshots with --provider. To
 try it out, --dev makes hosts on this machine instead (it needs root); do not
 keep data there. The first start makes what is missing: the state directory, the
-store, a certificate authority, and an operator's credentials. Ctrl-C or SIGTERM
+store, a certificate authority, and an admin's credentials. Ctrl-C or SIGTERM
 stops it; jobs go on with its next start.
 
 Settings come from flags, then the environment, then a file, then defaults. The
@@ -35,8 +35,10 @@ What is in the state directory
   understudy.db the records (SQLite), unless --store-dsn-file names a MariaDB
   ca/           the certificate authority: back it up with the records
   controlplane/ the control plane's own identity
-  operator/     the operator's credentials, which the other commands use on this
-                host`
+  operator/     an admin's credentials, which the other commands use on this host
+  break-glass.sock
+                where root says who the operators are ("understudy --local operator")
+                when no admin is left; each call is a warning in the log`
 
 const serveExample = `  understudy serve --dev
   understudy serve --provider ec2 --listen 0.0.0.0:7440 --advertise 192.0.2.10:7440

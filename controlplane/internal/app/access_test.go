@@ -9,19 +9,20 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 
 	"github.com/understudy-db/understudy/controlplane/internal/app"
 	"github.com/understudy-db/understudy/controlplane/internal/app/apptest"
-	"github.com/understudy-db/understudy/proto/rpc/authz"
-	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/authz/authztest"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
-	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // forMachines may be called without an identity, forAgents with an agent's.
@@ -30,15 +31,14 @@ var (
 	forAgents   = []string{"CheckAgent", "Renew"}
 )
 
-func TestEveryMethodHasARule(t *testing.T) {
+func TestRules(t *testing.T) {
 	t.Parallel()
 	rules, err := app.Rules()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := authz.Complete(rules, authz.MethodsOf(files()...)); err != nil {
-		t.Error(err)
-	}
+	authztest.Sound(t, rules, methods(), cpv1.EnrollmentService_RenewOperator_FullMethodName)
+	authztest.Page(t, "../../../docs/roles.md", "control plane", rules, *update)
 	for method, roles := range rules {
 		name := method[strings.LastIndex(method, "/")+1:]
 		for _, role := range roles {
@@ -50,24 +50,53 @@ func TestEveryMethodHasARule(t *testing.T) {
 	}
 }
 
-func TestStrangersAndAgentsAreShutOut(t *testing.T) {
+func TestEachRoleCallsWhatItMay(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	operator, requests := p.conn, sane()
-	stranger := p.Dial(&identity.Static{Roots: p.credentials().Roots})
-	agent := p.Dial(p.enrol(stranger, "db1"))
-	defer func() { p.conn = operator }()
-	for method, desc := range methods() {
-		name := string(desc.Name())
-		if p.conn = stranger; !slices.Contains(forMachines, name) {
-			refused(t, p.send(method, desc, requests[name]), errs.Unauthenticated,
-				errorsv1.Reason_REASON_UNAUTHENTICATED)
-		}
-		if p.conn = agent; !slices.Contains(forAgents, name) {
-			refused(t, p.send(method, desc, requests[name]), errs.PermissionDenied,
-				errorsv1.Reason_REASON_NOT_ALLOWED)
-		}
+	rules, err := app.Rules()
+	if err != nil {
+		t.Fatal(err)
 	}
+	stranger := p.Dial(&identity.Static{Roots: p.credentials().Roots})
+	local, err := chassis.DialLocal(filepath.Join(p.Dir, "break-glass.sock"), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := map[identity.Role]*grpc.ClientConn{
+		identity.RoleAnonymous: stranger, identity.RoleBreakGlass: local,
+		identity.RoleAgent:  p.Dial(p.enrol(stranger, "db1")),
+		identity.RoleViewer: p.Dial(p.operator("vic", cpv1.OperatorRole_OPERATOR_ROLE_VIEWER)),
+		identity.RoleOperator: p.Dial(p.operator("ann",
+			cpv1.OperatorRole_OPERATOR_ROLE_UNSPECIFIED)),
+		identity.RoleAdmin: p.Dial(p.operator("ada", cpv1.OperatorRole_OPERATOR_ROLE_ADMIN)),
+	}
+	authztest.Held(t, rules, methods(), as)
+}
+
+// operator creates an operator by the plane's own connection, an admin's.
+func (p *plane) operator(name string, role cpv1.OperatorRole) identity.Source {
+	p.t.Helper()
+	key, request := p.newKey()
+	made, err := cpv1.NewEnrollmentServiceClient(p.conn).CreateOperator(p.t.Context(),
+		&cpv1.CreateOperatorRequest{Name: "operators/" + name, Role: role, Csr: request})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return p.source(key, made.GetCertificate().GetCertificatePem())
+}
+
+func (p *plane) source(key *ecdsa.PrivateKey, certificate []byte) identity.Source {
+	p.t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(certificate,
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return &identity.Static{Certificate: &pair, Roots: p.credentials().Roots}
 }
 
 func (p *plane) credentials() *identity.Credentials {
@@ -102,16 +131,7 @@ func (p *plane) enrol(stranger *grpc.ClientConn, server string) identity.Source 
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	pair, err := tls.X509KeyPair(enrolled.GetCertificates().GetAgentPem(),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return &identity.Static{Certificate: &pair, Roots: p.credentials().Roots}
+	return p.source(key, enrolled.GetCertificates().GetAgentPem())
 }
 
 func (p *plane) newKey() (*ecdsa.PrivateKey, []byte) {

@@ -53,6 +53,7 @@ type App struct {
 	engine   *job.Engine[kit.Records]
 	work     *kit.Kit
 	server   *chassis.Server
+	local    *chassis.Server // break-glass; nil without its socket
 	metrics  *prometheus.Registry
 	loops    *loop.Set
 	jobs     *observe.Jobs
@@ -300,6 +301,9 @@ func (a *App) Run(ctx context.Context) error {
 	defer a.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.server.Run(ctx) })
+	if a.local != nil {
+		group.Go(func() error { return a.local.Run(ctx) })
+	}
 	group.Go(func() error { return a.engine.Run(ctx) })
 	group.Go(func() error { return a.registry.Run(ctx, a.cfg.kept()...) })
 	group.Go(func() error { a.monitor.Run(ctx); return nil })

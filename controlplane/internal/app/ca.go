@@ -15,7 +15,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// operatorName is whose credentials lie ready in the state directory.
+// operatorName is whose credentials lie ready in the state directory: the first admin's.
 const operatorName = "admin"
 
 // kept are the identities whose files are kept good: the control plane's own first, then the
@@ -23,7 +23,7 @@ const operatorName = "admin"
 func (c Config) kept() []ca.Kept {
 	return []ca.Kept{
 		{Dir: c.path("controlplane"), Identity: identity.ControlPlane()},
-		{Dir: c.path("operator"), Identity: identity.Operator(operatorName)},
+		{Dir: c.path("operator"), Identity: identity.Admin(operatorName)},
 	}
 }
 

@@ -3,7 +3,6 @@ package app_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/understudy-db/understudy/proto/rpc/authz/authztest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
@@ -114,6 +114,7 @@ func sane() map[string]proto.Message {
 		"CheckAgent":      &cpv1.CheckAgentRequest{},
 		"Enroll":          &cpv1.EnrollRequest{},
 		"CreateOperator":  &cpv1.CreateOperatorRequest{Name: "operators/ann"},
+		"ListOperators":   &cpv1.ListOperatorsRequest{},
 		"RenewOperator":   &cpv1.RenewOperatorRequest{},
 		"GetVersion":      &cpv1.GetVersionRequest{},
 		"Renew":           &cpv1.RenewRequest{}, "Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
@@ -332,19 +333,7 @@ func (p *plane) send(method string, desc protoreflect.MethodDescriptor, req prot
 }
 
 // methods are all of the control plane's, by full name.
-func methods() map[string]protoreflect.MethodDescriptor {
-	all := map[string]protoreflect.MethodDescriptor{}
-	for _, file := range files() {
-		for i := range file.Services().Len() {
-			service := file.Services().Get(i)
-			for j := range service.Methods().Len() {
-				m := service.Methods().Get(j)
-				all[fmt.Sprintf("/%s/%s", service.FullName(), m.Name())] = m
-			}
-		}
-	}
-	return all
-}
+func methods() map[string]protoreflect.MethodDescriptor { return authztest.Methods(files()...) }
 
 func files() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{

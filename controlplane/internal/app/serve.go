@@ -29,7 +29,7 @@ func Rules() (authz.Table, error) {
 		providerservice.Rules(), enrollment.Rules(), controlplane.Rules())
 }
 
-func (a *App) openServer(context.Context) error {
+func (a *App) openServer(ctx context.Context) error {
 	source, err := identity.NewFiles(a.filesOf(0))
 	if err != nil {
 		return err
@@ -55,7 +55,24 @@ func (a *App) openServer(context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.register(a.server)
+	if err := a.openBreakGlass(ctx, rules); err != nil {
+		return err
+	}
+	if a.local == nil {
+		return a.register(a.server)
+	}
+	return a.register(both{a.server, a.local})
+}
+
+// both are the server of the network and that of break-glass: the same services, of which the
+// access rules leave break-glass few.
+type both []grpc.ServiceRegistrar
+
+// RegisterService adds a service to each.
+func (b both) RegisterService(desc *grpc.ServiceDesc, service any) {
+	for _, server := range b {
+		server.RegisterService(desc, service)
+	}
 }
 
 // servers are the records of servers, and what is known of them beside.
@@ -100,7 +117,7 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 		return err
 	}
 	onEnrollment, err := enrollment.New(enrollment.Config{Registry: a.registry, Agents: a.agents,
-		Servers: query.Servers{Store: a.st}})
+		Servers: query.Servers{Store: a.st}, Operators: query.Operators{Store: a.st}})
 	if err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func (p *plane) checkAudit(name string) {
 		asked[e.GetAction()] = e.GetActor()
 	}
 	for _, action := range []string{"job.create", "job.cancel", "job.cleanup"} {
-		if asked[action] != "spiffe://understudy/operator/admin" {
+		if asked[action] != "spiffe://understudy/admin/admin" {
 			p.t.Errorf("%s was asked by %q", action, asked[action])
 		}
 	}

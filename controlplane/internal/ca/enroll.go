@@ -3,7 +3,6 @@ package ca
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/x509"
 	"errors"
 	"net"
 	"slices"
@@ -66,7 +65,8 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 	agent := identity.Agent(req.Server)
 	bundle, err := r.certify(ctx, "cannot enrol "+req.Server, certification{
 		agent: agent, keys: req.Keys, names: namesOf(req.Server, req.Address),
-		action: "server.enrol", caller: Caller{Actor: agent.String(), RequestID: req.RequestID},
+		action: "server.enrol", caller: Caller{Peer: identity.Peer{Identity: agent},
+			RequestID: req.RequestID},
 		admit: func(ctx context.Context, records Records, print string) error {
 			if err := redeem(ctx, records, req.Token, req.Server, print,
 				r.config.Now()); err != nil {
@@ -109,7 +109,7 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 	}
 	bundle, err := r.certify(ctx, "cannot renew certificates of "+agent.Name, certification{
 		agent: agent, keys: req.Keys, names: namesOf(agent.Name, host),
-		action: "server.renew", caller: Caller{Actor: agent.String(), RequestID: req.RequestID},
+		action: "server.renew", caller: Caller{Peer: req.Peer, RequestID: req.RequestID},
 		admit: func(ctx context.Context, records Records, _ string) error {
 			return r.stillGood(ctx, records, req.Peer)
 		},
@@ -119,6 +119,11 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 
 // stillGood asks the record itself, not the deny list's copy.
 func (r *Registry) stillGood(ctx context.Context, records Records, peer identity.Peer) error {
+	if peer.Certificate == nil {
+		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
+			peer.Identity.String()+" has shown no certificate",
+			errs.WithHint("call it with a certificate", another(peer.Identity)))
+	}
 	record, err := records.Certificates.Get(ctx, peer.Serial())
 	if err != nil && !errors.Is(err, inventory.ErrNotFound) {
 		return err
@@ -128,19 +133,30 @@ func (r *Registry) stillGood(ctx context.Context, records Records, peer identity
 	}
 	if err != nil && records.Lost != nil {
 		// It is of this CA, as the handshake proved, and its record may be what a restore lost.
-		lost, err := records.Lost(ctx, issuedAt(peer.Certificate))
+		lost, err := records.Lost(ctx, IssuedAt(peer.Certificate.NotBefore,
+			peer.Certificate.NotAfter))
 		if err != nil || lost {
 			return err
 		}
 	}
 	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
-		"the certificate with serial "+peer.Serial()+" is revoked", newToken)
+		"the certificate with serial "+peer.Serial()+" is revoked",
+		errs.WithHint("ask an admin for new credentials; a machine needs a new join file",
+			another(peer.Identity)))
 }
 
-// issuedAt is when this CA issued a certificate.
-func issuedAt(cert *x509.Certificate) time.Time {
-	life := cert.NotAfter.Sub(cert.NotBefore) // which is longer by what it was backdated
-	return cert.NotBefore.Add(min(backdate, life/2))
+// another makes a new certificate for somebody.
+func another(who identity.Identity) errs.Action {
+	if who.Role.IsOperator() {
+		return errs.Call("CreateOperator", "name", operatorSubject(who.Name))
+	}
+	return errs.Call("CreateJoinToken")
+}
+
+// IssuedAt is when this CA issued a certificate that is good from and until those times.
+func IssuedAt(notBefore, notAfter time.Time) time.Time {
+	life := notAfter.Sub(notBefore) // which is longer by what it was backdated
+	return notBefore.Add(min(backdate, life/2))
 }
 
 // certification is one pair of certificates to be issued.
@@ -175,7 +191,7 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 	if err != nil {
 		return Bundle{}, err
 	}
-	err = r.write(ctx, what, func(ctx context.Context, records Records) error {
+	err = r.alone(ctx, what, func(ctx context.Context, records Records) error {
 		if err := c.admit(ctx, records, print); err != nil {
 			return err
 		}

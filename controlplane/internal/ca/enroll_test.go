@@ -253,13 +253,13 @@ func TestRenewAndRevoke(t *testing.T) {
 	unusedBefore := h.joinFile("db-1").Token
 	h.clock.forward(time.Second)
 	revoke := ca.RevokeRequest{Who: identity.Agent("db-1"), Reason: "stolen",
-		Caller: ca.Caller{Actor: "ann"}}
+		Caller: byRoot()}
 	for _, want := range []int{4, 4, 0} {
 		revoke.ValidateOnly = want == 4 && !h.registry.Denied(peer(t, bundle).Serial()) &&
 			!revoke.ValidateOnly
-		serials, err := h.registry.Revoke(t.Context(), revoke)
-		if err != nil || len(serials) != want {
-			t.Errorf("revoked %v, want %d: %v", serials, want, err)
+		revoked, err := h.registry.Revoke(t.Context(), revoke)
+		if err != nil || len(revoked.Serials) != want || revoked.NoAdminLeft {
+			t.Errorf("revoked %v, want %d: %v", revoked, want, err)
 		}
 	}
 	for _, b := range []ca.Bundle{bundle, renewed} {
@@ -288,7 +288,8 @@ func TestRevokeNobody(t *testing.T) {
 	t.Parallel()
 	h := build(t)
 	if _, err := h.registry.Revoke(t.Context(),
-		ca.RevokeRequest{Who: identity.Agent("db-1")}); !errors.Is(err, errs.NotFound) {
+		ca.RevokeRequest{Who: identity.Agent("db-1"), Caller: byRoot()}); !errors.Is(err,
+		errs.NotFound) {
 		t.Error(err)
 	}
 	if _, err := h.registry.Revoke(t.Context(),

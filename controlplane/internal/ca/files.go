@@ -16,7 +16,9 @@ import (
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/loop"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // renewEvery is how often the control plane looks at its own certificates, unless they are
@@ -42,7 +44,9 @@ func (k Kept) Files() identity.FilesConfig {
 }
 
 // Keep makes sure that the files are there and good: of this CA, for this key and these names, not
-// revoked and with more than a third of their life left. It changes only what is not.
+// revoked and with more than a third of their life left. It changes only what is not. An operator
+// whose certificate was revoked gets no other one for the same key: Keep warns, and leaves the
+// files.
 func (r *Registry) Keep(ctx context.Context, kept Kept) error {
 	if err := r.keep(ctx, kept); err != nil {
 		return fmt.Errorf("cannot keep the identity %s in %s: %w", kept.Identity, kept.Dir, err)
@@ -73,10 +77,19 @@ func (r *Registry) keep(ctx context.Context, kept Kept) error {
 	if err != nil {
 		return err
 	}
-	err = r.write(ctx, "cannot record the certificate",
+	err = r.alone(ctx, "cannot record the certificate",
 		func(ctx context.Context, records Records) error {
+			if err := trusted(ctx, records, issued.Record.KeyPrint); err != nil {
+				return err
+			}
 			return records.Certificates.Insert(ctx, issued.Record)
 		})
+	if kept.Identity.Role.IsOperator() &&
+		errs.ReasonOf(err) == errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
+		r.config.Logger.Warn("the operator's credentials are revoked, and stay so",
+			"identity", kept.Identity.String(), "dir", kept.Dir)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func peerRequest(id identity.Identity, names []string, life time.Duration,
 	r := request{recordedAs: id.String(), identity: id, commonName: id.Name, names: names,
 		usage: both(), life: life, key: key}
 	switch id.Role {
-	case identity.RoleOperator:
+	case identity.RoleViewer, identity.RoleOperator, identity.RoleAdmin:
 		r.usage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	case identity.RoleControlPlane:
 		r.commonName = string(id.Role)

@@ -2,11 +2,19 @@ package ca
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// maxRenewals are the certificates that an operator may get in a time: by day nobody needs more
+// than one a laptop.
+const (
+	maxRenewals = 20
+	renewalsPer = 24 * time.Hour
 )
 
 // OperatorBundle is what an operator gets.
@@ -25,6 +33,8 @@ type OperatorBundle struct {
 type OperatorRequest struct {
 	// Name is the operator's.
 	Name string
+	// Role is what the operator may do.
+	Role identity.Role
 	// CSR is the signing request (DER) of the operator's key.
 	CSR []byte
 	// ValidateOnly checks the request and issues nothing.
@@ -33,72 +43,173 @@ type OperatorRequest struct {
 	Caller Caller
 }
 
-// CreateOperator gives an operator a certificate. INVALID_ARGUMENT with CSR_INVALID or
-// INVALID_FIELD.
-func (r *Registry) CreateOperator(ctx context.Context,
-	req OperatorRequest) (OperatorBundle, error) {
-	admit := func(context.Context, Records) error { return nil }
-	return r.certifyOperator(ctx, req, "operator.create", admit)
+func (req OperatorRequest) who() identity.Identity {
+	return identity.Identity{Role: req.Role, Name: req.Name}
 }
 
-// RenewOperator gives an operator a new certificate for itself. PERMISSION_DENIED for any other
-// role, UNAUTHENTICATED with CERTIFICATE_REVOKED for a certificate that is revoked or on no record.
+// admission says, in the transaction that records a certificate, whether it may be issued.
+type admission func(ctx context.Context, records Records) error
+
+// CreateOperator gives an operator a certificate. PERMISSION_DENIED for a role above the caller's,
+// UNAUTHENTICATED with CERTIFICATE_REVOKED for a caller whose certificate is revoked,
+// ALREADY_EXISTS for an operator in another role, INVALID_ARGUMENT with CSR_INVALID or
+// INVALID_FIELD, FAILED_PRECONDITION with CERTIFICATE_REVOKED for a key that is not trusted.
+func (r *Registry) CreateOperator(ctx context.Context,
+	req OperatorRequest) (OperatorBundle, error) {
+	by := req.Caller.Peer.Identity
+	if req.Role.IsOperator() && !by.Role.Gives(req.Role) {
+		return OperatorBundle{}, errs.New(errs.PermissionDenied,
+			errorsv1.Reason_REASON_NOT_ALLOWED,
+			fmt.Sprintf("%s may not give the role %s, which is above its own", by, req.Role),
+			errs.WithHint("call it in the role "+string(req.Role)))
+	}
+	return r.certifyOperator(ctx, req, "operator.create",
+		func(ctx context.Context, records Records) error {
+			if err := r.inForce(ctx, records, req.Caller.Peer); err != nil {
+				return err
+			}
+			return r.hasNoOtherRole(ctx, records, req.who())
+		})
+}
+
+// inForce asks the record itself, not the deny list's copy. Break-glass shows no certificate.
+func (r *Registry) inForce(ctx context.Context, records Records, peer identity.Peer) error {
+	if peer.Identity.Role == identity.RoleBreakGlass {
+		return nil
+	}
+	return r.stillGood(ctx, records, peer)
+}
+
+// hasNoOtherRole keeps an operator from having two roles at a time: a lesser one would be worth
+// nothing.
+func (r *Registry) hasNoOtherRole(ctx context.Context, records Records,
+	who identity.Identity) error {
+	for _, role := range identity.Operators() {
+		other := identity.Identity{Role: role, Name: who.Name}
+		if other == who {
+			continue
+		}
+		_, good, err := r.goodOnes(ctx, records, []string{other.String()})
+		if err != nil {
+			return err
+		}
+		if len(good) > 0 {
+			return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
+				fmt.Sprintf("operator %s has a valid certificate in the role %s", who.Name, role),
+				errs.WithHint("revoke it first, then create the operator in the other role",
+					errs.Call("Revoke", "name", operatorSubject(who.Name))))
+		}
+	}
+	return nil
+}
+
+// RenewOperator gives an operator a new certificate for itself, in its role. PERMISSION_DENIED for
+// who is none, UNAUTHENTICATED with CERTIFICATE_REVOKED for a certificate that is revoked or on no
+// record, FAILED_PRECONDITION with CERTIFICATE_REVOKED for a key that is not trusted.
 func (r *Registry) RenewOperator(ctx context.Context, peer identity.Peer, csr []byte,
 	requestID string) (OperatorBundle, error) {
-	if peer.Identity.Role != identity.RoleOperator || peer.Certificate == nil {
+	if !peer.Identity.Role.IsOperator() || peer.Certificate == nil {
 		return OperatorBundle{}, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 			"only an operator renews an operator's certificate",
 			errs.WithHint("call it with an operator's certificate"))
 	}
 	admit := func(ctx context.Context, records Records) error {
-		err := r.stillGood(ctx, records, peer)
-		if err == nil || errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
+		if err := r.stillGood(ctx, records, peer); err != nil {
 			return err
 		}
-		return errs.New(errs.Unauthenticated, 0, "cannot renew the operator's certificate",
-			errs.Wrap(err), errs.WithHint("ask another operator for a new one",
-				errs.Call("CreateOperator", "name", "operators/"+peer.Identity.Name)))
+		return r.mayRenew(ctx, records, peer)
 	}
-	return r.certifyOperator(ctx, OperatorRequest{Name: peer.Identity.Name, CSR: csr,
-		Caller: Caller{Actor: peer.Identity.String(), RequestID: requestID}}, "operator.renew",
-		admit)
+	return r.certifyOperator(ctx, OperatorRequest{Name: peer.Identity.Name,
+		Role: peer.Identity.Role, CSR: csr, Caller: Caller{Peer: peer, RequestID: requestID}},
+		"operator.renew", admit)
+}
+
+// mayRenew refuses a certificate that expired since its connection began, and who fills the records
+// with renewals.
+func (r *Registry) mayRenew(ctx context.Context, records Records, peer identity.Peer) error {
+	now := r.config.Now()
+	if !now.Before(peer.Certificate.NotAfter) {
+		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
+			fmt.Sprintf("the certificate of %s has expired", peer.Identity),
+			errs.WithHint("ask an admin for new credentials", another(peer.Identity)))
+	}
+	certs, err := records.Certificates.Of(ctx, peer.Identity.String())
+	if err != nil || len(certs) < maxRenewals {
+		return err
+	}
+	first := certs[maxRenewals-1]
+	since := now.Sub(IssuedAt(first.NotBefore, first.NotAfter))
+	if since >= renewalsPer {
+		return nil
+	}
+	return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
+		fmt.Sprintf("%s got %d certificates within %s", peer.Identity, maxRenewals, renewalsPer),
+		errs.Retry(renewalsPer-since),
+		errs.WithHint("go on with the newest of them; when nobody knows who renewed, the key is "+
+			"stolen: revoke it", errs.Call("Revoke", "name", operatorSubject(peer.Identity.Name))))
 }
 
 // certifyOperator issues the certificate and records it in the transaction that admits it.
 func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, action string,
-	admit func(context.Context, Records) error) (OperatorBundle, error) {
-	who := identity.Operator(req.Name)
-	faults := errs.Fields{}
-	if err := who.Check(); err != nil {
+	admit admission) (OperatorBundle, error) {
+	who, faults := req.who(), errs.Fields{}
+	if err := identity.CheckName(req.Name); err != nil {
 		faults.Add("name", err.Error())
 	}
+	faults.Require("role", req.Role.IsOperator(), "must be the role of an operator")
 	if err := faults.Err(); err != nil {
 		return OperatorBundle{}, err
 	}
 	key, err := signingRequest("csr", req.CSR)
-	if err != nil || req.ValidateOnly {
-		return OperatorBundle{CA: r.config.Authority.PEM(), Addresses: r.config.ControlPlane}, err
+	if err != nil {
+		return OperatorBundle{}, err
+	}
+	print, err := keyPrint(key)
+	if err != nil {
+		return OperatorBundle{}, err
+	}
+	what := "cannot issue a certificate for the operator " + req.Name
+	admitted := func(ctx context.Context, records Records) error {
+		if err := admit(ctx, records); err != nil {
+			return err
+		}
+		return trusted(ctx, records, print)
+	}
+	bundle := OperatorBundle{CA: r.config.Authority.PEM(), Addresses: r.config.ControlPlane}
+	if req.ValidateOnly {
+		return bundle, storeError(what, r.config.Store.Read(ctx, admitted))
 	}
 	issued, err := r.config.Authority.issue(peerRequest(who, nil, r.config.OperatorLife, key))
 	if err != nil {
 		return OperatorBundle{}, err
 	}
-	err = r.write(ctx, "cannot issue a certificate for the operator "+req.Name,
-		func(ctx context.Context, records Records) error {
-			if err := admit(ctx, records); err != nil {
-				return err
-			}
-			if err := records.Certificates.Insert(ctx, issued.Record); err != nil {
-				return err
-			}
-			return records.Events.Add(ctx, req.Caller.event(r.config.Now().UTC(), action,
-				"operators/"+req.Name, "certificate issued until "+
-					issued.Record.NotAfter.UTC().Format(time.RFC3339)+", serial "+
-					issued.Record.Serial))
-		})
+	err = r.alone(ctx, what, func(ctx context.Context, records Records) error {
+		if err := admitted(ctx, records); err != nil {
+			return err
+		}
+		if err := records.Certificates.Insert(ctx, issued.Record); err != nil {
+			return err
+		}
+		return records.Events.Add(ctx, req.Caller.event(r.config.Now().UTC(), action,
+			operatorSubject(req.Name), fmt.Sprintf("certificate issued in the role %s until %s, "+
+				"serial %s", req.Role, issued.Record.NotAfter.UTC().Format(time.RFC3339),
+				issued.Record.Serial)))
+	})
 	if err != nil {
 		return OperatorBundle{}, err
 	}
-	return OperatorBundle{CA: r.config.Authority.PEM(), Certificate: issued.PEM,
-		Expires: issued.Record.NotAfter, Addresses: r.config.ControlPlane}, nil
+	bundle.Certificate, bundle.Expires = issued.PEM, issued.Record.NotAfter
+	return bundle, nil
 }
+
+// trusted refuses a key whose certificate was revoked: somebody else may have it.
+func trusted(ctx context.Context, records Records, print string) error {
+	revoked, err := records.Certificates.KeyRevoked(ctx, print)
+	if err == nil && revoked {
+		err = errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
+			"the certificate of this key was revoked", errs.WithHint("make a new key"))
+	}
+	return err
+}
+
+func operatorSubject(name string) string { return "operators/" + name }

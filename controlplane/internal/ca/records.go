@@ -20,6 +20,9 @@ type Tokens interface {
 
 // Certificates keeps the records of issued certificates, by serial.
 type Certificates interface {
+	// Lock makes other transactions that lock wait until this one ends, those that revoke among
+	// them.
+	Lock(ctx context.Context) error
 	// Insert adds one.
 	Insert(ctx context.Context, cert inventory.Certificate) error
 	// Get reads one, or answers inventory.ErrNotFound.
@@ -30,6 +33,11 @@ type Certificates interface {
 	Revoke(ctx context.Context, identity, reason string) ([]string, error)
 	// Revoked reads the serials of revoked certificates that have not expired.
 	Revoked(ctx context.Context) ([]string, error)
+	// KeyRevoked says whether a certificate for the key of that print was revoked.
+	KeyRevoked(ctx context.Context, print string) (bool, error)
+	// Ends reads until when the newest certificate of each identity is good; revoked ones do not
+	// count.
+	Ends(ctx context.Context) (map[string]time.Time, error)
 }
 
 // Events is the audit.

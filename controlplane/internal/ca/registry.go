@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -117,21 +118,32 @@ func fill(life *time.Duration, fallback time.Duration) {
 
 // Caller is on whose behalf the audit says that something was done.
 type Caller struct {
-	// Actor is the caller's identity.
-	Actor string
+	// Peer is the caller, as its connection proved it.
+	Peer identity.Peer
 	// RequestID is the id of the call.
 	RequestID string
 }
 
 func (c Caller) event(at time.Time, action, subject, message string) inventory.Event {
-	return inventory.Event{At: at, Actor: c.Actor, RequestID: c.RequestID, Action: action,
-		Subject: subject, Message: message}
+	return inventory.Event{At: at, Actor: c.Peer.Identity.String(), RequestID: c.RequestID,
+		Action: action, Subject: subject, Message: message}
 }
 
 // write runs a transaction; what the store itself fails with is worth another try.
 func (r *Registry) write(ctx context.Context, what string,
 	fn func(ctx context.Context, records Records) error) error {
 	return storeError(what, r.config.Store.Write(ctx, fn))
+}
+
+// alone runs a transaction that issues or revokes, while no other does.
+func (r *Registry) alone(ctx context.Context, what string,
+	fn func(ctx context.Context, records Records) error) error {
+	return r.write(ctx, what, func(ctx context.Context, records Records) error {
+		if err := records.Certificates.Lock(ctx); err != nil {
+			return err
+		}
+		return fn(ctx, records)
+	})
 }
 
 func storeError(what string, err error) error {

@@ -59,7 +59,7 @@ func (r *Registry) Refresh(ctx context.Context) error {
 
 // RevokeRequest says whose certificates are to be revoked.
 type RevokeRequest struct {
-	// Who is an agent or an operator; an agent's MariaDB goes with it.
+	// Who is an agent, with which its MariaDB goes, or an operator, in whichever role.
 	Who identity.Identity
 	// Reason is for the audit.
 	Reason string
@@ -69,49 +69,88 @@ type RevokeRequest struct {
 	Caller Caller
 }
 
-// Revoke revokes all certificates, and makes the server's join tokens of until now worthless,
-// and answers with the serials of those that were good until now. Doing it twice is fine. NOT_FOUND
-// for somebody who never had any.
-func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) ([]string, error) {
-	if req.Who.Role != identity.RoleAgent && req.Who.Role != identity.RoleOperator {
-		return nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+// Revoked is what was revoked, or would be.
+type Revoked struct {
+	// Serials are those of the certificates that were good until now.
+	Serials []string
+	// NoAdminLeft says that an operator's were revoked and no admin has a good one.
+	NoAdminLeft bool
+}
+
+// Revoke revokes all certificates, and makes the server's join tokens of until now worthless. Doing
+// it twice is fine. NOT_FOUND for somebody who never had any, UNAUTHENTICATED with
+// CERTIFICATE_REVOKED for a caller whose certificate is revoked.
+func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) (Revoked, error) {
+	if req.Who.Role != identity.RoleAgent && !req.Who.Role.IsOperator() {
+		return Revoked{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
 			fmt.Sprintf("certificates of %s cannot be revoked", req.Who),
 			errs.Field("name", "must be a server or an operator"))
 	}
-	var revoked []string
-	err := r.write(ctx, fmt.Sprintf("cannot revoke certificates of %s", req.Who),
+	var revoked Revoked
+	err := r.alone(ctx, "cannot revoke certificates of "+req.subject(),
 		func(ctx context.Context, records Records) (err error) {
+			if err := r.inForce(ctx, records, req.Caller.Peer); err != nil {
+				return err
+			}
 			revoked, err = r.revoke(ctx, records, req)
 			return err
 		})
 	if err != nil || req.ValidateOnly {
 		return revoked, err
 	}
+	if revoked.NoAdminLeft {
+		r.config.Logger.Warn("no admin has a valid certificate: only break-glass on this host "+
+			"makes one", "revoked_by", req.Caller.Peer.Identity.String())
+	}
 	return revoked, r.Refresh(ctx)
 }
 
-func (r *Registry) revoke(ctx context.Context, records Records,
-	req RevokeRequest) ([]string, error) {
+func (r *Registry) revoke(ctx context.Context, records Records, req RevokeRequest) (Revoked,
+	error) {
 	known, good, err := r.goodOnes(ctx, records, req.names())
-	if err != nil || req.ValidateOnly && known {
-		return good, err
+	if err == nil && !known {
+		err = errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+			"it never had a certificate", errs.WithHint("name one that exists", req.others()))
 	}
-	if !known {
-		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
-			"it never had a certificate",
-			errs.WithHint("name a server that exists", errs.Call("ListServers")))
+	if err != nil {
+		return Revoked{}, err
 	}
-	var serials []string
+	revoked := Revoked{Serials: good}
+	if revoked.NoAdminLeft, err = r.leavesNoAdmin(ctx, records, req); err != nil ||
+		req.ValidateOnly {
+		return revoked, err
+	}
+	revoked.Serials = nil
 	for _, name := range req.names() {
-		revoked, err := records.Certificates.Revoke(ctx, name, req.Reason)
+		serials, err := records.Certificates.Revoke(ctx, name, req.Reason)
 		if err != nil {
-			return nil, err
+			return Revoked{}, err
 		}
-		serials = append(serials, revoked...)
+		revoked.Serials = append(revoked.Serials, serials...)
 	}
-	return serials, records.Events.Add(ctx,
-		req.Caller.event(r.config.Now().UTC(), "identity.revoke", req.subject(),
-			fmt.Sprintf("revoked %s: %s", strings.Join(serials, ", "), req.Reason)))
+	message := fmt.Sprintf("revoked %s: %s", strings.Join(revoked.Serials, ", "), req.Reason)
+	if revoked.NoAdminLeft {
+		message += "; no admin is left"
+	}
+	return revoked, records.Events.Add(ctx, req.Caller.event(r.config.Now().UTC(),
+		"identity.revoke", req.subject(), message))
+}
+
+// leavesNoAdmin says whether no admin has a good certificate without those of the request.
+func (r *Registry) leavesNoAdmin(ctx context.Context, records Records,
+	req RevokeRequest) (bool, error) {
+	if !req.Who.Role.IsOperator() {
+		return false, nil
+	}
+	ends, err := records.Certificates.Ends(ctx)
+	for name, end := range ends {
+		who, foreign := identity.Parse(name)
+		if foreign == nil && who.Role == identity.RoleAdmin && who.Name != req.Who.Name &&
+			r.config.Now().Before(end) {
+			return false, err
+		}
+	}
+	return true, err
 }
 
 // goodOnes is whether there ever was a certificate under the names, and the serials of those that
@@ -134,16 +173,27 @@ func (r *Registry) goodOnes(ctx context.Context, records Records,
 }
 
 // names are those that the certificates are recorded under.
-func (req RevokeRequest) names() []string {
+func (req RevokeRequest) names() (names []string) {
 	if req.Who.Role == identity.RoleAgent {
 		return []string{req.Who.String(), inventory.MariaDBIdentity(req.Who.Name)}
 	}
-	return []string{req.Who.String()}
+	for _, role := range identity.Operators() {
+		names = append(names, identity.Identity{Role: role, Name: req.Who.Name}.String())
+	}
+	return names
 }
 
 func (req RevokeRequest) subject() string {
 	if req.Who.Role == identity.RoleAgent {
 		return "servers/" + req.Who.Name
 	}
-	return "operators/" + req.Who.Name
+	return operatorSubject(req.Who.Name)
+}
+
+// others are those that can be revoked.
+func (req RevokeRequest) others() errs.Action {
+	if req.Who.Role == identity.RoleAgent {
+		return errs.Call("ListServers")
+	}
+	return errs.Call("ListOperators")
 }

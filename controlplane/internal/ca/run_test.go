@@ -27,7 +27,7 @@ func TestRunHearsOfRevocationsByOthers(t *testing.T) {
 			Identity: identity.Operator("ann")})
 	}()
 	if _, err := h.registry.Revoke(ctx, ca.RevokeRequest{Who: identity.Agent("db-1"),
-		Reason: "gone"}); err != nil {
+		Reason: "gone", Caller: byRoot()}); err != nil {
 		t.Fatal(err)
 	}
 	look := time.NewTicker(10 * time.Millisecond)

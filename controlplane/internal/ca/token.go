@@ -30,8 +30,8 @@ var newToken = errs.WithHint("make a new join file and put it on the machine",
 // JoinFile is the content of a join file for a server's new machine, with a fresh one-time token of
 // the usual life.
 func (r *Registry) JoinFile(ctx context.Context, server string) ([]byte, error) {
-	file, _, err := r.CreateToken(ctx,
-		TokenRequest{Server: server, Caller: Caller{Actor: identity.ControlPlane().String()}})
+	self := identity.Peer{Identity: identity.ControlPlane()}
+	file, _, err := r.CreateToken(ctx, TokenRequest{Server: server, Caller: Caller{Peer: self}})
 	return file, err
 }
 

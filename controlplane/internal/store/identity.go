@@ -60,6 +60,14 @@ func (tx *Tx) Certificates() Certificates { return Certificates{tx: tx} }
 
 const certificateColumns = "serial, identity, key_print, not_before, not_after, revoked_at, reason"
 
+// Lock makes other transactions that lock wait until this one ends. Who issues a certificate
+// because another one is good locks before it looks, or a revocation in between would leave the new
+// one.
+func (c Certificates) Lock(ctx context.Context) error {
+	_, err := c.tx.Next(ctx, "certificates", 1)
+	return err
+}
+
 // Insert adds a certificate, or answers errs.AlreadyExists.
 func (c Certificates) Insert(ctx context.Context, cert inventory.Certificate) error {
 	_, err := c.tx.exec(ctx, insertSQL("certificates", certificateColumns), cert.Serial,
@@ -108,14 +116,33 @@ func (c Certificates) Ends(ctx context.Context) (map[string]time.Time, error) {
 	return ends, err
 }
 
+// Newest reads the newest certificate of each identity that begins so, by identity.
+func (c Certificates) Newest(ctx context.Context, prefix string) ([]inventory.Certificate, error) {
+	return rowsOf(ctx, c.tx, scanCertificate, "SELECT "+certificateColumns+" FROM (SELECT "+
+		certificateColumns+", ROW_NUMBER() OVER (PARTITION BY identity ORDER BY not_before DESC, "+
+		"serial) AS place FROM certificates WHERE SUBSTR(identity, 1, ?) = ?) AS placed "+
+		"WHERE place = 1 ORDER BY identity", len(prefix), prefix)
+}
+
+// KeyRevoked says whether a certificate for the key of that fingerprint was revoked.
+func (c Certificates) KeyRevoked(ctx context.Context, print string) (bool, error) {
+	serials, err := rowsOf(ctx, c.tx, scanText,
+		"SELECT serial FROM certificates WHERE key_print = ? AND revoked_at <> 0 LIMIT 1", print)
+	return len(serials) > 0, err
+}
+
 func scanCertificate(row scanner) (c inventory.Certificate, err error) {
 	err = row.Scan(&c.Serial, &c.Identity, &c.KeyPrint, moment{&c.NotBefore}, moment{&c.NotAfter},
 		moment{&c.RevokedAt}, &c.Reason)
 	return c, err
 }
 
-// Revoke revokes the certificates of an identity that are still good, and returns their serials.
+// Revoke revokes the certificates of an identity that are still good, and returns their serials. It
+// locks.
 func (c Certificates) Revoke(ctx context.Context, identity, reason string) ([]string, error) {
+	if err := c.Lock(ctx); err != nil {
+		return nil, err
+	}
 	now := millis(c.tx.now)
 	serials, err := rowsOf(ctx, c.tx, scanText,
 		"SELECT serial FROM certificates WHERE identity = ? AND revoked_at = 0 AND not_after > ? "+

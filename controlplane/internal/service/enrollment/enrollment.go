@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
@@ -42,8 +43,14 @@ type Registry interface {
 	// RenewOperator gives an operator a new certificate.
 	RenewOperator(ctx context.Context, peer identity.Peer, csr []byte,
 		requestID string) (ca.OperatorBundle, error)
-	// Revoke takes certificates away and answers with their serials.
-	Revoke(ctx context.Context, req ca.RevokeRequest) ([]string, error)
+	// Revoke takes certificates away and answers with what was good of them.
+	Revoke(ctx context.Context, req ca.RevokeRequest) (ca.Revoked, error)
+}
+
+// Operators knows the operators on record.
+type Operators interface {
+	// List reads all, sorted.
+	List(ctx context.Context) ([]query.Operator, error)
 }
 
 // Agents reaches agents.
@@ -66,7 +73,9 @@ type Config struct {
 	Agents Agents
 	// Servers knows where they are expected.
 	Servers Servers
-	// Now is the clock of the rate limit; time.Now when nil.
+	// Operators are those on record.
+	Operators Operators
+	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
 
@@ -80,9 +89,10 @@ type Service struct {
 
 // New makes the service.
 func New(config Config) (*Service, error) {
-	if config.Registry == nil || config.Agents == nil || config.Servers == nil {
-		return nil, errors.New(
-			"cannot make the enrolment service: registry, agents and servers are needed")
+	if config.Registry == nil || config.Agents == nil || config.Servers == nil ||
+		config.Operators == nil {
+		return nil, errors.New("cannot make the enrolment service: registry, agents, servers " +
+			"and operators are needed")
 	}
 	if config.Now == nil {
 		config.Now = time.Now
@@ -93,17 +103,24 @@ func New(config Config) (*Service, error) {
 // Rules says who may call what. The server that serves it must let unknown peers in, for what a
 // machine calls before it has an identity.
 func Rules() authz.Table {
+	machines := []identity.Role{identity.RoleAnonymous}
+	agents := []identity.Role{identity.RoleAgent}
+	admins := authz.Admins(identity.RoleBreakGlass)
 	return authz.Table{
-		controlplanev1.EnrollmentService_GetAuthority_FullMethodName:   {identity.RoleAnonymous},
-		controlplanev1.EnrollmentService_CheckJoinToken_FullMethodName: {identity.RoleAnonymous},
-		controlplanev1.EnrollmentService_CheckAgent_FullMethodName:     {identity.RoleAgent},
-		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {identity.RoleOperator,
-			identity.RoleControlPlane},
-		controlplanev1.EnrollmentService_Enroll_FullMethodName:         {identity.RoleAnonymous},
-		controlplanev1.EnrollmentService_Renew_FullMethodName:          {identity.RoleAgent},
-		controlplanev1.EnrollmentService_CreateOperator_FullMethodName: {identity.RoleOperator},
-		controlplanev1.EnrollmentService_RenewOperator_FullMethodName:  {identity.RoleOperator},
-		controlplanev1.EnrollmentService_Revoke_FullMethodName:         {identity.RoleOperator},
+		controlplanev1.EnrollmentService_GetAuthority_FullMethodName:   machines,
+		controlplanev1.EnrollmentService_CheckJoinToken_FullMethodName: machines,
+		controlplanev1.EnrollmentService_Enroll_FullMethodName:         machines,
+		controlplanev1.EnrollmentService_CheckAgent_FullMethodName:     agents,
+		controlplanev1.EnrollmentService_Renew_FullMethodName:          agents,
+		// A token gives no more than who changes servers has: an agent may renew itself, no more.
+		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: authz.Changers(
+			identity.RoleControlPlane),
+		controlplanev1.EnrollmentService_CreateOperator_FullMethodName: admins,
+		controlplanev1.EnrollmentService_Revoke_FullMethodName:         admins,
+		controlplanev1.EnrollmentService_ListOperators_FullMethodName: authz.Readers(
+			identity.RoleBreakGlass),
+		// Everybody renews their own.
+		controlplanev1.EnrollmentService_RenewOperator_FullMethodName: authz.Readers(),
 	}
 }
 
@@ -219,13 +236,14 @@ func (s *Service) Revoke(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	serials, err := s.Registry.Revoke(ctx, ca.RevokeRequest{
+	revoked, err := s.Registry.Revoke(ctx, ca.RevokeRequest{
 		Who: who, Reason: req.GetReason(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &controlplanev1.RevokeResponse{Serials: serials}, nil
+	return &controlplanev1.RevokeResponse{Serials: revoked.Serials,
+		NoAdminLeft: revoked.NoAdminLeft}, nil
 }
 
 // whose is the agent or the operator that a name stands for.
@@ -242,8 +260,7 @@ func whose(req *controlplanev1.RevokeRequest) (identity.Identity, error) {
 }
 
 func caller(ctx context.Context) ca.Caller {
-	return ca.Caller{Actor: identity.PeerOf(ctx).Identity.String(),
-		RequestID: chassis.RequestID(ctx)}
+	return ca.Caller{Peer: identity.PeerOf(ctx), RequestID: chassis.RequestID(ctx)}
 }
 
 func hostOf(address string) string {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
@@ -38,11 +39,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // plane is a control plane that serves enrolment alone: own CA, own store, real TLS.
 type plane struct {
-	t        *testing.T
-	address  string
-	registry *ca.Registry
-	operator identity.Source
-	dialled  []string
+	t         *testing.T
+	address   string
+	registry  *ca.Registry
+	operator  identity.Source // an admin
+	operators query.Operators
+	dialled   []string
 }
 
 // Reach notes whom it was to reach.
@@ -74,7 +76,8 @@ func newPlane(t *testing.T) *plane {
 			})})
 	must(t, err)
 	own := p.keep(filepath.Join(dir, "controlplane"), identity.ControlPlane())
-	p.operator = p.keep(filepath.Join(dir, "operator"), identity.Operator("ann"))
+	p.operator = p.keep(filepath.Join(dir, "operator"), identity.Admin("ann"))
+	p.operators = query.Operators{Store: records}
 	p.serve(listener, own, logger)
 	return p
 }
@@ -91,7 +94,7 @@ func (p *plane) keep(dir string, id identity.Identity) identity.Source {
 func (p *plane) serve(listener net.Listener, own identity.Source, logger *slog.Logger) {
 	p.t.Helper()
 	service, err := enrollment.New(enrollment.Config{Registry: p.registry, Agents: p,
-		Servers: p})
+		Servers: p, Operators: p.operators})
 	must(p.t, err)
 	server, err := chassis.New(chassis.Config{Listener: listener, Rules: enrollment.Rules(),
 		Logger: logger,

@@ -6,8 +6,10 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	controlplanev1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
@@ -16,8 +18,8 @@ import (
 func (s *Service) CreateOperator(ctx context.Context,
 	req *controlplanev1.CreateOperatorRequest) (*controlplanev1.CreateOperatorResponse, error) {
 	bundle, err := s.Registry.CreateOperator(ctx, ca.OperatorRequest{
-		Name: wire.ID(req.GetName()), CSR: req.GetCsr(), ValidateOnly: req.GetValidateOnly(),
-		Caller: caller(ctx),
+		Name: wire.ID(req.GetName()), Role: roleOf(req.GetRole()), CSR: req.GetCsr(),
+		ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
 	})
 	if err != nil {
 		return nil, err
@@ -43,4 +45,47 @@ func (s *Service) RenewOperator(ctx context.Context,
 func operatorCertificate(bundle ca.OperatorBundle) *controlplanev1.OperatorCertificate {
 	return &controlplanev1.OperatorCertificate{CaPem: bundle.CA,
 		CertificatePem: bundle.Certificate, ExpireTime: timestamppb.New(bundle.Expires)}
+}
+
+// roleOf is the role that a request names. One that this program does not know is no role.
+func roleOf(role controlplanev1.OperatorRole) identity.Role {
+	if role == controlplanev1.OperatorRole_OPERATOR_ROLE_UNSPECIFIED {
+		return identity.RoleOperator
+	}
+	return identity.Role(enum.Word(role))
+}
+
+// ListOperators returns a page of the operators, sorted by name.
+func (s *Service) ListOperators(ctx context.Context,
+	req *controlplanev1.ListOperatorsRequest) (*controlplanev1.ListOperatorsResponse, error) {
+	all, err := s.Operators.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := wire.Cut(wire.PageOf(req.GetPageSize(), req.GetPageToken()), all,
+		"operators", query.Operator.Key)
+	if err != nil {
+		return nil, err
+	}
+	answer := &controlplanev1.ListOperatorsResponse{NextPageToken: next}
+	for _, o := range page {
+		answer.Operators = append(answer.Operators, s.operator(o))
+	}
+	return answer, nil
+}
+
+func (s *Service) operator(o query.Operator) *controlplanev1.Operator {
+	cert := o.Newest
+	state := controlplanev1.Operator_STATE_VALID
+	switch {
+	case !cert.RevokedAt.IsZero():
+		state = controlplanev1.Operator_STATE_REVOKED
+	case !cert.Good(s.Now()):
+		state = controlplanev1.Operator_STATE_EXPIRED
+	}
+	return &controlplanev1.Operator{Name: operatorPrefix + o.Name, State: state,
+		Role:       enum.Of[controlplanev1.OperatorRole](string(o.Role)),
+		IssueTime:  wire.Time(ca.IssuedAt(cert.NotBefore, cert.NotAfter)),
+		ExpireTime: wire.Time(cert.NotAfter), RevokeTime: wire.Time(cert.RevokedAt),
+		RevokeReason: cert.Reason, Serial: cert.Serial}
 }

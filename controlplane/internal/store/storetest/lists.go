@@ -278,38 +278,3 @@ func testJoinTokens(t *testing.T, open Open) {
 		return err
 	})
 }
-
-func testCertificates(t *testing.T, open Open) {
-	st := open(t)
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	good := inventory.Certificate{Serial: "1", Identity: "spiffe://u/agent/a",
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
-	old, other := good, good
-	old.Serial, old.NotBefore, old.NotAfter = "2", now.Add(-3*time.Hour), now.Add(-2*time.Hour)
-	other.Serial, other.Identity = "3", "spiffe://u/agent/b"
-	write(t, st, func(ctx context.Context, tx *store.Tx) error {
-		for _, c := range []inventory.Certificate{good, old, other} {
-			if err := tx.Certificates().Insert(ctx, c); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	write(t, st, func(ctx context.Context, tx *store.Tx) error {
-		serials, err := tx.Certificates().Revoke(ctx, good.Identity, "left")
-		if !slices.Equal(serials, []string{"1"}) {
-			t.Errorf("revoked %v, want the good one of the identity alone", serials)
-		}
-		return err
-	})
-	read(t, st, func(ctx context.Context, tx *store.Tx) error {
-		serials, err := tx.Certificates().Revoked(ctx)
-		cert, err2 := tx.Certificates().Get(ctx, "1")
-		all, err3 := tx.Certificates().Of(ctx, good.Identity)
-		if !slices.Equal(serials, []string{"1"}) || cert.Good(now) || cert.Reason != "left" ||
-			len(all) != 2 || all[0].Serial != "1" {
-			t.Errorf("revoked = %v, certificate = %+v, of the identity = %+v", serials, cert, all)
-		}
-		return errors.Join(err, err2, err3)
-	})
-}

@@ -33,6 +33,8 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"join tokens":               testJoinTokens,
 		"certificates":              testCertificates,
 		"documents":                 testDocuments,
+		"newest certificates":       testNewestCertificates,
+		"revocation among renewals": testRevocationAmongRenewals,
 		"server ids":                testServerIDs,
 		"server ids at once":        testServerIDsAtOnce,
 		"pages":                     testPages,

@@ -62,8 +62,12 @@ var commands = map[string]string{
 	"GetVersion":      "version",
 	"CreateOperator":  "operator create {name} --out {file}",
 	"RenewOperator":   "context renew",
+	"ListOperators":   "operator list",
 	"Revoke":          "agent revoke {name} --reason {reason}",
 }
+
+// revokeOperator is what Revoke is for the name of an operator.
+const revokeOperator = "operator revoke {name} --reason {reason}"
 
 // Text is a hint as the command line shows it: what to do, and the commands that do it.
 func Text(h errs.Hint) string {
@@ -94,6 +98,9 @@ func Commands(h errs.Hint) []string {
 func command(action errs.Action) string {
 	method := action.Method[strings.LastIndexAny(action.Method, "./")+1:]
 	if template, ok := commands[method]; ok {
+		if method == "Revoke" && strings.HasPrefix(action.Args["name"], "operators/") {
+			template = revokeOperator
+		}
 		return "understudy " + fill(template, action.Args)
 	}
 	if service := agentService(method); service != "" {

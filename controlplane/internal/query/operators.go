@@ -1,0 +1,48 @@
+package query
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+)
+
+// Operators reads who the operators are.
+type Operators struct{ Store *store.Store }
+
+// Operator is who has a certificate in a role, or had one.
+type Operator struct {
+	identity.Identity
+	// Newest is the newest certificate in that role.
+	Newest inventory.Certificate
+}
+
+// Key is what operators are sorted by: their names, then their roles. No name has a space.
+func (o Operator) Key() string { return o.Name + " " + string(o.Role) }
+
+// List reads all operators, sorted.
+func (o Operators) List(ctx context.Context) (all []Operator, err error) {
+	err = o.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		all = nil
+		for _, role := range identity.Operators() {
+			of := identity.Identity{Role: role}
+			newest, err := tx.Certificates().Newest(ctx, of.String())
+			if err != nil {
+				return err
+			}
+			for _, cert := range newest {
+				who, err := identity.Parse(cert.Identity)
+				if err != nil {
+					return err
+				}
+				all = append(all, Operator{Identity: who, Newest: cert})
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(all, func(a, b Operator) int { return strings.Compare(a.Key(), b.Key()) })
+	return all, err
+}
