@@ -88,7 +88,7 @@ setup: ## Install the Debian packages and build the host images that tests and d
 lint: ## Check the Go code, the proto files and their compatibility
 	$(BUF) lint
 	$(BUF) breaking --against proto/lock.binpb
-	$(LINT) run ./...
+	$(LINT) run --allow-parallel-runners ./...
 
 .PHONY: generate
 generate: ## Generate Go code from the proto files
