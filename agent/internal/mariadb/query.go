@@ -115,8 +115,8 @@ func variables(ctx context.Context, q querier, names ...string) (row, error) {
 	return found, nil
 }
 
-func execute(ctx context.Context, q querier, statement string, args ...any) error {
-	_, err := q.ExecContext(ctx, statement, args...)
+func execute(ctx context.Context, q querier, statement string) error {
+	_, err := q.ExecContext(ctx, statement)
 	return err
 }
 

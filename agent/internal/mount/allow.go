@@ -16,8 +16,8 @@ type allowList struct{ mountPoints, deviceIDs []string }
 
 // checkPath refuses what is no clean absolute path (InvalidArgument) and a path that is not on the
 // allow-list (PermissionDenied).
-func (a allowList) checkPath(field, path string) error {
-	if err := checkCleanPath(field, path); err != nil {
+func (a allowList) checkPath(path string) error {
+	if err := checkCleanPath("path", path); err != nil {
 		return err
 	}
 	if a.has(path) {

@@ -58,7 +58,7 @@ func (m *Manager) EnsureBind(ctx context.Context, r BindRequest) (Mount, []strin
 }
 
 func (m *Manager) checkBind(r BindRequest) error {
-	if err := m.allow.checkPath("path", r.Path); err != nil {
+	if err := m.allow.checkPath(r.Path); err != nil {
 		return err
 	}
 	if err := checkCleanPath("source", r.Source); err != nil {

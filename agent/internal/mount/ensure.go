@@ -84,7 +84,7 @@ func (m *Manager) checkRequest(r Request) error {
 	if err := m.allow.checkDeviceIDs("replace_device_ids", r.ReplaceIDs); err != nil {
 		return err
 	}
-	if err := m.allow.checkPath("path", r.Path); err != nil {
+	if err := m.allow.checkPath(r.Path); err != nil {
 		return err
 	}
 	return checkOwner(r.Owner)

@@ -43,7 +43,7 @@ type Freezer struct {
 // when it is frozen. QUIESCE_BUSY when another caller has it frozen.
 func (z *Freezer) Freeze(ctx context.Context, path string, limit time.Duration,
 	frozen func(time.Time) error) (freeze.Report, error) {
-	if err := z.allow.checkPath("path", path); err != nil {
+	if err := z.allow.checkPath(path); err != nil {
 		return freeze.Report{}, err
 	}
 	if _, mounted, err := z.host.mountedAt(path); err != nil || !mounted {

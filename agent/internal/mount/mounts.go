@@ -101,7 +101,7 @@ func (m Mount) gone() bool { return m.Device == "" && m.major != 0 }
 // Get is the mount at an allowed path. NotFound when nothing is mounted there and no unit file says
 // so.
 func (m *Manager) Get(ctx context.Context, path string) (Mount, error) {
-	if err := m.allow.checkPath("path", path); err != nil {
+	if err := m.allow.checkPath(path); err != nil {
 		return Mount{}, err
 	}
 	mount, err := m.look(ctx, path)

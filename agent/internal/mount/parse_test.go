@@ -132,7 +132,7 @@ func TestCheckPath(t *testing.T) {
 		"/data/a\nWhat=x": errs.InvalidArgument, "/data/%i": errs.InvalidArgument,
 		"/data/" + strings.Repeat("a", 600): errs.InvalidArgument,
 	} {
-		kindIs(t, path, m.allow.checkPath("path", path), want)
+		kindIs(t, path, m.allow.checkPath(path), want)
 	}
 }
 

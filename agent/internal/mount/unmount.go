@@ -21,7 +21,7 @@ import (
 // MOUNT_WRONG_SOURCE; empty accepts any. It says what it changed.
 func (m *Manager) EnsureUnmounted(ctx context.Context, path string, expected,
 	stopUnits []string) ([]string, error) {
-	if err := m.allow.checkPath("path", path); err != nil {
+	if err := m.allow.checkPath(path); err != nil {
 		return nil, err
 	}
 	if err := m.allow.checkDeviceIDs("expected_device_ids", expected); err != nil {

@@ -114,7 +114,7 @@ func provablyBlank(device Device, devices []Device) error {
 
 // Grow grows the filesystem mounted at the path to its device. It says whether it was smaller.
 func (m *Manager) Grow(ctx context.Context, path string) (Mount, bool, error) {
-	if err := m.allow.checkPath("path", path); err != nil {
+	if err := m.allow.checkPath(path); err != nil {
 		return Mount{}, false, err
 	}
 	unlock, err := m.lock(ctx)

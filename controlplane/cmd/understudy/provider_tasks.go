@@ -29,12 +29,12 @@ or detached; report other tasks with "provider done".`,
 			return []column[*cpv1.Task]{{head: "ID", path: "id"}, {head: "KIND", path: "kind"},
 				{head: "STATE", path: "state"}, {head: "MADE", path: "create_time"}}
 		},
-		text: func(st show.Style, tasks []*cpv1.Task) string { return taskLines(c, st, tasks) }}
+		text: func(_ show.Style, tasks []*cpv1.Task) string { return taskLines(c, tasks) }}
 	return l.command(v)
 }
 
 // taskLines are a head and a sentence each: a table would cut the sentence.
-func taskLines(c *cli, st show.Style, tasks []*cpv1.Task) string {
+func taskLines(c *cli, tasks []*cpv1.Task) string {
 	var b strings.Builder
 	for _, t := range tasks {
 		fmt.Fprintf(&b, "%s  %s  %s  %s\n", show.Clean(t.GetId()), enum.Word(t.GetKind()),

@@ -136,19 +136,18 @@ func usable(ctx context.Context, records Records, token, server, keyPrint string
 	now time.Time) (inventory.JoinToken, error) {
 	none := inventory.JoinToken{}
 	if !wellFormed(token) {
-		return none, tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID,
-			"the join token is malformed")
+		return none, tokenRefused("the join token is malformed")
 	}
 	hash := tokenHash(token)
 	record, err := records.Tokens.Get(ctx, hash)
 	if errors.Is(err, inventory.ErrNotFound) {
-		return none, tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is unknown")
+		return none, tokenRefused("the join token is unknown")
 	}
 	if err != nil {
 		return none, err
 	}
 	if subtle.ConstantTimeCompare([]byte(record.Hash), []byte(hash)) != 1 {
-		return none, tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID, "the join token is unknown")
+		return none, tokenRefused("the join token is unknown")
 	}
 	if err := record.Redeem(server, keyPrint, now); err != nil {
 		return none, err
@@ -179,14 +178,13 @@ func outlivesRevocation(ctx context.Context, records Records, token inventory.Jo
 	}
 	for _, cert := range certs {
 		if !cert.RevokedAt.IsZero() && !cert.RevokedAt.Before(token.Created) {
-			return tokenRefused(errorsv1.Reason_REASON_TOKEN_INVALID,
-				"the join token was made before the certificates of server "+token.Server+
-					" were revoked")
+			return tokenRefused("the join token was made before the certificates of server " +
+				token.Server + " were revoked")
 		}
 	}
 	return nil
 }
 
-func tokenRefused(reason errorsv1.Reason, cause string) error {
-	return errs.New(errs.PermissionDenied, reason, cause, newToken)
+func tokenRefused(cause string) error {
+	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_INVALID, cause, newToken)
 }

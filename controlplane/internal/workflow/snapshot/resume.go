@@ -54,7 +54,7 @@ func (s *step) resume(ctx context.Context) (kit.Outcome, error) {
 	if !h.result.Unbroken {
 		return s.broken(h, h.result.BrokenReason)
 	}
-	return s.proveResumed(ctx, h, snap)
+	return s.proveResumed(ctx, h)
 }
 
 // proof has the source resumed, and waits for the proof that it was held until now.
@@ -77,8 +77,7 @@ func (s *step) broken(h *quiesced, why string) (kit.Outcome, error) {
 }
 
 // proveResumed shows that the source takes writes, and records the snapshot as proved.
-func (s *step) proveResumed(ctx context.Context, h *quiesced,
-	snap inventory.Snapshot) (kit.Outcome, error) {
+func (s *step) proveResumed(ctx context.Context, h *quiesced) (kit.Outcome, error) {
 	n, err := s.Serving(ctx, s.args.Source)
 	if err != nil {
 		return kit.Outcome{}, err
