@@ -177,9 +177,7 @@ func TestAHistoryIsNotConfirmedBlindly(t *testing.T) {
 	g.claimAt("it was", "b.000001", 50, "b.000001", "b.000002")
 
 	g = newGroup(t, st)
-	g.m.cfg.UnreachableAfter = time.Nanosecond
 	g.primary("", "b.000001", 0, firstRun)
-	g.m.cfg.UnreachableAfter = time.Hour
 	g.db2.heard = time.Now().Add(-2 * time.Hour)
 	g.claimAt("it is silent", "b.000001", 50, "b.000001")
 
