@@ -84,7 +84,7 @@ func (l *lab) loseState(host string, meanwhile func()) {
 	l.exec(host, "sh", "-ec", string(line))
 }
 
-// lineageBroken expects the finding on a replica, with that reason.
+// lineageBroken expects the finding on a replica, with that reason, in which % is any text.
 func (l *lab) lineageBroken(name, reason string) {
 	l.t.Helper()
 	l.degraded(name, "LINEAGE_BROKEN")
@@ -142,7 +142,7 @@ func (l *lab) stateLostAndReset() {
 		l.sql(source, "RESET MASTER")
 		l.rows(source, 200)
 	})
-	l.lineageBroken(name, "another history since")
+	l.lineageBroken(name, "another history since (%mariadb-bin.0")
 }
 
 func (l *lab) stateLostAndPutBack() {
@@ -157,7 +157,7 @@ func (l *lab) stateLostAndPutBack() {
 			"-delete; cp -a /root/older/. %[2]s/; systemctl start %[1]s", mariadbUnit, datadir))
 		l.rows(source, 60)
 	})
-	l.lineageBroken(name, "another history since")
+	l.lineageBroken(name, "another history since (%mariadb-bin.0")
 }
 
 func (l *lab) tailLost() {
