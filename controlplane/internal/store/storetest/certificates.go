@@ -91,7 +91,7 @@ func testRevocationAmongRenewals(t *testing.T, open Open) {
 			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)})
 	}
 	var renewals sync.WaitGroup
-	running := make(chan struct{}, 100)
+	running, over := make(chan struct{}, 100), make(chan struct{})
 	for i := range 4 {
 		serial := fmt.Sprintf("%d-0", i)
 		write(t, stores[0], func(ctx context.Context, tx *store.Tx) error {
@@ -119,6 +119,8 @@ func testRevocationAmongRenewals(t *testing.T, open Open) {
 				}
 				serial = next
 				select {
+				case <-over: // it outlived the revocation
+					return
 				case running <- struct{}{}:
 				default:
 				}
@@ -132,6 +134,7 @@ func testRevocationAmongRenewals(t *testing.T, open Open) {
 		_, err := tx.Certificates().Revoke(ctx, who, "stolen")
 		return err
 	})
+	close(over)
 	renewals.Wait()
 	read(t, stores[0], func(ctx context.Context, tx *store.Tx) error {
 		all, err := tx.Certificates().Of(ctx, who)
