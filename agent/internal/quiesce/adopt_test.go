@@ -110,7 +110,7 @@ func (l *processes) Clear(context.Context, string) error {
 	return nil
 }
 
-func (l *processes) Exit(context.Context, string) string { return "it was killed" }
+func (l *processes) Exit(context.Context, string, string) string { return "it was killed" }
 
 type noAppliers struct{}
 
@@ -365,7 +365,7 @@ func TestExitIsTold(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	after := newRecovery(dir, nil)
+	after := newRecovery(dir, theNonce, nil)
 	cmd := exec.Command(after.Commands[0][0], after.Commands[0][1:]...)
 	cmd.Env = []string{"SERVICE_RESULT=signal", "EXIT_CODE=killed", "EXIT_STATUS=SEGV"}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -374,7 +374,7 @@ func TestExitIsTold(t *testing.T) {
 	if got, ok := after.await(t.Context(), dir); !ok || got != "it was killed (signal SEGV)" {
 		t.Error(got)
 	}
-	if got, ok := newRecovery(dir, nil).exited(dir); ok {
+	if got, ok := newRecovery(dir, theNonce, nil).exited(dir); ok {
 		t.Errorf("the end of another process: %s", got)
 	}
 }

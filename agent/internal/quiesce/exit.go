@@ -17,7 +17,8 @@ import (
 // that is in it: that kills what runs after the process as well, and nothing else would thaw the
 // filesystem.
 type recovery struct {
-	Run      string     `json:"run"` // names the process: the last command writes it
+	Run      string     `json:"run"`   // names the process: the last command writes it
+	Nonce    string     `json:"nonce"` // of its point; empty from an agent of an earlier version
 	Commands [][]string `json:"commands"`
 }
 
@@ -27,9 +28,9 @@ func recoveryFile(dir string) string { return filepath.Join(dir, "quiesce.recove
 // status of the exit.
 func exitFile(dir string) string { return filepath.Join(dir, "quiesce.exit") }
 
-func newRecovery(dir string, commands [][]string) recovery {
+func newRecovery(dir, nonce string, commands [][]string) recovery {
 	run := strconv.FormatInt(time.Now().UnixNano(), 36)
-	return recovery{run, append(commands, []string{"/bin/sh", "-c",
+	return recovery{run, nonce, append(commands, []string{"/bin/sh", "-c",
 		`echo "$1 $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS" >"$0"`, exitFile(dir), run})}
 }
 
@@ -88,11 +89,18 @@ func exitWords(saw []string) string {
 // undoUnit runs the recovery of a unit that was killed with all that was in it.
 const undoUnit = systemd.TransientPrefix + "quiesce-undo.service"
 
-// Exit says how the process ended, as systemd saw it.
-func (l *UnitLauncher) Exit(ctx context.Context, dir string) string {
+// Exit says how the process of this nonce ended, as systemd saw it. It leaves alone what quiesced
+// MariaDB after that one.
+func (l *UnitLauncher) Exit(ctx context.Context, dir, nonce string) string {
 	r, _ := readRecovery(dir)
+	if r.Nonce != "" && r.Nonce != nonce {
+		return "MariaDB was quiesced again since (journalctl -u " + UnitName + ")"
+	}
 	if why, ok := r.await(ctx, dir); ok {
 		return why
+	}
+	if unit, err := l.Units.Get(ctx, UnitName); err == nil && unit.Running() {
+		return "it goes on with another agent (journalctl -u " + UnitName + ")"
 	}
 	why := "it was killed with all of its unit (journalctl -u " + UnitName + ")"
 	if err := l.undo(ctx, dir, r); err != nil {

@@ -25,8 +25,9 @@ type Launcher interface {
 	// Clear ends a process that an earlier agent left behind, which was launched with a socket in
 	// this directory, and resumes MariaDB.
 	Clear(ctx context.Context, dir string) error
-	// Exit says how the last process ended that was launched so. When it returns, MariaDB resumes.
-	Exit(ctx context.Context, dir string) string
+	// Exit says how the process of this nonce ended that was launched so. When it returns, MariaDB
+	// resumes, unless it was quiesced again since.
+	Exit(ctx context.Context, dir, nonce string) string
 }
 
 // Config has what a Manager needs.

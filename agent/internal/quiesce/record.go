@@ -44,7 +44,7 @@ func (m *Manager) past(ctx context.Context, job, nonce string) (*Session, error)
 			" ago, has no trace of it")
 	case r.Result == nil:
 		return nil, broken("the process that held it is gone: " +
-			m.config.Launcher.Exit(ctx, m.config.Dir))
+			m.config.Launcher.Exit(ctx, m.config.Dir, nonce))
 	}
 	h := &hold{manager: m, spec: r.Spec, point: r.Point, ended: make(chan struct{}),
 		result: r.Result}

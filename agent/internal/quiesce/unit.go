@@ -71,7 +71,7 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 	}
 	until := time.Now().Add(afterlife)
 	for {
-		err := l.start(ctx, filepath.Dir(socket), unit)
+		err := l.start(ctx, filepath.Dir(socket), spec.Nonce, unit)
 		if !errors.Is(err, errs.AlreadyExists) {
 			return err
 		}
@@ -88,7 +88,8 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 
 // start starts the unit, with its recovery where the next agent finds it, unless one runs: that one
 // keeps its own.
-func (l *UnitLauncher) start(ctx context.Context, dir string, unit systemd.TransientSpec) error {
+func (l *UnitLauncher) start(ctx context.Context, dir, nonce string,
+	unit systemd.TransientSpec) error {
 	before, err := l.Units.Get(ctx, UnitName)
 	switch {
 	case err != nil && !errors.Is(err, errs.NotFound):
@@ -96,7 +97,7 @@ func (l *UnitLauncher) start(ctx context.Context, dir string, unit systemd.Trans
 	case err == nil && !before.Stopped():
 		return fmt.Errorf("%s runs: %w", UnitName, errs.AlreadyExists)
 	}
-	r := newRecovery(dir, unit.ExecStopPost)
+	r := newRecovery(dir, nonce, unit.ExecStopPost)
 	unit.ExecStopPost = r.Commands
 	if err := atomicfile.WriteJSON(recoveryFile(dir), r); err != nil {
 		return fmt.Errorf("cannot quiesce MariaDB: %w", err)
