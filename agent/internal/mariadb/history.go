@@ -39,6 +39,8 @@ type histories struct {
 	// begins allows a history to begin while there is none, and why is the reason.
 	begins bool
 	why    string
+	// purging is true when the latest look found a log that is listed and not there.
+	purging bool
 }
 
 // history is what is kept of a history.
@@ -81,6 +83,11 @@ func (h *histories) observe(dir string, now logPlace, logs logList) (string, err
 		return "", nil // it is not known whether it is another one
 	}
 	other, why, err := h.ended(dir, logs)
+	if purging := errors.Is(err, errPurging); purging && h.purging {
+		other, why, err = true, err.Error(), nil // the list is another one, and has it still
+	} else {
+		h.purging = purging
+	}
 	if err != nil {
 		return "", err
 	}
@@ -194,6 +201,9 @@ func (h *history) moveTo(dir string, to logPlace) (bool, error) {
 	return err == nil, err
 }
 
+// errPurging is a log that went between the list of the logs and the look into it.
+var errPurging = errors.New("the binary log is purged at this moment")
+
 // lacks is empty while the bytes before the place are there, or were purged by a log that goes on
 // from there; else it is what is gone.
 func (h *history) lacks(dir string, logs logList) (string, error) {
@@ -206,7 +216,10 @@ func (h *history) lacks(dir string, logs logList) (string, error) {
 		return "the binary log has no " + h.File + " any more", errors.Join(err, hadErr)
 	}
 	digest, err := digestBefore(dir, h.logPlace)
-	if errors.Is(err, io.EOF) || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: %s is listed, and not there", errPurging, h.File)
+	}
+	if errors.Is(err, io.EOF) {
 		return fmt.Sprintf("%s is shorter than the %d bytes that it had", h.File, h.Offset), nil
 	}
 	if err == nil && digest != h.Digest {

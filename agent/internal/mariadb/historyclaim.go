@@ -143,7 +143,7 @@ func readLog(ctx context.Context, q querier) (readableLog, error) {
 		if err != nil {
 			return gtid.Position{}, err
 		}
-		return gtid.ParsePosition(r["pos"])
+		return positionIn(r, file, offset)
 	}}
 	var err error
 	if log.logs, err = binlogNames(ctx, q); err != nil {
@@ -156,6 +156,17 @@ func readLog(ctx context.Context, q querier) (readableLog, error) {
 	log.dir = filepath.Dir(v["log_bin_basename"])
 	log.end, err = gtid.ParsePosition(v["gtid_binlog_pos"])
 	return log, err
+}
+
+// positionIn is the position that MariaDB answered: NULL for a log that was purged meanwhile, or
+// that it cannot read, which says nothing of what is in it.
+func positionIn(r row, file string, offset int64) (gtid.Position, error) {
+	pos, read := r["pos"]
+	if !read {
+		return gtid.Position{}, fmt.Errorf("MariaDB cannot tell the position in %s at offset %d",
+			file, offset)
+	}
+	return gtid.ParsePosition(pos)
 }
 
 const beginsAt = 4 // bytes: the magic

@@ -175,3 +175,47 @@ func TestALostHistoryIsTakenUpOrGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// TestAPurgeMeanwhileProvesNothing has a log that is purged between the list and the look into it.
+func TestAPurgeMeanwhileProvesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFollow(t)
+	log := f.logged(100, 60, 80)
+	list := logList{[]string{"a.000002", "a.000003", "a.000004"}, "0-1-10"}
+	id := f.look("a.000003", 50, "0-1-25", list)
+	claim := f.claimed()
+	claim.ID = id
+	if err := os.Remove(filepath.Join(f.dir, "a.000003")); err != nil {
+		t.Fatal(err)
+	}
+	known := KnownHistory{Claim: claim}
+	if _, err := f.h.confirm(log, known); !errors.Is(err, errPurging) || f.h.known().ID != id {
+		t.Errorf("confirmed as %s, not %s: %v", f.h.known().ID, id, err)
+	}
+	at := logPlace{"a.000004", 80, "0-1-40"}
+	if got, err := f.h.observe(f.dir, at, list); !errors.Is(err, errPurging) || got != "" {
+		t.Errorf("%s: %v", got, err)
+	}
+	if got := f.look("a.000004", 80, "0-1-40", logList{list.files[2:], "0-1-30"}); got != id {
+		t.Errorf("%s became %s by a purge", id, got)
+	}
+	// A file that is listed still, and gone still, was not purged.
+	if err := os.Remove(filepath.Join(f.dir, "a.000004")); err != nil {
+		t.Fatal(err)
+	}
+	f.write("a.000005", "the next")
+	list.files = append(list.files, "a.000005")
+	at = logPlace{"a.000005", 8, "0-1-41"}
+	if got, err := f.h.observe(f.dir, at, list); !errors.Is(err, errPurging) || got != "" {
+		t.Errorf("%s: %v", got, err)
+	}
+	if got := f.look("a.000005", 8, "0-1-41", list); got == "" || got == id {
+		t.Errorf("%s became %q without its log", id, got)
+	}
+	if p, err := positionIn(row{}, "a.000003", 50); err == nil {
+		t.Errorf("at %s", p)
+	}
+	if p, err := positionIn(row{"pos": ""}, "a.000003", 4); err != nil || !p.IsEmpty() {
+		t.Errorf("at %s: %v", p, err)
+	}
+}
