@@ -258,7 +258,7 @@ func (l readableLog) lacksRead(r ReadPlace) (string, error) {
 		return fmt.Sprintf("%s has read %s up to offset %d, it ends at %d", r.Replica, r.File,
 			r.Offset, l.logs[at].SizeBytes), nil
 	}
-	end, err := l.endOf(at, len(had.GTIDs()) == 1)
+	end, err := l.endOf(at, len(had.GTIDs()) == 1 && len(l.end.GTIDs()) == 1)
 	if err == nil && !end.Contains(had) {
 		return fmt.Sprintf("%s has read up to %s in %s, which ends at %s", r.Replica, r.Gtid,
 			r.File, shownPosition(end)), nil
@@ -275,7 +275,7 @@ func (l readableLog) purged(file string) bool {
 
 // endOf is the position at the end of a log; -1 is the one before the first. It is that of the
 // whole log where a replica may have read ahead in one domain, and gone back to this log for
-// another one.
+// another one, be it one that it ignores.
 func (l readableLog) endOf(at int, exact bool) (gtid.Position, error) {
 	if !exact || at == len(l.logs)-1 {
 		return l.end, nil
