@@ -120,8 +120,13 @@ func giveToOwner(staged, dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	// The user may change names meanwhile: nothing outside is to be theirs.
-	root, err := os.OpenRoot(staged)
+	// The user may change names meanwhile, that of staged too: nothing outside is to be theirs.
+	held, err := os.OpenFile(staged, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", held.Fd()))
 	if err != nil {
 		return err
 	}
