@@ -51,7 +51,7 @@ func (req OperatorRequest) who() identity.Identity {
 type admission func(ctx context.Context, records Records) error
 
 // CreateOperator gives an operator a certificate. PERMISSION_DENIED for a role above the caller's,
-// UNAUTHENTICATED with CERTIFICATE_REVOKED for a caller whose certificate is revoked,
+// UNAUTHENTICATED for a caller whose certificate is revoked or has expired,
 // ALREADY_EXISTS for an operator in another role, INVALID_ARGUMENT with CSR_INVALID or
 // INVALID_FIELD, FAILED_PRECONDITION with CERTIFICATE_REVOKED for a key that is not trusted.
 func (r *Registry) CreateOperator(ctx context.Context,
@@ -72,12 +72,26 @@ func (r *Registry) CreateOperator(ctx context.Context,
 		})
 }
 
-// inForce asks the record itself, not the deny list's copy. Break-glass shows no certificate.
+// inForce asks the record itself, not the deny list's copy, and the clock: a connection outlives
+// its certificate. Break-glass shows none.
 func (r *Registry) inForce(ctx context.Context, records Records, peer identity.Peer) error {
 	if peer.Identity.Role == identity.RoleBreakGlass {
 		return nil
 	}
-	return r.stillGood(ctx, records, peer)
+	if err := r.stillGood(ctx, records, peer); err != nil {
+		return err
+	}
+	return r.notExpired(peer)
+}
+
+// notExpired refuses a certificate that expired since its connection began.
+func (r *Registry) notExpired(peer identity.Peer) error {
+	if r.config.Now().Before(peer.Certificate.NotAfter) {
+		return nil
+	}
+	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
+		fmt.Sprintf("the certificate of %s has expired", peer.Identity),
+		errs.WithHint("ask an admin for new credentials", another(peer.Identity)))
 }
 
 // hasNoOtherRole keeps an operator from having two roles at a time: a lesser one would be worth
@@ -114,7 +128,7 @@ func (r *Registry) RenewOperator(ctx context.Context, peer identity.Peer, csr []
 			errs.WithHint("call it with an operator's certificate"))
 	}
 	admit := func(ctx context.Context, records Records) error {
-		if err := r.stillGood(ctx, records, peer); err != nil {
+		if err := r.inForce(ctx, records, peer); err != nil {
 			return err
 		}
 		return r.mayRenew(ctx, records, peer)
@@ -124,21 +138,14 @@ func (r *Registry) RenewOperator(ctx context.Context, peer identity.Peer, csr []
 		"operator.renew", admit)
 }
 
-// mayRenew refuses a certificate that expired since its connection began, and who fills the records
-// with renewals.
+// mayRenew refuses who fills the records with renewals.
 func (r *Registry) mayRenew(ctx context.Context, records Records, peer identity.Peer) error {
-	now := r.config.Now()
-	if !now.Before(peer.Certificate.NotAfter) {
-		return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
-			fmt.Sprintf("the certificate of %s has expired", peer.Identity),
-			errs.WithHint("ask an admin for new credentials", another(peer.Identity)))
-	}
 	certs, err := records.Certificates.Of(ctx, peer.Identity.String())
 	if err != nil || len(certs) < maxRenewals {
 		return err
 	}
 	first := certs[maxRenewals-1]
-	since := now.Sub(IssuedAt(first.NotBefore, first.NotAfter))
+	since := r.config.Now().Sub(IssuedAt(first.NotBefore, first.NotAfter))
 	if since >= renewalsPer {
 		return nil
 	}

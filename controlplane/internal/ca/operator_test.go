@@ -190,6 +190,24 @@ func TestARevokedAdminChangesNothing(t *testing.T) {
 	}
 }
 
+// A connection goes on after the certificate that it began with has expired.
+func TestAnExpiredAdminChangesNothing(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	ada := ca.Caller{Peer: h.operator(identity.Admin("ada"), newKey(t))}
+	h.operator(identity.Operator("ann"), newKey(t))
+	h.clock.forward(ada.Peer.Certificate.NotAfter.Sub(h.clock.Now()))
+	_, err := h.registry.CreateOperator(t.Context(), ca.OperatorRequest{Name: "ada",
+		Role: identity.RoleAdmin, CSR: csr(t, newKey(t)), Caller: ada})
+	_, err2 := h.registry.Revoke(t.Context(), ca.RevokeRequest{Who: identity.Operator("ann"),
+		Reason: "spite", Caller: ada})
+	for _, err := range []error{err, err2} {
+		if errs.ReasonOf(err) != errorsv1.Reason_REASON_UNAUTHENTICATED {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAnOperatorHasOneRole(t *testing.T) {
 	t.Parallel()
 	h := build(t)

@@ -78,8 +78,8 @@ type Revoked struct {
 }
 
 // Revoke revokes all certificates, and makes the server's join tokens of until now worthless. Doing
-// it twice is fine. NOT_FOUND for somebody who never had any, UNAUTHENTICATED with
-// CERTIFICATE_REVOKED for a caller whose certificate is revoked.
+// it twice is fine. NOT_FOUND for somebody who never had any, UNAUTHENTICATED for a caller whose
+// certificate is revoked or has expired.
 func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) (Revoked, error) {
 	if req.Who.Role != identity.RoleAgent && !req.Who.Role.IsOperator() {
 		return Revoked{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
