@@ -110,8 +110,8 @@ type Config struct {
 	RetainJobs time.Duration `koanf:"retain_jobs"`
 	// RetainEvents is how long events are kept, at least as long as jobs; 0: for ever.
 	RetainEvents time.Duration `koanf:"retain_events"`
-	// RetainIdentities is how long certificates and join tokens are kept after they expired; 0: for
-	// ever.
+	// RetainIdentities is how long certificates and join tokens are kept after they expired, but
+	// certificates that were revoked; 0: for ever.
 	RetainIdentities time.Duration `koanf:"retain_identities"`
 }
 

@@ -18,7 +18,8 @@ type Retention struct {
 	Jobs time.Duration
 	// Events is for events of jobs that are not on record any more, and of no job.
 	Events time.Duration
-	// Identities is for certificates and join tokens that have expired.
+	// Identities is for certificates and join tokens that have expired. Certificates that were
+	// revoked stay.
 	Identities time.Duration
 }
 
@@ -45,8 +46,9 @@ func (s *Store) Prune(ctx context.Context, r Retention) (p Pruned, err error) {
 		{r.Jobs, &p.Records, pruneGone("snapshots/", (*Tx).Snapshots, before(r.Jobs), used)},
 		{r.Events, &p.Events, pruneRows("events", "id", "at < ? AND (job = '' OR NOT EXISTS "+
 			"(SELECT 1 FROM jobs WHERE jobs.id = events.job))", before(r.Events))},
-		{r.Identities, &p.Certificates, pruneRows("certificates", "serial", "not_after < ?",
-			before(r.Identities))},
+		// One that was revoked says that its key is never certified again: see KeyRevoked.
+		{r.Identities, &p.Certificates, pruneRows("certificates", "serial",
+			"not_after < ? AND revoked_at = 0", before(r.Identities))},
 		{r.Identities, &p.Tokens, pruneRows("join_tokens", "hash", "expires_at < ?",
 			before(r.Identities))},
 	} {

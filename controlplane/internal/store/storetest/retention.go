@@ -100,7 +100,8 @@ func testRetention(t *testing.T, open Open) {
 				return err
 			}
 		}
-		return nil
+		return tx.Certificates().Insert(ctx, inventory.Certificate{Serial: "3", KeyPrint: "stolen",
+			NotAfter: old, RevokedAt: old})
 	})
 	if p, err := st.Prune(t.Context(), store.Retention{}); err != nil || p != (store.Pruned{}) {
 		t.Errorf("keeping for ever: %+v, %v", p, err)
@@ -117,6 +118,9 @@ func testRetention(t *testing.T, open Open) {
 		t.Errorf("left: %q, want %q", got, want)
 	}
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		if revoked, err := tx.Certificates().KeyRevoked(ctx, "stolen"); err != nil || !revoked {
+			t.Errorf("a revoked key is forgotten: %v", err)
+		}
 		attempts, err := st.Jobs(tx).Attempts(ctx, "ended")
 		if _, found, _ := st.Jobs(tx).Requested(ctx, "on-ended"); found || len(attempts) > 0 {
 			t.Errorf("attempts %v and requests (%v) of a job that is gone", attempts, found)
