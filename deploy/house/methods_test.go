@@ -10,7 +10,6 @@ import (
 // maxMethods is how many methods a type of the product may have: a reader keeps no more in mind.
 const maxMethods = 39
 
-
 // product says whether a file is the product's own code: no test, no lab, nothing generated.
 func product(file string) bool {
 	for _, part := range []string{"/lab/", "test/", "/understudy-lab/"} {

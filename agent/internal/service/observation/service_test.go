@@ -80,7 +80,7 @@ func TestFactsWhenTheyChangeAndBeatsOtherwise(t *testing.T) {
 				o.Status = mariadb.Status{Answers: true, Live: mariadb.Live{ReadOnly: readOnly,
 					BinlogOffset: moving, Started: time.Unix(1000+moving%2, 0), History: "one",
 					HistoryClaim: mariadb.HistoryClaim{ID: "one", Offset: moving},
-					Replication: []mariadb.Replication{{ReadFile: "b", ReadOffset: moving}}}}
+					Replication:  []mariadb.Replication{{ReadFile: "b", ReadOffset: moving}}}}
 			})
 			synctest.Wait()
 		}
