@@ -49,8 +49,9 @@ func (v *volume) device() string {
 func (m *machine) address() string         { return fmt.Sprint(network, m.number) }
 func (m *machine) path(name string) string { return filepath.Join(m.dir, m.name+"."+name) }
 
-// newMachine makes a machine that is off, with a disk of its own on top of the image's.
-func newMachine(t *testing.T, dir, name string, number int) *machine {
+// newMachine makes a machine that is off, with a disk of its own on top of the image's. It ends
+// with the whole test.
+func newMachine(t, whole *testing.T, dir, name string, number int) *machine {
 	t.Helper()
 	image := os.Getenv("VM_IMAGE")
 	if image == "" {
@@ -66,12 +67,15 @@ func newMachine(t *testing.T, dir, name string, number int) *machine {
 		"link set "+tap+" master "+bridge+" up"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
+	whole.Cleanup(func() {
+		if whole.Failed() {
 			out, _ := os.ReadFile(m.path("console"))
-			t.Logf("the end of the console of %s:\n%s", name, tail(string(out), 30))
+			whole.Logf("the end of the console of %s:\n%s", name, tail(string(out), 30))
 		}
 		m.losePower()
+		if err := ip("link delete " + tap); err != nil {
+			whole.Error(err)
+		}
 	})
 	return m
 }

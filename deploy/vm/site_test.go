@@ -112,7 +112,7 @@ func (s *site) machine(name string) *machine {
 	if m := s.machines[name]; m != nil {
 		return m
 	}
-	m := newMachine(s.whole, s.dir, name, 11+len(s.machines))
+	m := newMachine(s.t, s.whole, s.dir, name, 11+len(s.machines))
 	s.machines[name], m.base = m, s.clocks[name]
 	m.power(s.t)
 	packages := s.packages()
