@@ -250,6 +250,9 @@ func (h *hand) snapshotByHand() {
 		lost = task.GetId()
 		h.Kill()
 		h.start()
+		h.waits("take_snapshot", "left: "+lost) // the quiesce outlives its control plane
+		h.exec("db1", "systemctl", "kill", "--signal=KILL", "--kill-whom=main",
+			"understudy-quiesce.service")
 	}
 	job := h.ask("take_snapshot", "snapshot", "create", "db1", "--mode", "offline",
 		"--quiesce-limit", "4m")

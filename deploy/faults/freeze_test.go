@@ -94,10 +94,11 @@ func (l *lab) shutProvider() (open func()) {
 // process is the agent's process on a host that was started with this word, as this box numbers it.
 func (l *lab) process(host, word string) int {
 	l.t.Helper()
-	found := l.processes(l.machineOf(host).ID, word)
-	if len(found) == 0 {
-		l.t.Fatalf("no process `understudy-agent %s` on %s", word, host)
-	}
+	var found []int
+	l.eventually(2*time.Minute, "`understudy-agent "+word+"` runs on "+host, func() bool {
+		found = l.processes(l.machineOf(host).ID, word)
+		return len(found) > 0
+	})
 	return found[0]
 }
 

@@ -53,9 +53,9 @@ func changed() methods {
 	}
 }
 
-// rules says who may call what. Every method is named: one that is not cannot be called, and keeps
+// Rules says who may call what. Every method is named: one that is not cannot be called, and keeps
 // the agent from starting.
-func rules() (authz.Table, error) {
+func Rules() (authz.Table, error) {
 	plane := identity.RoleControlPlane
 	return authz.Merge(observed().by(authz.Readers(plane)), examined().by(authz.Changers(plane)),
 		changed().by(authz.Changers(plane)))

@@ -176,7 +176,7 @@ func (d *runner) server(name string, source identity.Source,
 	if err != nil {
 		return nil, err
 	}
-	allowed, err := rules()
+	allowed, err := Rules()
 	if err != nil {
 		return nil, err
 	}

@@ -44,12 +44,14 @@ func userDatabases(datadir *untrusted.Dir) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	whole := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "mysql" })
 	var found []string
 	for _, entry := range entries {
 		switch database := entry.Name(); database {
 		case "mysql", "sys", "performance_schema":
 		default:
-			if hasTables(datadir, entry) {
+			// A link in a datadir is a database elsewhere for MariaDB.
+			if whole && entry.Type() == fs.ModeSymlink || hasTables(datadir, entry) {
 				found = append(found, database)
 			}
 		}
@@ -58,11 +60,7 @@ func userDatabases(datadir *untrusted.Dir) ([]string, error) {
 	return found, nil
 }
 
-// hasTables is true for a link too, which is a database elsewhere for MariaDB.
 func hasTables(datadir *untrusted.Dir, entry fs.DirEntry) bool {
-	if entry.Type() == fs.ModeSymlink {
-		return true
-	}
 	database, err := datadir.Sub(entry.Name())
 	if err != nil {
 		return false // no directory, or gone
