@@ -74,6 +74,7 @@ func (l *lab) stopsAt(job, step string) {
 // of the connection.
 func (l *lab) quiescedOnce(job string) {
 	l.t.Helper()
+	defer l.letGo()
 	l.oneCut(job, 1)
 	j := l.succeeds(job)
 	if g := stepOf(j, "quiesce").GetGeneration(); g != 1 {
@@ -90,6 +91,7 @@ func (l *lab) quiescedOnce(job string) {
 // lostOffline expects that the job says why its quiesce was lost, and quiesced again.
 func (l *lab) lostOffline(job, why string) {
 	l.t.Helper()
+	defer l.letGo()
 	l.oneCut(job, 2)
 	said := strings.Join(stepOf(l.succeeds(job), "quiesce").GetFound(), "\n")
 	if !strings.Contains(said, why) || strings.Contains(said, "same point") {
@@ -145,6 +147,16 @@ func (l *lab) processKilledOffline() {
 	l.serves(time.Minute)
 	l.wake()
 	l.lostOffline(job, "signal KILL")
+}
+
+// letGo waits until systemd has ended the unit of a quiesce: MariaDB serves before that.
+func (l *lab) letGo() {
+	l.t.Helper()
+	l.eventually(2*time.Minute, "the quiesce is over", func() bool {
+		state, err := l.Exec(l.t.Context(), primary, "systemctl", "show", "--property=ActiveState",
+			"--value", "understudy-quiesce.service")
+		return err == nil && !strings.Contains(state, "activating")
+	})
 }
 
 // serves waits until MariaDB answers on the primary.
