@@ -11,7 +11,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // deleteVerb is a verb that shows the user what a resource is, asks, and deletes what it showed.
@@ -23,37 +25,46 @@ func deleteVerb[Q interface {
 }, P jobAnswer, R interface{ GetEtag() string }](v *verb[Q], call rpc[Q, P],
 	read func(ctx context.Context, a *api, name string) (R, error),
 	warning func(R) string) *cobra.Command {
-	return jobVerb(v, call, jobParts{prepare: confirmed(v, read, warning)})
+	prepare, stale := confirmed(v, read, warning)
+	return jobVerb(v, call, jobParts{prepare: prepare, stale: stale})
 }
 
 // confirmed has a verb show the user what a resource is, and ask; the request is for what was
-// shown. The function that it returns does so before the call.
+// shown: prepare does so before the call. Where nothing is shown, a record that changed between
+// read and call is stale, and is read again.
 func confirmed[Q interface {
 	proto.Message
 	GetName() string
 	GetEtag() string
 }, R interface{ GetEtag() string }](v *verb[Q],
 	read func(ctx context.Context, a *api, name string) (R, error),
-	warning func(R) string) func(context.Context, *api) error {
-	var yes bool
+	warning func(R) string) (prepare func(context.Context, *api) error, stale func(error) bool) {
+	var yes, given bool
 	v.later = []string{"etag"}
 	v.flag("etag", "etag", "go on only while the record has this `ETAG`",
 		"the one that is shown")
 	v.cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	asks := func() bool { return !yes && !v.is("validate_only") }
 	v.mustAsk(asks)
-	return func(ctx context.Context, a *api) error {
+	v.checks = append(v.checks, func() error {
+		given = v.req.GetEtag() != ""
+		return nil
+	})
+	prepare = func(ctx context.Context, a *api) error {
 		shown, err := read(ctx, a, v.req.GetName())
 		if err != nil {
 			return err
 		}
-		if v.req.GetEtag() == "" {
+		if !given {
 			setField(v.req, "etag", protoreflect.ValueOfString(shown.GetEtag()))
 		}
 		if !asks() {
 			return nil
 		}
 		return v.cli.ask(ctx, warning(shown), show.ID(v.req.GetName()))
+	}
+	return prepare, func(err error) bool {
+		return !given && !asks() && errs.ReasonOf(err) == errorsv1.Reason_REASON_ETAG_MISMATCH
 	}
 }
 

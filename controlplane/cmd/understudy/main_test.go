@@ -46,7 +46,10 @@ func runScripted() int {
 	w := World{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Environ: os.Environ(), Now: now, Version: "v1.2.3"}
 	sent := w.getenv("SENT")
-	w.Tap = func(to grpc.ClientConnInterface) grpc.ClientConnInterface { return tapped{to, sent} }
+	stale, _ := strconv.Atoi(w.getenv("STALE"))
+	w.Tap = func(to grpc.ClientConnInterface) grpc.ClientConnInterface {
+		return tapped{to, sent, &stale}
+	}
 	if w.getenv("RAW") == "" && !term.IsTerminal(int(os.Stdout.Fd())) {
 		out := &scrubbed{to: os.Stdout, moving: slices.Concat(ids, times)}
 		err := &scrubbed{to: os.Stderr, moving: out.moving}

@@ -48,10 +48,11 @@ func newReplicaRebuild(c *cli) *cobra.Command {
 		}
 		return nil
 	})
-	return jobVerb(v, (*api).RebuildReplica, jobParts{news: c.sayServer,
-		prepare: confirmed(v, getServer, func(s *cpv1.Server) string {
-			return fmt.Sprintf("This makes the replica %s (%s) again, and deletes all data on its "+
-				"volume %s once it is READY on another one.", show.ID(s.GetName()),
-				trimEnum(s.GetState()), dash(s.GetDataVolume()))
-		})})
+	prepare, stale := confirmed(v, getServer, func(s *cpv1.Server) string {
+		return fmt.Sprintf("This makes the replica %s (%s) again, and deletes all data on its "+
+			"volume %s once it is READY on another one.", show.ID(s.GetName()),
+			trimEnum(s.GetState()), dash(s.GetDataVolume()))
+	})
+	return jobVerb(v, (*api).RebuildReplica,
+		jobParts{news: c.sayServer, prepare: prepare, stale: stale})
 }

@@ -22,6 +22,8 @@ type jobAnswer interface {
 type jobParts struct {
 	// prepare sets what of the request only the control plane knows.
 	prepare func(context.Context, *api) error
+	// stale says of a refusal that what prepare read had changed, and that it may be read again.
+	stale func(error) bool
 	// refused looks at a refusal: it answers with a better one, with a job to show all the same, or
 	// with neither when it said what there is to say.
 	refused func(context.Context, *api, error) (*cpv1.Job, error)
@@ -46,12 +48,16 @@ func jobVerb[Q proto.Message, P jobAnswer](v *verb[Q], call rpc[Q, P],
 		v.flag("validate_only", "dry-run", "print the plan step by step; start nothing")
 	}
 	return v.does(func(ctx context.Context, a *api) error {
-		if parts.prepare != nil {
-			if err := parts.prepare(ctx, a); err != nil {
-				return err
+		var answer P
+		var err error
+		for try := 1; try == 1 || try <= 5 && parts.stale != nil && parts.stale(err); try++ {
+			if parts.prepare != nil {
+				if err := parts.prepare(ctx, a); err != nil {
+					return err
+				}
 			}
+			answer, err = call(a, ctx, v.req)
 		}
-		answer, err := call(a, ctx, v.req)
 		job := answer.GetJob()
 		if err != nil && parts.refused != nil {
 			job, err = parts.refused(ctx, a, err)

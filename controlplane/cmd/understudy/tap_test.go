@@ -10,19 +10,28 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// tapped is a connection whose requests are written to a file, one line each.
+// tapped is a connection whose requests are written to a file, one line each. The first servers
+// that it reads, as many as stale says, change as soon as they were read.
 type tapped struct {
 	grpc.ClientConnInterface
-	file string
+	file  string
+	stale *int
 }
 
 // Invoke makes a unary call.
 func (t tapped) Invoke(ctx context.Context, method string, request, answer any,
 	options ...grpc.CallOption) error {
 	t.note(method, request)
-	return t.ClientConnInterface.Invoke(ctx, method, request, answer, options...)
+	err := t.ClientConnInterface.Invoke(ctx, method, request, answer, options...)
+	if read, is := answer.(*cpv1.GetServerResponse); is && *t.stale > 0 {
+		*t.stale--
+		read.Server.Etag = "r0"
+	}
+	return err
 }
 
 // NewStream begins a streaming call.
