@@ -1,7 +1,6 @@
 package chassis
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -9,8 +8,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"google.golang.org/grpc/tap"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -29,7 +26,8 @@ type Room struct {
 	Strangers int
 	// PerCaller are the connections of one identity; 256 when 0.
 	PerCaller int
-	// Calls are those under way of one identity; 100 when 0. The control plane is not bound by it.
+	// Calls are those under way of one identity, those that hang after their caller left included;
+	// 100 when 0. The control plane is not bound by it.
 	Calls int
 	// StrangersCalls are those under way of an address, of callers without a certificate; 10 when
 	// 0.
@@ -91,7 +89,8 @@ type guest struct {
 	a       *admission
 	address string
 	overdue *time.Timer // closes it while it is a stranger's
-	// Guarded by the admission's mutex; a stranger has no serial.
+	// Guarded by the admission's mutex. Who is known without a certificate has no serial.
+	known  bool
 	who    identity.Identity
 	serial string
 }
@@ -142,7 +141,7 @@ func (g *guest) introduce(as identity.Peer) error {
 	a, who := g.a, as.Identity
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, open := a.connections[g]; !open || as.Certificate == nil {
+	if _, open := a.connections[g]; !open || who.Role == identity.RoleAnonymous {
 		return nil
 	}
 	if a.callers[who] >= a.room.PerCaller {
@@ -151,7 +150,7 @@ func (g *guest) introduce(as identity.Peer) error {
 	a.forgetStranger(g)
 	g.overdue.Stop()
 	a.callers[who]++
-	g.who, g.serial = who, as.Serial()
+	g.known, g.who, g.serial = true, who, as.Serial()
 	return nil
 }
 
@@ -162,10 +161,10 @@ func (a *admission) forget(g *guest) {
 	}
 	g.overdue.Stop()
 	delete(a.connections, g)
-	if g.serial == "" {
-		a.forgetStranger(g)
-	} else {
+	if g.known {
 		less(a.callers, g.who)
+	} else {
+		a.forgetStranger(g)
 	}
 }
 
@@ -187,29 +186,28 @@ func (g *guest) Close() error {
 	return g.Conn.Close()
 }
 
-// begin takes room for a call until its context is done.
-func (a *admission) begin(ctx context.Context, from identity.Peer) error {
+// begin takes room for a call, until free is called.
+func (a *admission) begin(from identity.Peer) (free func(), err error) {
 	who, most := caller{who: from.Identity}, a.room.Calls
 	switch from.Identity.Role {
 	case identity.RoleControlPlane:
-		return nil
+		return func() {}, nil
 	case identity.RoleAnonymous:
 		who.address, most = network(from.Address), a.room.StrangersCalls
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.calls[who] >= most {
-		return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_UNSPECIFIED,
+		return nil, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_UNSPECIFIED,
 			fmt.Sprintf("%s has %d calls under way", from.Identity, a.calls[who]),
 			errs.WithHint("end some of them, watches and waits among them, then retry"))
 	}
 	a.calls[who]++
-	context.AfterFunc(ctx, func() {
+	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		less(a.calls, who)
-	})
-	return nil
+	}, nil
 }
 
 // cut closes the connections whose certificate is revoked, with all their calls.
@@ -275,12 +273,4 @@ func (d doors) Accept() (net.Conn, error) {
 		d.log.Debug("refused a connection", "peer", conn.RemoteAddr().String(), "error", full)
 		_ = conn.Close()
 	}
-}
-
-// enter is asked about each call once its metadata is there, before a request is read.
-func (a *admission) enter(ctx context.Context, _ *tap.Info) (context.Context, error) {
-	if err := a.begin(ctx, identity.PeerOf(ctx)); err != nil {
-		return ctx, errs.ToStatus(err)
-	}
-	return ctx, nil
 }

@@ -143,6 +143,54 @@ func TestCallsOfOneCallerLeaveRoomForOthers(t *testing.T) {
 	}
 }
 
+// TestACallThatHangsKeepsItsRoom has callers who leave calls that go on, as those do that read from
+// a disk which does not answer, over one connection after the other.
+func TestACallThatHangsKeepsItsRoom(t *testing.T) {
+	t.Parallel()
+	began, over, answers := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	service := &units{get: func(ctx context.Context, req *agentv1.GetUnitRequest) error {
+		if req.GetUnit() == "stuck.mount" {
+			began <- struct{}{}
+			<-ctx.Done()
+			over <- struct{}{}
+			<-answers
+		}
+		return nil
+	}}
+	w := serve(t, service, func(c *chassis.Config) { c.Room.Calls = 2 })
+	for range 2 {
+		conn := w.dial(identity.Operator("ann"))
+		left := make(chan error, 1)
+		go func() {
+			_, err := agentv1.NewSystemdServiceClient(conn).GetUnit(patience(t),
+				&agentv1.GetUnitRequest{Unit: "stuck.mount"})
+			left <- err
+		}()
+		<-began
+		conn.Close()
+		<-over
+		if err := <-left; err == nil {
+			t.Error("the call was answered")
+		}
+	}
+	get := func(who identity.Identity) error {
+		_, err := w.client(who).GetUnit(patience(t), &agentv1.GetUnitRequest{Unit: "a.service"})
+		return err
+	}
+	if err := get(identity.Operator("ann")); !errors.Is(err, errs.ResourceExhausted) {
+		t.Errorf("a third call: %v", err)
+	}
+	if err := get(identity.Operator("bob")); err != nil {
+		t.Error(err)
+	}
+	close(answers)
+	for errors.Is(get(identity.Operator("ann")), errs.ResourceExhausted) {
+		if err := patience(t).Err(); err != nil {
+			t.Fatal("the room of calls that hung is not given back")
+		}
+	}
+}
+
 func TestMetadataIsBounded(t *testing.T) {
 	t.Parallel()
 	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]})

@@ -186,7 +186,7 @@ func (s *Server) middlewares(edge *edge, guard *authz.Guard) []middleware {
 		}
 		return next(ctx)
 	}
-	return []middleware{edge.around, recovering, allowed, limit.around,
+	return []middleware{edge.around, keepPlace, recovering, allowed, limit.around,
 		s.hangs.around}
 }
 

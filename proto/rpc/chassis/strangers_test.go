@@ -1,10 +1,10 @@
 package chassis
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -66,9 +66,9 @@ func TestACrowdedAddressMakesRoom(t *testing.T) {
 func TestCallsOfStrangersAreCountedByAddress(t *testing.T) {
 	t.Parallel()
 	a := newAdmission(Room{StrangersCalls: 2})
-	ctx, end := context.WithCancel(t.Context())
 	call := func(from string) error {
-		return a.begin(ctx, identity.Peer{Identity: identity.Anonymous(), Address: from})
+		_, err := a.begin(identity.Peer{Identity: identity.Anonymous(), Address: from})
+		return err
 	}
 	for _, c := range []struct {
 		from    string
@@ -80,7 +80,37 @@ func TestCallsOfStrangersAreCountedByAddress(t *testing.T) {
 			t.Errorf("%s: %v", c.from, err)
 		}
 	}
-	end()
+}
+
+// TestBreakGlassIsNoStranger has no certificate, and is known all the same.
+func TestBreakGlassIsNoStranger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(Room{Strangers: 1})
+		meet := func(who identity.Identity) *conn {
+			c := &conn{from: "192.0.2.1:1"}
+			g, err := a.arrive(c)
+			if err == nil {
+				err = g.introduce(identity.Peer{Identity: who})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		root, stranger := meet(identity.BreakGlass(0)), meet(identity.Anonymous())
+		time.Sleep(2 * a.room.StrangersTime)
+		if root.closed || !stranger.closed {
+			t.Errorf("root's connection is closed: %t, a stranger's: %t", root.closed,
+				stranger.closed)
+		}
+		for g := range a.connections {
+			_ = g.Close()
+		}
+		if !root.closed || len(a.connections)+len(a.callers)+a.strangersIn > 0 {
+			t.Errorf("what is left: %d, %v, %d", len(a.connections), a.callers, a.strangersIn)
+		}
+	})
 }
 
 func TestAStrangerEnds(t *testing.T) {
