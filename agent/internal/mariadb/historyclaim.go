@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -26,6 +27,8 @@ type ReadPlace struct {
 	Replica, File string
 	Offset        int64
 	Gtid          string
+	// SeenAgo is how long ago it was first seen to read that log; 0 when that is not known.
+	SeenAgo time.Duration
 }
 
 // KnownHistory is what the control plane knows of the history of the binary log: its last claim,
@@ -132,8 +135,9 @@ type readableLog struct {
 	dir  string
 	logs []Binlog // oldest first
 	end  gtid.Position
-	// at is the position at an offset of a log.
-	at func(file string, offset int64) (gtid.Position, error)
+	// at is the position at an offset of a log, begun the time at which a log was begun.
+	at    func(file string, offset int64) (gtid.Position, error)
+	begun func(file string) (time.Time, error)
 }
 
 func readLog(ctx context.Context, q querier) (readableLog, error) {
@@ -154,6 +158,7 @@ func readLog(ctx context.Context, q querier) (readableLog, error) {
 		return readableLog{}, err
 	}
 	log.dir = filepath.Dir(v["log_bin_basename"])
+	log.begun = func(file string) (time.Time, error) { return begunAt(log.dir, file) }
 	log.end, err = gtid.ParsePosition(v["gtid_binlog_pos"])
 	return log, err
 }
@@ -190,6 +195,12 @@ func (l readableLog) lacks(known KnownHistory, all bool) (string, error) {
 	}
 	for _, read := range known.Reads {
 		if lacks, err := l.lacksRead(read); err != nil || lacks != "" {
+			return lacks, err
+		}
+		if !laterLog(read.File, known.Claim.File) {
+			continue // it is before events that are proved
+		}
+		if lacks, err := l.begunLater(read, time.Now()); err != nil || lacks != "" {
 			return lacks, err
 		}
 	}
@@ -264,6 +275,22 @@ func (l readableLog) lacksRead(r ReadPlace) (string, error) {
 			r.File, shownPosition(end)), nil
 	}
 	return "", err
+}
+
+// begunLater tells a log from one of the same name that the replica has read: an older datadir has
+// it begun again, under the same name. The host's clock counts for both, and what it may have
+// drifted. A log of the future tells nothing: the clock was set back since.
+func (l readableLog) begunLater(r ReadPlace, now time.Time) (string, error) {
+	if r.SeenAgo <= 0 || l.purged(r.File) {
+		return "", nil
+	}
+	begun, err := l.begun(r.File)
+	seen := now.Add(time.Second + r.SeenAgo/1000 - r.SeenAgo)
+	if err != nil || begun.After(now) || !begun.After(seen) {
+		return "", err
+	}
+	return fmt.Sprintf("%s has read a %s of before, which was begun again at %s UTC", r.Replica,
+		r.File, begun.UTC().Format(time.DateTime)), nil
 }
 
 // purged is true for a log before the first one.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/proto/gtid"
 )
@@ -79,6 +80,52 @@ func TestWhatALogLacksOfWhatReplicasRead(t *testing.T) {
 			Gtid: had}); err != nil || lacks != "" {
 			t.Errorf("%s: lacks %q %v", had, lacks, err)
 		}
+	}
+}
+
+// TestALogOfTheSameNameThatWasBegunAgain has an older datadir begin the log again that the replica
+// had read.
+func TestALogOfTheSameNameThatWasBegunAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, test := range map[string]struct {
+		seenAgo, begunAgo time.Duration
+		again             bool
+	}{
+		"begun before it was read":  {time.Minute, time.Hour, false},
+		"read at once":              {time.Minute, time.Minute, false},
+		"begun again":               {time.Minute, 58 * time.Second, true},
+		"nobody knows when":         {0, time.Second, false},
+		"two clocks drift in a day": {24 * time.Hour, 24*time.Hour - time.Minute, false},
+		"begun again after a day":   {24 * time.Hour, 23 * time.Hour, true},
+		"the clock was set back":    {time.Minute, -time.Hour, false},
+	} {
+		f := newFollow(t)
+		log := f.logged(100, 60, 80)
+		log.begun = func(string) (time.Time, error) { return now.Add(-test.begunAgo), nil }
+		lacks, err := log.begunLater(ReadPlace{Replica: "db2", File: "a.000004",
+			SeenAgo: test.seenAgo}, now)
+		if err != nil || (lacks != "") != test.again {
+			t.Errorf("%s: lacks %q %v", name, lacks, err)
+		}
+	}
+	// What is before events that are proved needs no proof of its own.
+	f := newFollow(t)
+	log := f.logged(100, 60, 80)
+	asked := 0
+	log.begun = func(string) (time.Time, error) {
+		asked++
+		return time.Now().Add(-time.Second), nil
+	}
+	known := KnownHistory{Claim: f.claimed(), Reads: []ReadPlace{
+		{Replica: "db2", File: "a.000003", SeenAgo: time.Hour}}}
+	if lacks, err := log.lacks(known, true); err != nil || lacks != "" || asked != 0 {
+		t.Errorf("lacks %q %v, asked %d times", lacks, err, asked)
+	}
+	known.Reads[0].File = "a.000004"
+	if lacks, err := log.lacks(known, true); err != nil ||
+		!strings.Contains(lacks, "begun again") {
+		t.Errorf("lacks %q %v", lacks, err)
 	}
 }
 

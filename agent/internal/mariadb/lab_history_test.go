@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,9 +97,12 @@ func TestALostHistoryOfARealBinaryLog(t *testing.T) {
 		p.write(5)
 		i.Kill()
 		i.Run()
+		runs := time.Now()
 		p.write(5)
-		p.confirmed("writes, logs and a crash", p.seen, id)
 		old := p.seen.Reads
+		p.seen.Reads = append(p.known().Reads, old...)
+		p.seen.Reads[0].SeenAgo = time.Since(runs)
+		p.confirmed("writes, logs and a crash", p.seen, id)
 		p.lose()
 		i.Exec("PURGE BINARY LOGS TO '" + p.seen.Claim.File + "'")
 		p.seen.Reads = append(p.seen.Reads, old...)
@@ -118,7 +122,7 @@ func TestALostHistoryOfARealBinaryLog(t *testing.T) {
 		before.Reads = read
 		id = p.another("a tail that the replica read", before, id, "the replica has read")
 
-		older := t.TempDir()
+		older, stale := t.TempDir(), p.known()
 		i.Stop()
 		copyAll(t, i.Datadir+"/.", older)
 		i.Run()
@@ -132,6 +136,12 @@ func TestALostHistoryOfARealBinaryLog(t *testing.T) {
 		i.Run()
 		i.Exec("INSERT INTO shop.t (a) VALUES (2)") // other bytes also within the same second
 		p.write(60)
+		p.lose()
+		// The log that was read is there again, longer than it was, and the claim is of before.
+		stale.Reads = slices.Clone(known.Reads)
+		stale.Reads[0].SeenAgo = time.Hour
+		id = p.another("an older datadir that began a log again", stale, id,
+			known.Claim.File+" of before")
 		p.lose()
 		id = p.another("an older datadir", known, id, known.Claim.File+" has other events")
 

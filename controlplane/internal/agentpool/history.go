@@ -2,6 +2,9 @@ package agentpool
 
 import (
 	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/proto/gtid"
@@ -37,6 +40,9 @@ func confirmation(known replication.Known) *agentv1.ConfirmHistoryRequest {
 	for _, r := range known.Reads {
 		read := &agentv1.HistoryRead{Replica: r.Replica, File: r.File, Offset: r.Offset,
 			Gtid: r.GTID}
+		if ago := time.Since(r.Seen); !r.Seen.IsZero() && ago > 0 {
+			read.SeenAgo = durationpb.New(ago)
+		}
 		// What the agent of a replica says is not to spoil what others say.
 		if limits.Check(read) == nil && positions(r.GTID) {
 			request.Reads = append(request.Reads, read)

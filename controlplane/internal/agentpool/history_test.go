@@ -3,6 +3,7 @@ package agentpool_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -28,7 +29,8 @@ func TestWhatIsKnownOfAHistoryIsTold(t *testing.T) {
 		return asked
 	}
 	digest := strings.Repeat("0a", 32)
-	good := replication.Read{Replica: "db2", File: "b.000001", Offset: 7, GTID: "0-1-5"}
+	good := replication.Read{Replica: "db2", File: "b.000001", Offset: 7, GTID: "0-1-5",
+		Seen: time.Now().Add(-time.Hour)}
 	known := replication.Known{Seen: "0-1-6", Claim: replication.Claim{ID: "one",
 		File: "b.000001", Offset: 5, GTID: "0-1-4", Digest: digest}, Reads: []replication.Read{
 		{Replica: "db3", File: "../b.000001"}, {Replica: "db3", File: "b.000001", Offset: -1},
@@ -41,7 +43,9 @@ func TestWhatIsKnownOfAHistoryIsTold(t *testing.T) {
 		t.Errorf("told %v", got)
 	}
 	if all := got.GetReads(); len(all) != 1 || all[0].GetReplica() != "db2" ||
-		all[0].GetFile() != "b.000001" || all[0].GetOffset() != 7 || all[0].GetGtid() != "0-1-5" {
+		all[0].GetFile() != "b.000001" || all[0].GetOffset() != 7 ||
+		all[0].GetGtid() != "0-1-5" ||
+		all[0].GetSeenAgo().AsDuration().Round(time.Minute) != time.Hour {
 		t.Errorf("read %v", all)
 	}
 	for _, spoil := range []func(*replication.Known){

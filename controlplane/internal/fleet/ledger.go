@@ -131,7 +131,7 @@ func (l *ledger) report(st replication.Status) {
 func (l *ledger) read(replica inventory.Server, c replication.Connection) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.known.HasRead(replica.History, replica.Name, c) {
+	if l.known.HasRead(replica.History, replica.Name, c, time.Now()) {
 		l.news, l.dirty = true, true
 	}
 }

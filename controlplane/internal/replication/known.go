@@ -2,6 +2,7 @@ package replication
 
 import (
 	"slices"
+	"time"
 
 	"github.com/understudy-db/understudy/proto/gtid"
 )
@@ -22,6 +23,8 @@ type Read struct {
 	File    string `json:"file"`
 	Offset  int64  `json:"offset"`
 	GTID    string `json:"gtid"` // received
+	// Seen is when it was first seen to read that log.
+	Seen time.Time `json:"seen,omitzero"`
 }
 
 // Known is what is known of the history of a server's binary log, beside what its agent keeps:
@@ -43,25 +46,26 @@ const (
 // HasRead takes how far a replica that follows that history has read. It is true when that is more
 // than was known. A position that the primary refused (1236) is none that was read: somebody may
 // have set it.
-func (k *Known) HasRead(history, replica string, c Connection) bool {
+func (k *Known) HasRead(history, replica string, c Connection, now time.Time) bool {
 	if k.Claim.ID == "" || history != k.Claim.ID || c.ReadFile == "" || c.UsingGTID == "No" ||
 		c.IOErrno == 1236 {
 		return false
 	}
-	now := Read{Replica: replica, File: c.ReadFile, Offset: c.ReadOffset,
-		GTID: k.ours(c.ReceivedPos, "")}
+	read := Read{Replica: replica, File: c.ReadFile, Offset: c.ReadOffset,
+		GTID: k.ours(c.ReceivedPos, ""), Seen: now}
 	at := slices.IndexFunc(k.Reads, func(r Read) bool {
 		return r.Replica == replica && r.File == c.ReadFile
 	})
 	if at >= 0 {
 		was := k.Reads[at]
-		now.Offset, now.GTID = max(now.Offset, was.Offset), k.ours(now.GTID, was.GTID)
-		if now == was {
+		read.Offset, read.GTID = max(read.Offset, was.Offset), k.ours(read.GTID, was.GTID)
+		read.Seen = was.Seen
+		if read == was {
 			return false
 		}
 		k.Reads = slices.Delete(k.Reads, at, at+1)
 	}
-	k.Reads = append(k.Reads, now)
+	k.Reads = append(k.Reads, read)
 	k.bound(replica)
 	return true
 }

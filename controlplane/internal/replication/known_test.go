@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 )
@@ -12,6 +13,8 @@ func read(file string, offset int64, received string) replication.Connection {
 	return replication.Connection{ReadFile: file, ReadOffset: offset, ReceivedPos: received,
 		UsingGTID: "Slave_Pos"}
 }
+
+var begin = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func TestWhatReplicasHaveReadOfAHistory(t *testing.T) {
 	t.Parallel()
@@ -38,17 +41,20 @@ func TestWhatReplicasHaveReadOfAHistory(t *testing.T) {
 		{"one", "db4", read("", 0, "0-1-9"), false, ""},
 		{"one", "db4", replication.Connection{ReadFile: "b.000001", UsingGTID: "No"}, false, ""},
 	} {
-		news := k.HasRead(step.history, step.replica, step.c)
+		news := k.HasRead(step.history, step.replica, step.c, begin.Add(time.Duration(i)*time.Hour))
 		if got := said(k, step.replica); news != step.news || got != step.want {
 			t.Errorf("step %d: news %t, %q, want %q", i, news, got, step.want)
 		}
+	}
+	if first := k.Reads[0]; !first.Seen.Equal(begin) {
+		t.Errorf("b.000001 was first read at %s", first.Seen)
 	}
 	if k.Beyond() {
 		t.Error("nobody reads a later log than the claim is in")
 	}
 	then := k
 	then.Reads = slices.Clone(k.Reads)
-	k.HasRead("one", "db2", read("b.000003", 4, "0-1-10"))
+	k.HasRead("one", "db2", read("b.000003", 4, "0-1-10"), begin)
 	if !k.Beyond() {
 		t.Error("db2 reads a later log than the claim is in")
 	}
@@ -77,10 +83,10 @@ func TestWhatIsKnownHasAnEnd(t *testing.T) {
 	k := replication.Known{Claim: replication.Claim{ID: "one"}, Seen: "0-1-20"}
 	for r := range 100 {
 		for i := range 20 {
-			k.HasRead("one", fmt.Sprint("db", r), read(fmt.Sprintf("b.%06d", i), 4, "0-1-5"))
+			k.HasRead("one", fmt.Sprint("db", r), read(fmt.Sprintf("b.%06d", i), 4, "0-1-5"), begin)
 		}
 	}
-	last := replication.Read{Replica: "db99", File: "b.000019", Offset: 4, GTID: "0-1-5"}
+	last := replication.Read{Replica: "db99", File: "b.000019", Offset: 4, GTID: "0-1-5", Seen: begin}
 	if len(k.Reads) != 1000 || k.Reads[999] != last || k.Reads[999-15].Replica != "db99" ||
 		k.Reads[999-16].Replica == "db99" {
 		t.Errorf("%d reads, the last %+v", len(k.Reads), k.Reads[len(k.Reads)-1])

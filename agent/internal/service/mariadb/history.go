@@ -21,7 +21,8 @@ func (s *Service) ConfirmHistory(ctx context.Context,
 	for i, read := range r.GetReads() {
 		position(&f, fmt.Sprintf("reads[%d].gtid", i), read.GetGtid())
 		known.Reads = append(known.Reads, mariadb.ReadPlace{Replica: read.GetReplica(),
-			File: read.GetFile(), Offset: read.GetOffset(), Gtid: read.GetGtid()})
+			File: read.GetFile(), Offset: read.GetOffset(), Gtid: read.GetGtid(),
+			SeenAgo: read.GetSeenAgo().AsDuration()})
 	}
 	if err := f.Err(); err != nil {
 		return nil, err

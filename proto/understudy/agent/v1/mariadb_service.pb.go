@@ -1285,8 +1285,11 @@ type HistoryRead struct {
 	File string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
 	// How far it has read it, in bytes.
 	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
-	// GTID position that it has received or applied, of the domains that this server's log has.
-	Gtid          string `protobuf:"bytes,4,opt,name=gtid,proto3" json:"gtid,omitempty"`
+	// GTID position that it has received, of the domains that this server's log has.
+	Gtid string `protobuf:"bytes,4,opt,name=gtid,proto3" json:"gtid,omitempty"`
+	// How long ago it was first seen to read that log: a log of the name that was begun later is
+	// another one. Absent when that is not known.
+	SeenAgo       *durationpb.Duration `protobuf:"bytes,5,opt,name=seen_ago,json=seenAgo,proto3" json:"seen_ago,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1347,6 +1350,13 @@ func (x *HistoryRead) GetGtid() string {
 		return x.Gtid
 	}
 	return ""
+}
+
+func (x *HistoryRead) GetSeenAgo() *durationpb.Duration {
+	if x != nil {
+		return x.SeenAgo
+	}
+	return nil
 }
 
 // ConfirmHistoryRequest has what the control plane knows of the history.
@@ -5777,13 +5787,14 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x04gtid\x18\x04 \x01(\tB\n" +
 	"\xea\xbb\x18\x06@\x80\x80\x01P\x19R\x04gtid\x12\"\n" +
 	"\x06digest\x18\x05 \x01(\tB\n" +
-	"\xea\xbb\x18\x06\b\x01@@P\x1dR\x06digest\"\x8f\x01\n" +
+	"\xea\xbb\x18\x06\b\x01@@P\x1dR\x06digest\"\xd8\x01\n" +
 	"\vHistoryRead\x12\"\n" +
 	"\areplica\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01@@R\areplica\x12\x1c\n" +
 	"\x04file\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x13R\x04file\x12\x1e\n" +
 	"\x06offset\x18\x03 \x01(\x03B\x06\xea\xbb\x18\x02\x10\x00R\x06offset\x12\x1e\n" +
 	"\x04gtid\x18\x04 \x01(\tB\n" +
-	"\xea\xbb\x18\x06@\x80\x80\x01P\x19R\x04gtid\"\xb1\x01\n" +
+	"\xea\xbb\x18\x06@\x80\x80\x01P\x19R\x04gtid\x12G\n" +
+	"\bseen_ago\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x11\xea\xbb\x18\r*\x031ns2\x0687600hR\aseenAgo\"\xb1\x01\n" +
 	"\x15ConfirmHistoryRequest\x127\n" +
 	"\x05claim\x18\x01 \x01(\v2!.understudy.agent.v1.HistoryClaimR\x05claim\x12'\n" +
 	"\tseen_gtid\x18\x02 \x01(\tB\n" +
@@ -6268,132 +6279,133 @@ var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
 	14,  // 11: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
 	74,  // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
 	10,  // 13: understudy.agent.v1.MariaDBStatus.history_claim:type_name -> understudy.agent.v1.HistoryClaim
-	10,  // 14: understudy.agent.v1.ConfirmHistoryRequest.claim:type_name -> understudy.agent.v1.HistoryClaim
-	11,  // 15: understudy.agent.v1.ConfirmHistoryRequest.reads:type_name -> understudy.agent.v1.HistoryRead
-	80,  // 16: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
-	75,  // 17: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	82,  // 18: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	17,  // 19: understudy.agent.v1.SetConfigurationRequest.contract:type_name -> understudy.agent.v1.DatadirContract
-	76,  // 20: understudy.agent.v1.DatadirContract.options:type_name -> understudy.agent.v1.DatadirContract.OptionsEntry
-	17,  // 21: understudy.agent.v1.CheckDatadirResponse.contract:type_name -> understudy.agent.v1.DatadirContract
-	82,  // 22: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	17,  // 23: understudy.agent.v1.PrepareDatadirRequest.contract:type_name -> understudy.agent.v1.DatadirContract
-	77,  // 24: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
-	78,  // 25: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
-	79,  // 26: understudy.agent.v1.QuiesceRequest.adopt:type_name -> understudy.agent.v1.QuiesceRequest.Adopt
-	82,  // 27: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,   // 28: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
-	3,   // 29: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
-	81,  // 30: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
-	17,  // 31: understudy.agent.v1.ConsistentPoint.contract:type_name -> understudy.agent.v1.DatadirContract
-	23,  // 32: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
-	27,  // 33: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	80,  // 34: understudy.agent.v1.QuiesceResponse.left:type_name -> google.protobuf.Duration
-	82,  // 35: understudy.agent.v1.EndQuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	27,  // 36: understudy.agent.v1.EndQuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	80,  // 37: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
-	80,  // 38: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
-	80,  // 39: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
-	3,   // 40: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	82,  // 41: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	80,  // 42: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	30,  // 43: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	80,  // 44: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	82,  // 45: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	6,   // 46: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	82,  // 47: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	82,  // 48: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	80,  // 49: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
-	82,  // 50: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	82,  // 51: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	82,  // 52: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,   // 53: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
-	82,  // 54: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	82,  // 55: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,   // 56: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	80,  // 57: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	82,  // 58: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,   // 59: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	80,  // 60: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	82,  // 61: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,   // 62: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	82,  // 63: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	80,  // 64: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	80,  // 65: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	82,  // 66: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	80,  // 67: understudy.agent.v1.ChecksumTablesRequest.sample_time:type_name -> google.protobuf.Duration
-	63,  // 68: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
-	1,   // 69: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
-	66,  // 70: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
-	67,  // 71: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
-	80,  // 72: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
-	70,  // 73: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
-	67,  // 74: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
-	80,  // 75: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	82,  // 76: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,   // 77: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	80,  // 78: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	80,  // 79: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	80,  // 80: understudy.agent.v1.QuiesceRequest.Start.adopt_within:type_name -> google.protobuf.Duration
-	7,   // 81: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	15,  // 82: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	20,  // 83: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	18,  // 84: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
-	22,  // 85: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	25,  // 86: understudy.agent.v1.MariaDBService.EndQuiesce:input_type -> understudy.agent.v1.EndQuiesceRequest
-	28,  // 87: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	31,  // 88: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	33,  // 89: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	35,  // 90: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	37,  // 91: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	39,  // 92: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	41,  // 93: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	43,  // 94: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	45,  // 95: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	47,  // 96: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	49,  // 97: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	51,  // 98: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	53,  // 99: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	55,  // 100: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	57,  // 101: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	59,  // 102: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	61,  // 103: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
-	64,  // 104: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
-	68,  // 105: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
-	12,  // 106: understudy.agent.v1.MariaDBService.ConfirmHistory:input_type -> understudy.agent.v1.ConfirmHistoryRequest
-	71,  // 107: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	8,   // 108: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	16,  // 109: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	21,  // 110: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	19,  // 111: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
-	24,  // 112: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	26,  // 113: understudy.agent.v1.MariaDBService.EndQuiesce:output_type -> understudy.agent.v1.EndQuiesceResponse
-	29,  // 114: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	32,  // 115: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	34,  // 116: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	36,  // 117: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	38,  // 118: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	40,  // 119: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	42,  // 120: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	44,  // 121: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	46,  // 122: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	48,  // 123: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	50,  // 124: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	52,  // 125: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	54,  // 126: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	56,  // 127: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	58,  // 128: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	60,  // 129: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	62,  // 130: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
-	65,  // 131: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
-	69,  // 132: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
-	13,  // 133: understudy.agent.v1.MariaDBService.ConfirmHistory:output_type -> understudy.agent.v1.ConfirmHistoryResponse
-	72,  // 134: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	108, // [108:135] is the sub-list for method output_type
-	81,  // [81:108] is the sub-list for method input_type
-	81,  // [81:81] is the sub-list for extension type_name
-	81,  // [81:81] is the sub-list for extension extendee
-	0,   // [0:81] is the sub-list for field type_name
+	80,  // 14: understudy.agent.v1.HistoryRead.seen_ago:type_name -> google.protobuf.Duration
+	10,  // 15: understudy.agent.v1.ConfirmHistoryRequest.claim:type_name -> understudy.agent.v1.HistoryClaim
+	11,  // 16: understudy.agent.v1.ConfirmHistoryRequest.reads:type_name -> understudy.agent.v1.HistoryRead
+	80,  // 17: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	75,  // 18: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	82,  // 19: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	17,  // 20: understudy.agent.v1.SetConfigurationRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	76,  // 21: understudy.agent.v1.DatadirContract.options:type_name -> understudy.agent.v1.DatadirContract.OptionsEntry
+	17,  // 22: understudy.agent.v1.CheckDatadirResponse.contract:type_name -> understudy.agent.v1.DatadirContract
+	82,  // 23: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	17,  // 24: understudy.agent.v1.PrepareDatadirRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	77,  // 25: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	78,  // 26: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	79,  // 27: understudy.agent.v1.QuiesceRequest.adopt:type_name -> understudy.agent.v1.QuiesceRequest.Adopt
+	82,  // 28: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,   // 29: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
+	3,   // 30: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
+	81,  // 31: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	17,  // 32: understudy.agent.v1.ConsistentPoint.contract:type_name -> understudy.agent.v1.DatadirContract
+	23,  // 33: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
+	27,  // 34: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	80,  // 35: understudy.agent.v1.QuiesceResponse.left:type_name -> google.protobuf.Duration
+	82,  // 36: understudy.agent.v1.EndQuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	27,  // 37: understudy.agent.v1.EndQuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	80,  // 38: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	80,  // 39: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	80,  // 40: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	3,   // 41: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	82,  // 42: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	80,  // 43: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	30,  // 44: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	80,  // 45: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	82,  // 46: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	6,   // 47: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	82,  // 48: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	82,  // 49: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	80,  // 50: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	82,  // 51: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	82,  // 52: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	82,  // 53: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,   // 54: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
+	82,  // 55: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	82,  // 56: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 57: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	80,  // 58: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	82,  // 59: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 60: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	80,  // 61: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	82,  // 62: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 63: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	82,  // 64: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	80,  // 65: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	80,  // 66: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	82,  // 67: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	80,  // 68: understudy.agent.v1.ChecksumTablesRequest.sample_time:type_name -> google.protobuf.Duration
+	63,  // 69: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
+	1,   // 70: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
+	66,  // 71: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
+	67,  // 72: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
+	80,  // 73: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
+	70,  // 74: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
+	67,  // 75: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
+	80,  // 76: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	82,  // 77: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	2,   // 78: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	80,  // 79: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	80,  // 80: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	80,  // 81: understudy.agent.v1.QuiesceRequest.Start.adopt_within:type_name -> google.protobuf.Duration
+	7,   // 82: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	15,  // 83: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	20,  // 84: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	18,  // 85: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
+	22,  // 86: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	25,  // 87: understudy.agent.v1.MariaDBService.EndQuiesce:input_type -> understudy.agent.v1.EndQuiesceRequest
+	28,  // 88: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	31,  // 89: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	33,  // 90: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	35,  // 91: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	37,  // 92: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	39,  // 93: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	41,  // 94: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	43,  // 95: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	45,  // 96: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	47,  // 97: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	49,  // 98: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	51,  // 99: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	53,  // 100: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	55,  // 101: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	57,  // 102: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	59,  // 103: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	61,  // 104: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
+	64,  // 105: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
+	68,  // 106: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
+	12,  // 107: understudy.agent.v1.MariaDBService.ConfirmHistory:input_type -> understudy.agent.v1.ConfirmHistoryRequest
+	71,  // 108: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	8,   // 109: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	16,  // 110: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	21,  // 111: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	19,  // 112: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
+	24,  // 113: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	26,  // 114: understudy.agent.v1.MariaDBService.EndQuiesce:output_type -> understudy.agent.v1.EndQuiesceResponse
+	29,  // 115: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	32,  // 116: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	34,  // 117: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	36,  // 118: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	38,  // 119: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	40,  // 120: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	42,  // 121: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	44,  // 122: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	46,  // 123: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	48,  // 124: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	50,  // 125: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	52,  // 126: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	54,  // 127: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	56,  // 128: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	58,  // 129: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	60,  // 130: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	62,  // 131: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
+	65,  // 132: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
+	69,  // 133: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
+	13,  // 134: understudy.agent.v1.MariaDBService.ConfirmHistory:output_type -> understudy.agent.v1.ConfirmHistoryResponse
+	72,  // 135: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	109, // [109:136] is the sub-list for method output_type
+	82,  // [82:109] is the sub-list for method input_type
+	82,  // [82:82] is the sub-list for extension type_name
+	82,  // [82:82] is the sub-list for extension extendee
+	0,   // [0:82] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
