@@ -83,10 +83,12 @@ func TestWhatIsKnownHasAnEnd(t *testing.T) {
 	k := replication.Known{Claim: replication.Claim{ID: "one"}, Seen: "0-1-20"}
 	for r := range 100 {
 		for i := range 20 {
-			k.HasRead("one", fmt.Sprint("db", r), read(fmt.Sprintf("b.%06d", i), 4, "0-1-5"), begin)
+			c := read(fmt.Sprintf("b.%06d", i), 4, "0-1-5")
+			k.HasRead("one", fmt.Sprint("db", r), c, begin)
 		}
 	}
-	last := replication.Read{Replica: "db99", File: "b.000019", Offset: 4, GTID: "0-1-5", Seen: begin}
+	last := replication.Read{Replica: "db99", File: "b.000019", Offset: 4, GTID: "0-1-5",
+		Seen: begin}
 	if len(k.Reads) != 1000 || k.Reads[999] != last || k.Reads[999-15].Replica != "db99" ||
 		k.Reads[999-16].Replica == "db99" {
 		t.Errorf("%d reads, the last %+v", len(k.Reads), k.Reads[len(k.Reads)-1])
