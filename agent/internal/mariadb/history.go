@@ -229,26 +229,6 @@ func (h *history) lacks(dir string, logs logList) (string, error) {
 	return "", err
 }
 
-// begunAt is the time in the header of a log's first event.
-func begunAt(dir, name string) (time.Time, error) {
-	logs, err := untrusted.Open(dir)
-	if err != nil {
-		return time.Time{}, err
-	}
-	defer logs.Close()
-	file, err := logs.OpenFile(filepath.Base(name))
-	if err != nil {
-		return time.Time{}, err
-	}
-	defer file.Close()
-	b := make([]byte, 4)
-	if _, err := file.ReadAt(b, beginsAt); err != nil {
-		return time.Time{}, err
-	}
-	seconds := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
-	return time.Unix(int64(seconds), 0), nil
-}
-
 // digestBefore is of the bytes before a place. The flag of a log that is in use is left out:
 // MariaDB clears it at the end of the log.
 func digestBefore(dir string, at logPlace) (string, error) {

@@ -1,6 +1,7 @@
 package mariadb
 
 import (
+	little "encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -126,6 +127,28 @@ func TestALogOfTheSameNameThatWasBegunAgain(t *testing.T) {
 	if lacks, err := log.lacks(known, true); err != nil ||
 		!strings.Contains(lacks, "begun again") {
 		t.Errorf("lacks %q %v", lacks, err)
+	}
+}
+
+// TestTheTimeAtWhichALogWasBegun takes no time from a session that says another one.
+func TestTheTimeAtWhichALogWasBegun(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for name, test := range map[string]struct{ header, least, most time.Time }{
+		"the header": {now.Add(-time.Hour), now.Add(-time.Hour - time.Second),
+			now.Add(-time.Hour)},
+		"a session of the future": {now.Add(time.Hour), now.Add(-time.Minute),
+			now.Add(time.Minute)},
+	} {
+		dir, head := t.TempDir(), []byte("\xfebin")
+		head = little.LittleEndian.AppendUint32(head, uint32(test.header.Unix()))
+		if err := os.WriteFile(filepath.Join(dir, "a.000001"), head, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		begun, err := begunAt(dir, "a.000001")
+		if err != nil || begun.Before(test.least) || begun.After(test.most) {
+			t.Errorf("%s: begun at %s %v", name, begun, err)
+		}
 	}
 }
 
