@@ -14,6 +14,7 @@ import (
 type about struct {
 	method    string
 	stream    bool
+	request   proto.Message // of a unary call
 	setHeader func(metadata.MD) error
 }
 
@@ -38,7 +39,7 @@ func chain(ctx context.Context, all []middleware, call about, last handler) erro
 func interceptors(around []middleware, check Check) []grpc.ServerOption {
 	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		handle grpc.UnaryHandler) (resp any, err error) {
-		call := about{method: info.FullMethod,
+		call := about{method: info.FullMethod, request: req.(proto.Message),
 			setHeader: func(md metadata.MD) error { return grpc.SetHeader(ctx, md) }}
 		err = chain(ctx, around, call, func(ctx context.Context) error {
 			if err := check(ctx, req.(proto.Message)); err != nil {
@@ -94,6 +95,6 @@ func checks(more []Check) Check {
 				return err
 			}
 		}
-		return nil
+		return recordBegin(ctx, request)
 	}
 }

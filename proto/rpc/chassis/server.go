@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/understudy-db/understudy/proto/rpc/audit"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
@@ -57,6 +58,9 @@ type Config struct {
 	// Rules says who may call what, for every method that is registered and no other; health and
 	// reflection are added.
 	Rules authz.Table
+	// Audit records each call that changes something, allowed or refused, and keeps it from running
+	// when it cannot; nil records nothing.
+	Audit *audit.Log
 	// Checks are asked in their order about each request that is within its limits.
 	Checks []Check
 	// Deadline is that of unary calls that come without one; a minute when 0.
@@ -114,7 +118,7 @@ func New(config Config) (*Server, error) {
 		return nil, fmt.Errorf("cannot make server: %w", err)
 	}
 	options := append(transport(config),
-		grpc.InTapHandle(s.guests.enter),
+		grpc.InTapHandle(counting(config.Audit, s.guests.enter)),
 		grpc.Creds(loggingCredentials{secured, config.Logger}))
 	s.grpc = grpc.NewServer(append(options,
 		interceptors(s.middlewares(edge, authz.NewGuard(rules, config.TLS.Revoked)),
@@ -186,8 +190,8 @@ func (s *Server) middlewares(edge *edge, guard *authz.Guard) []middleware {
 		}
 		return next(ctx)
 	}
-	return []middleware{edge.around, keepPlace, recovering, allowed, limit.around,
-		s.hangs.around}
+	return []middleware{edge.around, keepPlace, recovering, recorded(s.config.Audit), recovering,
+		allowed, limit.around, s.hangs.around}
 }
 
 // RegisterService adds a service; it must be called before Run.

@@ -169,6 +169,8 @@ const (
 	Reason_REASON_STORE_MISMATCH Reason = 509
 	// A control plane that was restored later has taken over.
 	Reason_REASON_SUPERSEDED Reason = 510
+	// The call cannot be recorded in the audit, so it was not made.
+	Reason_REASON_AUDIT_UNAVAILABLE Reason = 511
 	// The provider refused or failed the request; its own words are in the message.
 	Reason_REASON_PROVIDER_ERROR Reason = 600
 	// The provider asks to slow down.
@@ -265,6 +267,7 @@ var (
 		508: "REASON_DATA_LOSS_NOT_CONFIRMED",
 		509: "REASON_STORE_MISMATCH",
 		510: "REASON_SUPERSEDED",
+		511: "REASON_AUDIT_UNAVAILABLE",
 		600: "REASON_PROVIDER_ERROR",
 		601: "REASON_PROVIDER_THROTTLED",
 		602: "REASON_MACHINE_GONE",
@@ -348,6 +351,7 @@ var (
 		"REASON_DATA_LOSS_NOT_CONFIRMED":    508,
 		"REASON_STORE_MISMATCH":             509,
 		"REASON_SUPERSEDED":                 510,
+		"REASON_AUDIT_UNAVAILABLE":          511,
 		"REASON_PROVIDER_ERROR":             600,
 		"REASON_PROVIDER_THROTTLED":         601,
 		"REASON_MACHINE_GONE":               602,
@@ -392,7 +396,7 @@ var File_understudy_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xd8\x11\n" +
+	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xf7\x11\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -465,7 +469,8 @@ const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\x18REASON_AGENT_UNREACHABLE\x10\xfb\x03\x12#\n" +
 	"\x1eREASON_DATA_LOSS_NOT_CONFIRMED\x10\xfc\x03\x12\x1a\n" +
 	"\x15REASON_STORE_MISMATCH\x10\xfd\x03\x12\x16\n" +
-	"\x11REASON_SUPERSEDED\x10\xfe\x03\x12\x1a\n" +
+	"\x11REASON_SUPERSEDED\x10\xfe\x03\x12\x1d\n" +
+	"\x18REASON_AUDIT_UNAVAILABLE\x10\xff\x03\x12\x1a\n" +
 	"\x15REASON_PROVIDER_ERROR\x10\xd8\x04\x12\x1e\n" +
 	"\x19REASON_PROVIDER_THROTTLED\x10\xd9\x04\x12\x18\n" +
 	"\x13REASON_MACHINE_GONE\x10\xda\x04\x12%\n" +

@@ -1,0 +1,201 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	// writeLimit bounds a write that goes on although its call is over.
+	writeLimit = 15 * time.Second
+	// countFor is how long calls are counted that are left out, until a record says how many.
+	countFor  = 10 * time.Second
+	mostError = 512
+)
+
+// Sink keeps records. When Append returns without an error the record is on disk, as the next one
+// of the chain.
+type Sink interface {
+	// Append gives the record its place, and answers with its Seq.
+	Append(ctx context.Context, r Record) (int64, error)
+}
+
+// Call is a call of a method that changes something.
+type Call struct {
+	Peer      identity.Peer
+	Method    string
+	RequestID string
+	// Request is what was asked for; nil when it was not read.
+	Request proto.Message
+}
+
+// Config is what a Log needs; Sink and Key have no default.
+type Config struct {
+	Sink Sink
+	Key  Key
+	// Logger is told what could not be recorded; default slog.Default().
+	Logger *slog.Logger
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// Log records the calls of one server.
+type Log struct {
+	Config
+	mu      sync.Mutex
+	changes map[identity.Identity]*bucket
+	refused map[identity.Identity]*bucket
+	left    map[identity.Identity]*left
+	timer   *time.Timer
+}
+
+// left are calls that were left out, of one caller.
+type left struct {
+	count int64
+	since time.Time
+}
+
+// New makes a Log.
+func New(config Config) (*Log, error) {
+	if config.Sink == nil || len(config.Key) == 0 {
+		return nil, errors.New("cannot make the audit: a sink and a key are needed")
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	return &Log{Config: config, changes: map[identity.Identity]*bucket{},
+		refused: map[identity.Identity]*bucket{}, left: map[identity.Identity]*left{}}, nil
+}
+
+// Begin records that a call was allowed, before it changes anything. With an error it must not run.
+func (l *Log) Begin(ctx context.Context, call Call) (seq int64, err error) {
+	who := call.Peer.Identity
+	if limit, limited := changes(who.Role); limited {
+		l.mu.Lock()
+		wait := of(l.changes, who).take(limit, l.Now())
+		l.mu.Unlock()
+		if wait > 0 {
+			l.LeaveOut(who)
+			return 0, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
+				fmt.Sprintf("%s makes more changing calls than the audit records", who),
+				errs.Retry(wait), errs.WithHint("make fewer calls at a time"))
+		}
+	}
+	seq, err = l.Sink.Append(ctx, l.record(Begin, call))
+	if err != nil {
+		return 0, errs.New(errs.Unavailable, errorsv1.Reason_REASON_AUDIT_UNAVAILABLE,
+			"cannot record the call in the audit", errs.Wrap(err), errs.Retry(time.Second),
+			errs.WithHint("nothing was changed; see that the disk of the audit has room and can "+
+				"be written, then retry"))
+	}
+	return seq, nil
+}
+
+// End records the outcome of the call that Begin recorded.
+func (l *Log) End(ctx context.Context, call Call, seq int64, outcome error) {
+	r := Record{Time: l.Now(), Kind: End, Of: seq, Method: call.Method}
+	r.outcome(outcome)
+	if _, err := l.append(ctx, r); err != nil {
+		l.Logger.Error("cannot record the outcome of a call in the audit", "method", call.Method,
+			"of", seq, "request_id", call.RequestID, "code", r.Code, "error", err)
+	}
+}
+
+// Refused records a call that was refused, or counts it when its caller has many of them.
+func (l *Log) Refused(ctx context.Context, call Call, cause error) {
+	who := call.Peer.Identity
+	l.mu.Lock()
+	wait := of(l.refused, who).take(refusals(who.Role), l.Now())
+	l.mu.Unlock()
+	if wait > 0 {
+		l.LeaveOut(who)
+		return
+	}
+	r := l.record(Refused, call)
+	r.outcome(cause)
+	if _, err := l.append(ctx, r); err != nil {
+		l.Logger.Error("cannot record a refused call in the audit", "method", call.Method,
+			"request_id", call.RequestID, "error", err)
+		l.LeaveOut(who)
+	}
+}
+
+// LeaveOut counts a refused call of that caller instead of recording it.
+func (l *Log) LeaveOut(who identity.Identity) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	counted := l.left[who]
+	if counted == nil {
+		counted = &left{since: l.Now()}
+		l.left[who] = counted
+	}
+	counted.count++
+	if l.timer == nil {
+		l.timer = time.AfterFunc(countFor, func() { l.Flush(context.Background()) })
+	}
+}
+
+// Flush records how many calls were left out. A server calls it at its end.
+func (l *Log) Flush(ctx context.Context) {
+	l.mu.Lock()
+	all := l.left
+	l.left = map[identity.Identity]*left{}
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+	l.mu.Unlock()
+	for who, counted := range all {
+		r := Record{Time: l.Now(), Kind: LeftOut, Who: who.String(), Count: counted.count,
+			Since: counted.since}
+		if _, err := l.append(ctx, r); err != nil {
+			l.Logger.Error("cannot record in the audit how many calls were refused", "peer",
+				r.Who, "count", r.Count, "since", r.Since, "error", err)
+		}
+	}
+}
+
+// append writes a record of what has happened already, also when the call's own time is over.
+func (l *Log) append(ctx context.Context, r Record) (int64, error) {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
+	defer cancel()
+	return l.Sink.Append(bounded, r)
+}
+
+func (l *Log) record(kind Kind, call Call) Record {
+	return Record{Time: l.Now(), Kind: kind, Who: call.Peer.Identity.String(),
+		Serial: call.Peer.Serial(), Address: call.Peer.Address, Method: call.Method,
+		RequestID: call.RequestID, Parameters: Parameters(call.Request, l.Key)}
+}
+
+func (r *Record) outcome(err error) {
+	if r.Code = "OK"; err == nil {
+		return
+	}
+	err = errs.FromStatus(err)
+	r.Code = errs.KindOf(err).String()
+	r.Reason = strings.TrimPrefix(errs.ReasonOf(err).String(), "REASON_")
+	text := err.Error()
+	r.Error = strings.ToValidUTF8(text[:min(len(text), mostError)], "")
+}
+
+func of(buckets map[identity.Identity]*bucket, who identity.Identity) *bucket {
+	if buckets[who] == nil {
+		buckets[who] = &bucket{}
+	}
+	return buckets[who]
+}

@@ -1,0 +1,147 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/audit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// memory keeps records, unless it is full.
+type memory struct {
+	mu      sync.Mutex
+	records []audit.Record
+	full    bool
+}
+
+func (m *memory) Append(_ context.Context, r audit.Record) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.full {
+		return 0, errors.New("no space left on device")
+	}
+	r.Seq = int64(len(m.records) + 1)
+	m.records = append(m.records, r)
+	return r.Seq, nil
+}
+
+func newLog(t *testing.T) (*audit.Log, *memory) {
+	t.Helper()
+	kept := &memory{}
+	log, err := audit.New(audit.Config{Sink: kept, Key: audit.Key("key"),
+		Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log, kept
+}
+
+func call(who identity.Identity) audit.Call {
+	return audit.Call{Peer: identity.Peer{Identity: who, Address: "192.0.2.1:5"}, Method: "/a/B",
+		RequestID: "r1", Request: &agentv1.EnsureReplicationAccountRequest{User: "repl",
+			Password: "hunter2hunter2"}}
+}
+
+func TestACallIsRecordedBeforeAndAfter(t *testing.T) {
+	t.Parallel()
+	log, kept := newLog(t)
+	seq, err := log.Begin(t.Context(), call(identity.Operator("ann")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.End(t.Context(), call(identity.Operator("ann")), seq, errs.New(errs.NotFound,
+		errorsv1.Reason_REASON_NOT_FOUND, "there is no db1"))
+	begin, end := kept.records[0], kept.records[1]
+	if begin.Kind != audit.Begin || begin.Who != "spiffe://understudy/operator/ann" ||
+		begin.Address != "192.0.2.1:5" || begin.RequestID != "r1" ||
+		!strings.Contains(string(begin.Parameters), `"user":"repl"`) ||
+		strings.Contains(string(begin.Parameters), "hunter2") {
+		t.Errorf("begin %+v with %s", begin, begin.Parameters)
+	}
+	if end.Kind != audit.End || end.Of != seq || end.Code != "NotFound" ||
+		end.Reason != "NOT_FOUND" || end.Error != "there is no db1" {
+		t.Errorf("end %+v", end)
+	}
+}
+
+func TestACallThatCannotBeRecordedIsRefused(t *testing.T) {
+	t.Parallel()
+	log, kept := newLog(t)
+	kept.full = true
+	_, err := log.Begin(t.Context(), call(identity.ControlPlane()))
+	if !errors.Is(err, errs.Unavailable) ||
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_AUDIT_UNAVAILABLE {
+		t.Errorf("%v", err)
+	}
+}
+
+// A flood of refused calls leaves as many records as its rate allows, and one with the number of
+// all others; the records of another caller are all there.
+func TestAFloodOfRefusedCallsIsCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, kept := newLog(t)
+		for range 5000 {
+			log.Refused(t.Context(), call(identity.Anonymous()), errs.Unauthenticated)
+		}
+		log.Refused(t.Context(), call(identity.Operator("ann")), errs.PermissionDenied)
+		if n := len(kept.records); n != 31 {
+			t.Errorf("%d records", n)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		last := kept.records[len(kept.records)-1]
+		if len(kept.records) != 32 || last.Kind != audit.LeftOut || last.Count != 4970 ||
+			last.Who != "anonymous" || last.Since.IsZero() {
+			t.Errorf("%d records, the last %+v", len(kept.records), last)
+		}
+		log.Refused(t.Context(), call(identity.Anonymous()), errs.Unauthenticated)
+		if last = kept.records[len(kept.records)-1]; last.Kind != audit.Refused {
+			t.Errorf("a minute later %+v", last)
+		}
+	})
+}
+
+// What could not be written is counted, and the number is written once it can be.
+func TestRefusedCallsOnAFullDiskAreCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, kept := newLog(t)
+		kept.full = true
+		log.Refused(t.Context(), call(identity.Operator("ann")), errs.PermissionDenied)
+		kept.full = false
+		log.Flush(t.Context())
+		if len(kept.records) != 1 || kept.records[0].Count != 1 {
+			t.Errorf("records %+v", kept.records)
+		}
+	})
+}
+
+func TestWhoOnlyRenewsCannotFillTheAudit(t *testing.T) {
+	t.Parallel()
+	for who, bounded := range map[identity.Identity]bool{identity.Agent("db1"): true,
+		identity.Viewer("vic"): true, identity.Anonymous(): true, identity.Operator("ann"): true,
+		identity.ControlPlane(): false} {
+		log, kept := newLog(t)
+		var err error
+		for range 3000 {
+			if _, err = log.Begin(t.Context(), call(who)); err != nil {
+				break
+			}
+		}
+		if bounded != errors.Is(err, errs.ResourceExhausted) ||
+			bounded && len(kept.records) > 2100 {
+			t.Errorf("%s: %d records, %v", who, len(kept.records), err)
+		}
+	}
+}
