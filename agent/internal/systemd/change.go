@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,15 +57,18 @@ func (m *Manager) Stop(ctx context.Context, name string) (Unit, bool, error) {
 // beginTime is how long a unit may take to come up before it is stopped all the same.
 const beginTime = 30 * time.Second
 
-// letBegin waits while the unit's program begins; whether it came up is seen by who looks next.
+// letBegin waits while the unit's program begins; whether it came up is seen by who looks next. It
+// only looks: a job of its own would start a unit that fails meanwhile.
 func (m *Manager) letBegin(ctx context.Context, name string) {
-	unit, err := m.bus.look(ctx, name)
-	if err != nil || unit.Active != activating || unit.Sub != "start" {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, beginTime)
 	defer cancel()
-	if _, err := m.jobs.run(ctx, starting(), name, nil); err != nil {
+	began := errors.New("it begins no more")
+	if err := m.Watch(ctx, []string{name}, func(u Unit) error {
+		if u.Active == activating && u.Sub == "start" {
+			return nil
+		}
+		return began
+	}); !errors.Is(err, began) {
 		m.log.Debug("a unit that is stopped did not come up before", "unit", name, "error", err)
 	}
 }

@@ -3,6 +3,7 @@
 package systemd_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -23,6 +24,11 @@ func TestMain(m *testing.M) { os.Exit(lab.Main(m, lab.Options{Environ: os.Enviro
 
 func manager(t *testing.T) *systemd.Manager {
 	t.Helper()
+	return managerThatLogs(t, slog.DiscardHandler)
+}
+
+func managerThatLogs(t *testing.T, to slog.Handler) *systemd.Manager {
+	t.Helper()
 	exec, err := hostexec.New(hostexec.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +39,7 @@ func manager(t *testing.T) *systemd.Manager {
 		t.Fatal(err)
 	}
 	m, err := systemd.New(systemd.Config{Exec: exec, Allow: allow,
-		Log: slog.New(slog.DiscardHandler)})
+		Log: slog.New(to)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,9 +287,10 @@ func TestStoppingWhatASocketStarts(t *testing.T) {
 }
 
 // TestStoppingWhatBegins stops a unit that does not hear of it before it is up, as MariaDB
-// sometimes.
+// sometimes. Nothing asks for its start meanwhile: it would be started if it fails just then.
 func TestStoppingWhatBegins(t *testing.T) {
-	m := manager(t)
+	var log bytes.Buffer
+	m := managerThatLogs(t, slog.NewTextHandler(&log, nil))
 	begins := "/run/t-begins"
 	name := unit(t, "begins", "Type=notify\nNotifyAccess=all\nTimeoutStopSec=10\n"+
 		"ExecStart=bash -c 'trap \"\" TERM; touch "+begins+"; sleep 2; systemd-notify --ready; "+
@@ -299,6 +306,10 @@ func TestStoppingWhatBegins(t *testing.T) {
 	}
 	if u, err := m.Get(t.Context(), name); err != nil || u.Result != "success" {
 		t.Errorf("%+v %v", u, err)
+	}
+	if text := log.String(); !strings.Contains(text, "verb=stop") ||
+		strings.Contains(text, "verb=start") {
+		t.Errorf("not stopped alone:\n%s", text)
 	}
 }
 
