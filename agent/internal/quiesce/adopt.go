@@ -157,9 +157,8 @@ func (m *Manager) awaitCaller() {
 	var timer *time.Timer
 	timer = time.AfterFunc(h.spec.AdoptWithin, func() {
 		m.mu.Lock()
-		alone := m.held == h && m.caller == nil && m.wait == timer
-		m.mu.Unlock()
-		if alone {
+		defer m.mu.Unlock()
+		if m.held == h && m.caller == nil && m.wait == timer {
 			h.giveUp("nobody adopted it within " + h.spec.AdoptWithin.String())
 		}
 	})
@@ -179,9 +178,14 @@ func (m *Manager) forget(h *hold) {
 	}
 }
 
-// has says that no other caller took the session from this one.
-func (m *Manager) has(s *Session) bool {
+// resumeFor asks the process to resume, unless another caller took the session from this one.
+// Nobody adopts it in between.
+func (m *Manager) resumeFor(s *Session) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.held != s.hold || m.caller == s
+	if s.lost() {
+		return false
+	}
+	s.hold.request(message{Resume: true})
+	return true
 }

@@ -235,6 +235,8 @@ func TestTheNewestCallerHasIt(t *testing.T) {
 	if result := resumed(t, second, nil); !result.Unbroken {
 		t.Errorf("%+v", result)
 	}
+	_, err = first.Resume(t.Context())
+	refused(t, err, errorsv1.Reason_REASON_QUIESCE_BUSY, "another stream")
 }
 
 // In the wait for a caller nothing ends it but the end of the wait.

@@ -223,11 +223,24 @@ func (s *Session) Left() time.Duration { return max(0, time.Until(s.hold.until))
 // Resume lets MariaDB continue and says whether the point was proved unbroken until then. A session
 // that broke before is a Result too. ABORTED (QUIESCE_BUSY) when another caller has adopted it.
 func (s *Session) Resume(ctx context.Context) (Result, error) {
-	if !s.hold.manager.has(s) {
+	if !s.hold.manager.resumeFor(s) {
 		return Result{}, Adopted()
 	}
-	s.hold.request(message{Resume: true})
-	return s.hold.await(ctx)
+	result, err := s.hold.await(ctx)
+	if s.lost() { // what was proved is the other caller's to know
+		return Result{}, Adopted()
+	}
+	return result, err
+}
+
+// lost says that another caller has adopted the session.
+func (s *Session) lost() bool {
+	select {
+	case <-s.taken:
+		return true
+	default:
+		return false
+	}
 }
 
 // Close ends the session without a proof, and waits until MariaDB has resumed. Closing twice is

@@ -38,10 +38,15 @@ func (l *line) send(m message) error {
 	return l.conn.send(m)
 }
 
-func (l *line) is(c *connection) bool {
+// heed does what an agent asks for, unless another one took its place; it says whether it did.
+func (l *line) heed(c *connection, do func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.conn == c
+	if l.conn != c {
+		return false
+	}
+	do()
+	return true
 }
 
 // lost takes note of the end of a connection, and says whether the session goes on without it.

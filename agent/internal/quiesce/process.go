@@ -148,20 +148,24 @@ func (p *process) awaitStart() error {
 func (p *process) listen(c *connection) {
 	for {
 		m, err := c.receive()
-		switch {
-		case err != nil:
+		if err != nil {
 			if !p.agent.lost(c) {
 				p.cancel(errGone)
 			}
 			return
-		case !p.agent.is(c): // another agent came after it
-			return
-		case m.End != "": // its half of the connection ends now, and it waits for the result
-			p.cancel(errors.New(m.End))
-			return
-		case m.Resume:
-			p.release()
 		}
+		if !p.agent.heed(c, func() { p.do(m) }) || m.End != "" {
+			return // its half of the connection ends with End, and it waits for the result
+		}
+	}
+}
+
+func (p *process) do(asked message) {
+	switch {
+	case asked.End != "":
+		p.cancel(errors.New(asked.End))
+	case asked.Resume:
+		p.release()
 	}
 }
 
