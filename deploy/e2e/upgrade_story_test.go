@@ -43,8 +43,8 @@ func (u *upgrade) story(t *testing.T) {
 	u.remove(t)
 }
 
-// whileHeld upgrades the agent while MariaDB is stopped for a copy: the agent that holds it goes
-// on, and the package cannot be removed.
+// whileHeld upgrades the agent while MariaDB is stopped for a copy: MariaDB stays stopped, the job
+// goes on with the new agent, and the package cannot be removed.
 func (u *upgrade) whileHeld(t *testing.T) {
 	t.Helper()
 	const pid = "systemctl show -P MainPID understudy-agent"
@@ -53,10 +53,14 @@ func (u *upgrade) whileHeld(t *testing.T) {
 		!strings.Contains(out, "held for a snapshot") {
 		t.Errorf("the package is removed during a hold: %s", out)
 	}
+	const process = "systemctl show -P MainPID understudy-quiesce"
+	holds := u.on(t, "db1", process)
 	u.install(t, "db1", u.newer)
-	u.on(t, "db1", "systemctl is-active understudy-agent-restart") // which waits
-	if after := u.on(t, "db1", pid); after != before {
-		t.Errorf("the agent was restarted during a hold")
+	if after := u.on(t, "db1", pid); after == before {
+		t.Errorf("the agent was not restarted during a hold that outlives it")
+	}
+	if after := u.on(t, "db1", process); after != holds {
+		t.Errorf("the hold has ended with its agent")
 	}
 	u.on(t, "db1", "test $(systemctl is-active mariadb) = inactive")
 }

@@ -26,7 +26,15 @@ func alone(t *testing.T, script string) (string, error) {
 #!/bin/sh
 echo "$*" >>/run/asked
 case $1 in
-list-units) cat /run/held ;;
+list-units)
+	for unit; do
+		case $unit in
+		*quiesce*) cat /run/held ;;
+		*freeze*) cat /run/frozen ;;
+		esac || exit
+	done
+	;;
+show) cat /run/status ;;
 is-active) exit 3 ;;
 esac
 END
@@ -54,23 +62,38 @@ func TestPurgeLeavesDataThatAKilledAgentLeftMounted(t *testing.T) {
 	}
 }
 
-// TestScriptsHeedHolds asks a systemctl that lists a hold, that lists none, and that fails.
+// TestScriptsHeedHolds asks a systemctl that lists a hold, that lists none, and that fails. A
+// restart waits for what would end with the agent, a removal for any hold.
 func TestScriptsHeedHolds(t *testing.T) {
+	status, err := os.ReadFile("../../agent/internal/quiesce/outlive.go")
+	if err != nil || !strings.Contains(string(status), `"held; goes on without the agent"`) {
+		t.Errorf("the process says other words of itself: %v", err)
+	}
+	const (
+		held     = "echo understudy-quiesce.service loaded active running >/run/held\n"
+		outlives = "echo 'held; goes on without the agent' >/run/status\n"
+		nothing  = "touch /run/held /run/frozen /run/status\n"
+		frozen   = "echo understudy-freeze-srv.service loaded active running >/run/frozen\n"
+	)
 	for state, prepare := range map[string]string{
-		"held":   "echo understudy-quiesce.service loaded active running >/run/held",
-		"idle":   "touch /run/held",
-		"unsure": "true", // systemctl fails
+		"held":                nothing + held,
+		"outlives":            nothing + held + outlives,
+		"outlives and frozen": nothing + held + outlives + frozen,
+		"frozen":              nothing + frozen,
+		"idle":                nothing,
+		"unsure":              "", // systemctl fails
 	} {
+		atOnce := state == "idle" || state == "outlives"
 		out, err := alone(t, prepare+`
 			sed "s,/usr/lib/understudy-agent,$SCRIPTS," "$SCRIPTS/prerm" >/run/prerm
 			sh /run/prerm remove`)
 		if (err == nil) != (state == "idle") {
 			t.Errorf("%s: a removal: %v\n%s", state, err, out)
 		}
-		out, err = alone(t, prepare+`; "$SCRIPTS/restart"; cat /run/asked`)
+		out, err = alone(t, prepare+`"$SCRIPTS/restart"; cat /run/asked`)
 		now, later := strings.Contains(out, "\ntry-restart understudy-agent.service"),
 			strings.Contains(out, "--unit=understudy-agent-restart.service")
-		if err != nil || now != (state == "idle") || later == now {
+		if err != nil || now != atOnce || later == now {
 			t.Errorf("%s: a restart: %v\n%s", state, err, out)
 		}
 	}

@@ -67,13 +67,3 @@ func TestNoControlPlaneIsAFinding(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
-
-func TestAHoldIsKeptFromTheWatchdog(t *testing.T) {
-	t.Parallel()
-	for patient, want := range map[bool]string{false: "WATCHDOG_USEC=30000000\nWATCHDOG=1",
-		true: "WATCHDOG_USEC=90000000000\nWATCHDOG=1"} {
-		if got := watchdogInterval(30*time.Second, patient); got != want {
-			t.Errorf("%v: %q", patient, got)
-		}
-	}
-}

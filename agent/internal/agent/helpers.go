@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/coreos/go-systemd/v22/daemon"
-
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 )
@@ -21,9 +19,8 @@ func Quiesce(ctx context.Context, config Config, program, socket string, log *sl
 		return err
 	}
 	defer p.close(log)
-	armed := func() { supervisor{log}.say(daemon.SdNotifyReady) }
 	return quiesce.Run(ctx, quiesce.ProcessConfig{Socket: socket, MariaDB: p.mariadb.Server,
-		Services: p.units, Armed: armed, Log: log})
+		Services: p.units, Notify: supervisor{log}.say, Log: log})
 }
 
 // Unreserve ends a reservation of binary logs whose time is over; systemd runs it when it is.

@@ -26,13 +26,10 @@ func (s supervisor) say(state string) {
 	}
 }
 
-// watchdog reports to systemd that the agent is alive for as long as check passes, at half the
-// interval that systemd asks for. It returns when ctx is done; an agent whose check fails is
-// restarted by systemd. While held says that MariaDB is held for a snapshot, systemd waits longer:
-// a host that is short of time must not lose its hold with its agent, and the hold has a limit of
-// its own.
-func (s supervisor) watchdog(ctx context.Context, check func(context.Context) error,
-	held func() bool) error {
+// watchdog reports to systemd that the agent is alive for as long as check passes, three times in
+// the interval that systemd asks for. It returns when ctx is done; an agent whose check fails is
+// restarted by systemd.
+func (s supervisor) watchdog(ctx context.Context, check func(context.Context) error) error {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		return fmt.Errorf("cannot read systemd's watchdog interval: %w", err)
@@ -40,21 +37,13 @@ func (s supervisor) watchdog(ctx context.Context, check func(context.Context) er
 	if interval <= 0 {
 		return nil
 	}
-	ticker := time.NewTicker(interval / 6)
+	ticker := time.NewTicker(interval / 3)
 	defer ticker.Stop()
-	patient, pinged := false, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-		}
-		if now := held(); now != patient {
-			patient = now
-			s.say(watchdogInterval(interval, patient))
-		}
-		if patient || time.Since(pinged) < interval/3 {
-			continue
 		}
 		bounded, cancel := context.WithTimeout(ctx, interval/3)
 		err := check(bounded)
@@ -64,17 +53,5 @@ func (s supervisor) watchdog(ctx context.Context, check func(context.Context) er
 			continue
 		}
 		s.say(daemon.SdNotifyWatchdog)
-		pinged = time.Now()
 	}
-}
-
-// heldInterval is longer than any hold may last.
-const heldInterval = 25 * time.Hour
-
-// watchdogInterval is the message that sets systemd's watchdog anew, and pings it.
-func watchdogInterval(interval time.Duration, patient bool) string {
-	if patient {
-		interval = heldInterval
-	}
-	return fmt.Sprintf("WATCHDOG_USEC=%d\n%s", interval.Microseconds(), daemon.SdNotifyWatchdog)
 }

@@ -201,6 +201,35 @@ func TestAnOfflineQuiesceOutlivesItsAgent(t *testing.T) {
 	}
 }
 
+// S2: systemd restarts an agent that hangs also while MariaDB is held.
+func TestAnAgentThatHangsIsRestartedDuringAnOfflineQuiesce(t *testing.T) {
+	p := newPrimary(t)
+	lab.Write(t, "/etc/systemd/system/"+unitName+".d/fast.conf", "[Service]\nWatchdogSec=2\n")
+	lab.Run(t, "systemctl", "daemon-reload")
+	lab.Run(t, "systemctl", "restart", unitName)
+	lab.Eventually(t, time.Minute, "the agent answers", func() bool {
+		_, err := p.mariadb.EndQuiesce(t.Context(), &agentv1.EndQuiesceRequest{})
+		return err == nil
+	})
+	p.quiesce(t, 10*time.Minute)
+	before := show(t, "InvocationID")
+	lab.Run(t, "systemctl", "kill", "-s", "STOP", unitName)
+	lab.Eventually(t, time.Minute, "systemd restarts it", func() bool {
+		return show(t, "InvocationID") != before && show(t, "ActiveState") == "active"
+	})
+	held(t)
+	s, _, err := p.adopt(t, "jobs/1", nonce, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Send(&agentv1.QuiesceRequest{Action: &agentv1.QuiesceRequest_Resume_{
+		Resume: &agentv1.QuiesceRequest_Resume{}}, FencingToken: &agentv1.FencingToken{
+		Job: "jobs/1", Epoch: 1, EffectKey: "1/resume/1"}})
+	if m, err := s.Recv(); err != nil || !m.GetResult().GetUnbroken() {
+		t.Errorf("%v %v", m, err)
+	}
+}
+
 // fromAnotherUser connects to the process as a user who could reach its socket.
 func fromAnotherUser(t *testing.T) {
 	t.Helper()

@@ -212,5 +212,5 @@ func (d *runner) announce(ctx context.Context, name string, source identity.Sour
 	if d.options.Ready != nil {
 		d.options.Ready(address.String())
 	}
-	return d.say.watchdog(ctx, self.check, d.parts.quiesced)
+	return d.say.watchdog(ctx, self.check)
 }

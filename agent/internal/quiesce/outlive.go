@@ -18,6 +18,10 @@ import (
 // heldSocket is where the process of a session that outlives its agent waits for the next one.
 func heldSocket(dir string) string { return filepath.Join(dir, "quiesce.held.sock") }
 
+// outlivesStatus is the unit's status once the session outlives its agent: the package's script
+// `restart` looks for these words.
+const outlivesStatus = "held; goes on without the agent"
+
 // line is the process's way to its agent: to the one that started it, then to those after it.
 type line struct {
 	mu       sync.Mutex
@@ -110,6 +114,7 @@ func (p *process) report(point consistentpoint.Point, until time.Time) error {
 	p.agent.listener = listener
 	p.agent.mu.Unlock()
 	go p.accept(listener)
+	p.config.Notify("STATUS=" + outlivesStatus)
 	// An agent that is gone is told when it comes back.
 	_ = p.agent.send(message{Point: &point, Left: time.Until(until)})
 	return nil

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -30,9 +32,8 @@ type ProcessConfig struct {
 	MariaDB *mariadb.Server
 	// Services is needed for the mode offline alone.
 	Services Services
-	// Armed is called once, just before the first lock: the time limit of systemd counts from here
-	// (READY=1). May be nil.
-	Armed func()
+	// Notify tells systemd the state of the process (sd_notify); may be nil.
+	Notify func(state string)
 	// Log must not be on the filesystem of the datadir; default slog.Default().
 	Log *slog.Logger
 }
@@ -52,8 +53,8 @@ func runWith(ctx context.Context, config ProcessConfig,
 	if config.Log == nil {
 		config.Log = slog.Default()
 	}
-	if config.Armed == nil {
-		config.Armed = func() {}
+	if config.Notify == nil {
+		config.Notify = func(string) {}
 	}
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: config.Socket, Net: "unix"})
 	if err != nil {
@@ -106,7 +107,7 @@ func (p *process) run(told context.Context) error {
 		return err
 	}
 	p.say("locking")
-	p.config.Armed()
+	p.config.Notify(daemon.SdNotifyReady) // the time limit of systemd counts from here
 	until := time.Now().Add(p.spec.Limit)
 	ctx, stop := context.WithTimeoutCause(ctx, p.spec.Limit, errLimit)
 	defer stop()
