@@ -249,6 +249,22 @@ func TestARevokedKeyIsNotCertifiedAgain(t *testing.T) {
 	}
 }
 
+// The certificate of a key that is stolen may have expired when that is found out.
+func TestAKeyIsNotCertifiedAgainWhoseCertificateHadExpired(t *testing.T) {
+	t.Parallel()
+	h, key := build(t), newKey(t)
+	bob := h.operator(identity.Operator("bob"), key)
+	h.clock.forward(bob.Certificate.NotAfter.Sub(h.clock.Now()))
+	if revoked := h.revoke(identity.Operator("bob")); len(revoked.Serials) != 0 {
+		t.Errorf("%v was good", revoked.Serials)
+	}
+	_, err := h.registry.CreateOperator(t.Context(), ca.OperatorRequest{Name: "eve",
+		Role: identity.RoleOperator, CSR: csr(t, key), Caller: byRoot()})
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
+		t.Errorf("the key is certified again: %v", err)
+	}
+}
+
 func TestTheLastAdminCanBeRevoked(t *testing.T) {
 	t.Parallel()
 	h := build(t)

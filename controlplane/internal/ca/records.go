@@ -29,7 +29,8 @@ type Certificates interface {
 	Get(ctx context.Context, serial string) (inventory.Certificate, error)
 	// Of reads all that were issued under that name.
 	Of(ctx context.Context, identity string) ([]inventory.Certificate, error)
-	// Revoke revokes those issued under that name that are still good, and returns their serials.
+	// Revoke revokes those issued under that name, expired ones too, and returns the serials of
+	// those that were good.
 	Revoke(ctx context.Context, identity, reason string) ([]string, error)
 	// Revoked reads the serials of revoked certificates that have not expired.
 	Revoked(ctx context.Context) ([]string, error)

@@ -128,7 +128,11 @@ func (r *Registry) revoke(ctx context.Context, records Records, req RevokeReques
 		}
 		revoked.Serials = append(revoked.Serials, serials...)
 	}
-	message := fmt.Sprintf("revoked %s: %s", strings.Join(revoked.Serials, ", "), req.Reason)
+	what := strings.Join(revoked.Serials, ", ")
+	if len(revoked.Serials) == 0 {
+		what = "what had expired, or was revoked already"
+	}
+	message := fmt.Sprintf("revoked %s: %s", what, req.Reason)
 	if revoked.NoAdminLeft {
 		message += "; no admin is left"
 	}

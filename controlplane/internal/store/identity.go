@@ -137,8 +137,8 @@ func scanCertificate(row scanner) (c inventory.Certificate, err error) {
 	return c, err
 }
 
-// Revoke revokes the certificates of an identity that are still good, and returns their serials. It
-// locks.
+// Revoke revokes the certificates of an identity, and returns the serials of those that were good.
+// Those that have expired are marked too, for their keys: see KeyRevoked. It locks.
 func (c Certificates) Revoke(ctx context.Context, identity, reason string) ([]string, error) {
 	if err := c.Lock(ctx); err != nil {
 		return nil, err
@@ -147,12 +147,11 @@ func (c Certificates) Revoke(ctx context.Context, identity, reason string) ([]st
 	serials, err := rowsOf(ctx, c.tx, scanText,
 		"SELECT serial FROM certificates WHERE identity = ? AND revoked_at = 0 AND not_after > ? "+
 			"ORDER BY serial", identity, now)
-	if err != nil || len(serials) == 0 {
+	if err != nil {
 		return nil, err
 	}
 	_, err = c.tx.exec(ctx, "UPDATE certificates SET revoked_at = ?, reason = ? WHERE identity = "+
-		"? AND revoked_at = 0 AND not_after > ?",
-		now, reason, identity, now)
+		"? AND revoked_at = 0", now, reason, identity)
 	return serials, err
 }
 

@@ -42,7 +42,7 @@ func testCertificates(t *testing.T, open Open) {
 		cert, err2 := tx.Certificates().Get(ctx, "1")
 		all, err3 := tx.Certificates().Of(ctx, good.Identity)
 		if !slices.Equal(serials, []string{"1"}) || cert.Good(now) || cert.Reason != "left" ||
-			len(all) != 2 || all[0].Serial != "1" {
+			len(all) != 2 || all[0].Serial != "1" || all[1].RevokedAt.IsZero() {
 			t.Errorf("revoked = %v, certificate = %+v, of the identity = %+v", serials, cert, all)
 		}
 		return errors.Join(err, err2, err3)
