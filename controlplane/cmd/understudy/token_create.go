@@ -15,8 +15,8 @@ that a provider makes get theirs by themselves; create a token for a machine
 that was set up in another way.`
 
 func newToken(c *cli) *cobra.Command {
-	return group("token", "Create join tokens for machines that were set up by hand", tokenLong,
-		newTokenCreate(c))
+	return group("token", "Create and list join tokens for machines that were set up by hand",
+		tokenLong, newTokenCreate(c), newTokenList(c))
 }
 
 func newTokenCreate(c *cli) *cobra.Command {

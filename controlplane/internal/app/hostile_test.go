@@ -114,6 +114,7 @@ func sane() map[string]proto.Message {
 		"CheckAgent":      &cpv1.CheckAgentRequest{},
 		"Enroll":          &cpv1.EnrollRequest{},
 		"CreateOperator":  &cpv1.CreateOperatorRequest{Name: "operators/ann"},
+		"ListJoinTokens":  &cpv1.ListJoinTokensRequest{},
 		"ListOperators":   &cpv1.ListOperatorsRequest{},
 		"RenewOperator":   &cpv1.RenewOperatorRequest{},
 		"GetVersion":      &cpv1.GetVersionRequest{},

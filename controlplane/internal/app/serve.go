@@ -117,7 +117,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 		return err
 	}
 	onEnrollment, err := enrollment.New(enrollment.Config{Registry: a.registry, Agents: a.agents,
-		Servers: query.Servers{Store: a.st}, Operators: query.Operators{Store: a.st}})
+		Servers: query.Servers{Store: a.st}, Operators: query.Operators{Store: a.st},
+		Tokens: query.Tokens{Store: a.st}})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ type Tokens interface {
 	// Spend writes that the token is used, if it still is unused or was used by the same key; else
 	// errs.PermissionDenied.
 	Spend(ctx context.Context, token inventory.JoinToken) error
+	// Revoke ends the unused tokens of a creator, and says how many.
+	Revoke(ctx context.Context, creator string) (int64, error)
 }
 
 // Certificates keeps the records of issued certificates, by serial.

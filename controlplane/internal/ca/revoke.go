@@ -77,9 +77,9 @@ type Revoked struct {
 	NoAdminLeft bool
 }
 
-// Revoke revokes all certificates, and makes the server's join tokens of until now worthless. Doing
-// it twice is fine. NOT_FOUND for somebody who never had any, UNAUTHENTICATED for a caller whose
-// certificate is revoked or has expired.
+// Revoke revokes all certificates, and makes the server's join tokens of until now worthless, or
+// those that the operator made and nobody has used. Doing it twice is fine. NOT_FOUND for somebody
+// who never had any, UNAUTHENTICATED for a caller whose certificate is revoked or has expired.
 func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) (Revoked, error) {
 	if req.Who.Role != identity.RoleAgent && !req.Who.Role.IsOperator() {
 		return Revoked{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
@@ -121,18 +121,26 @@ func (r *Registry) revoke(ctx context.Context, records Records, req RevokeReques
 		return revoked, err
 	}
 	revoked.Serials = nil
+	tokens := int64(0)
 	for _, name := range req.names() {
 		serials, err := records.Certificates.Revoke(ctx, name, req.Reason)
 		if err != nil {
 			return Revoked{}, err
 		}
-		revoked.Serials = append(revoked.Serials, serials...)
+		ended, err := records.Tokens.Revoke(ctx, name)
+		if err != nil {
+			return Revoked{}, err
+		}
+		revoked.Serials, tokens = append(revoked.Serials, serials...), tokens+ended
 	}
 	what := strings.Join(revoked.Serials, ", ")
 	if len(revoked.Serials) == 0 {
 		what = "what had expired, or was revoked already"
 	}
 	message := fmt.Sprintf("revoked %s: %s", what, req.Reason)
+	if tokens > 0 {
+		message += fmt.Sprintf("; %d unused join tokens ended", tokens)
+	}
 	if revoked.NoAdminLeft {
 		message += "; no admin is left"
 	}

@@ -49,7 +49,7 @@ type TokenRequest struct {
 
 // CreateToken makes a join token and answers with the join file and the token's end. Only the
 // token's hash is kept, so this is the one time that it is shown. INVALID_ARGUMENT for a wrong name
-// or life.
+// or life, UNAUTHENTICATED for an operator whose certificate is revoked or has expired.
 func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, time.Time, error) {
 	if req.TTL == 0 {
 		req.TTL = r.config.TokenLife
@@ -67,10 +67,17 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 		return nil, time.Time{}, err
 	}
 	token := base64.RawURLEncoding.EncodeToString(secret)
-	err := r.write(ctx, "cannot make a join token for "+req.Server,
+	by := req.Caller.Peer
+	err := r.alone(ctx, "cannot make a join token for "+req.Server,
 		func(ctx context.Context, records Records) error {
-			record := inventory.JoinToken{Hash: tokenHash(token), Server: req.Server, Created: now,
-				Expires: expires}
+			if by.Identity.Role.IsOperator() {
+				// A revocation ends the tokens of until now, and none comes after it.
+				if err := r.inForce(ctx, records, by); err != nil {
+					return err
+				}
+			}
+			record := inventory.JoinToken{Hash: tokenHash(token), Server: req.Server,
+				Creator: by.Identity.String(), Created: now, Expires: expires}
 			if err := records.Tokens.Insert(ctx, record); err != nil {
 				return err
 			}

@@ -4,12 +4,14 @@ import "time"
 
 // JoinToken lets a new machine's agent get its identity once. Only the token's hash is kept.
 type JoinToken struct {
-	Hash    string // hex SHA-256 of the token
-	Server  string // the only server it is good for
-	Created time.Time
-	Expires time.Time
-	UsedBy  string // fingerprint of the key that used it; empty while unused
-	UsedAt  time.Time
+	Hash      string // hex SHA-256 of the token
+	Server    string // the only server it is good for
+	Creator   string // identity of who made it; empty for one of before that was recorded
+	Created   time.Time
+	Expires   time.Time
+	UsedBy    string // fingerprint of the key that used it; empty while unused
+	UsedAt    time.Time
+	RevokedAt time.Time // zero while it is good: unused when its creator was revoked
 }
 
 // Certificate is the record of a certificate that our CA issued.

@@ -106,6 +106,10 @@ func (t *JoinToken) Redeem(server, keyPrint string, now time.Time) error {
 		return refuseAs(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_INVALID,
 			newToken, "the join token was not made for server %s",
 			server)
+	case !t.RevokedAt.IsZero():
+		return refuseAs(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_INVALID,
+			newToken, "the join token of server %s ended when who made it was revoked",
+			server)
 	case !now.Before(t.Expires):
 		return refuseAs(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_EXPIRED,
 			newToken, "the join token of server %s has expired",

@@ -78,7 +78,7 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 	}{
 		{"UPDATE jobs SET epoch = CASE WHEN epoch < ? THEN ? ELSE epoch + 1 END, rev = rev + 1",
 			[]any{now, now}},
-		{"UPDATE join_tokens SET expires_at = ? WHERE expires_at > ?", []any{now, now}},
+		{"UPDATE tokens SET expires_at = ? WHERE expires_at > ?", []any{now, now}},
 	} {
 		if _, err := tx.exec(ctx, change.query, change.args...); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -105,7 +106,7 @@ func TestASchemaOfANewerProgramIsRefused(t *testing.T) {
 		_ = st.Close()
 	}
 	if errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_MISMATCH ||
-		!strings.Contains(err.Error(), "version 7") || !strings.Contains(err.Error(), "up to 3") {
+		!strings.Contains(err.Error(), "version 7") || !strings.Contains(err.Error(), "up to 4") {
 		t.Errorf("opened a schema of a newer program: %v", err)
 	}
 }
@@ -121,5 +122,40 @@ func TestAWaitForTheStoreSaysForWhat(t *testing.T) {
 		if !strings.Contains(got, test.want) {
 			t.Errorf("%d of %d in use: %q, want %q", test.inUse, test.max, got, test.want)
 		}
+	}
+}
+
+// MariaDB commits each statement of a migration: one that was interrupted is begun again, at any.
+func TestTokensOfBeforeAreKept(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "u.db")
+	open := func() *Store {
+		st, err := Open(t.Context(), Config{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	st := open()
+	for _, query := range []string{
+		"INSERT INTO join_tokens VALUES ('one', 'db1', 1, 2, '', 0), ('two', 'db2', 1, 2, 'k', 1)",
+		"INSERT INTO tokens VALUES ('one', 'db1', '', 1, 2, '', 0, 0)",
+		"DELETE FROM goose_db_version WHERE version_id = 4"} {
+		if _, err := st.writers.ExecContext(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st = open()
+	var all []inventory.JoinToken
+	err := st.Read(t.Context(), func(ctx context.Context, tx *Tx) (err error) {
+		all, err = tx.JoinTokens().All(ctx)
+		return err
+	})
+	if err := errors.Join(err, st.Close()); err != nil || len(all) != 2 ||
+		all[0].Server != "db1" || all[1].UsedBy != "k" {
+		t.Errorf("%+v %v", all, err)
 	}
 }

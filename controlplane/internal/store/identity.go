@@ -10,48 +10,6 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
-// JoinTokens keeps join tokens, by hash.
-type JoinTokens struct{ tx *Tx }
-
-// JoinTokens gives the join tokens.
-func (tx *Tx) JoinTokens() JoinTokens { return JoinTokens{tx: tx} }
-
-const tokenColumns = "hash, server, created_at, expires_at, used_by, used_at"
-
-// Insert adds a token.
-func (j JoinTokens) Insert(ctx context.Context, t inventory.JoinToken) error {
-	_, err := j.tx.exec(ctx, insertSQL("join_tokens", tokenColumns), t.Hash, t.Server,
-		millis(t.Created), millis(t.Expires), t.UsedBy,
-		millis(t.UsedAt))
-	return err
-}
-
-// Get reads a token by its hash, or answers inventory.ErrNotFound. The refusal does not show the
-// hash.
-func (j JoinTokens) Get(ctx context.Context, hash string) (t inventory.JoinToken, err error) {
-	row := j.tx.sql.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM join_tokens WHERE hash = ?",
-		hash)
-	err = row.Scan(&t.Hash, &t.Server, moment{&t.Created}, moment{&t.Expires}, &t.UsedBy,
-		moment{&t.UsedAt})
-	if errors.Is(err, sql.ErrNoRows) {
-		return t, inventory.NotFound(errs.WithHint("make a new join token for the server"),
-			"the join token is unknown")
-	}
-	return t, err
-}
-
-// Spend writes that JoinToken.Redeem marked the token as used, if it still is unused or was used by
-// the same key. Otherwise it answers a refusal with errs.PermissionDenied.
-func (j JoinTokens) Spend(ctx context.Context, t inventory.JoinToken) error {
-	n, err := j.tx.exec(ctx, "UPDATE join_tokens SET used_by = ?, used_at = ? WHERE hash = ? AND "+
-		"(used_by = '' OR used_by = ?)",
-		t.UsedBy, millis(t.UsedAt), t.Hash, t.UsedBy)
-	if err == nil && n == 0 {
-		return inventory.TokenUsed(t.Server)
-	}
-	return err
-}
-
 // Certificates keeps issued certificates, by serial.
 type Certificates struct{ tx *Tx }
 

@@ -49,7 +49,7 @@ func (s *Store) Prune(ctx context.Context, r Retention) (p Pruned, err error) {
 		// One that was revoked says that its key is never certified again: see KeyRevoked.
 		{r.Identities, &p.Certificates, pruneRows("certificates", "serial",
 			"not_after < ? AND revoked_at = 0", before(r.Identities))},
-		{r.Identities, &p.Tokens, pruneRows("join_tokens", "hash", "expires_at < ?",
+		{r.Identities, &p.Tokens, pruneRows("tokens", "hash", "expires_at < ?",
 			before(r.Identities))},
 	} {
 		if kind.kept == 0 {

@@ -53,6 +53,12 @@ type Operators interface {
 	List(ctx context.Context) ([]query.Operator, error)
 }
 
+// Tokens knows the join tokens on record.
+type Tokens interface {
+	// List reads all, the newest first.
+	List(ctx context.Context) ([]inventory.JoinToken, error)
+}
+
 // Agents reaches agents.
 type Agents interface {
 	// Reach connects to the server's agent at a host, and answers with host and port.
@@ -75,6 +81,8 @@ type Config struct {
 	Servers Servers
 	// Operators are those on record.
 	Operators Operators
+	// Tokens are the join tokens on record.
+	Tokens Tokens
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
@@ -90,9 +98,9 @@ type Service struct {
 // New makes the service.
 func New(config Config) (*Service, error) {
 	if config.Registry == nil || config.Agents == nil || config.Servers == nil ||
-		config.Operators == nil {
-		return nil, errors.New("cannot make the enrolment service: registry, agents, servers " +
-			"and operators are needed")
+		config.Operators == nil || config.Tokens == nil {
+		return nil, errors.New("cannot make the enrolment service: registry, agents, servers, " +
+			"operators and tokens are needed")
 	}
 	if config.Now == nil {
 		config.Now = time.Now
@@ -119,6 +127,7 @@ func Rules() authz.Table {
 		controlplanev1.EnrollmentService_Revoke_FullMethodName:         admins,
 		controlplanev1.EnrollmentService_ListOperators_FullMethodName: authz.Readers(
 			identity.RoleBreakGlass),
+		controlplanev1.EnrollmentService_ListJoinTokens_FullMethodName: authz.Readers(),
 		// Everybody renews their own.
 		controlplanev1.EnrollmentService_RenewOperator_FullMethodName: authz.Readers(),
 	}

@@ -44,6 +44,7 @@ type plane struct {
 	registry  *ca.Registry
 	operator  identity.Source // an admin
 	operators query.Operators
+	tokens    query.Tokens
 	dialled   []string
 }
 
@@ -77,7 +78,7 @@ func newPlane(t *testing.T) *plane {
 	must(t, err)
 	own := p.keep(filepath.Join(dir, "controlplane"), identity.ControlPlane())
 	p.operator = p.keep(filepath.Join(dir, "operator"), identity.Admin("ann"))
-	p.operators = query.Operators{Store: records}
+	p.operators, p.tokens = query.Operators{Store: records}, query.Tokens{Store: records}
 	p.serve(listener, own, logger)
 	return p
 }
@@ -94,7 +95,7 @@ func (p *plane) keep(dir string, id identity.Identity) identity.Source {
 func (p *plane) serve(listener net.Listener, own identity.Source, logger *slog.Logger) {
 	p.t.Helper()
 	service, err := enrollment.New(enrollment.Config{Registry: p.registry, Agents: p,
-		Servers: p, Operators: p.operators})
+		Servers: p, Operators: p.operators, Tokens: p.tokens})
 	must(p.t, err)
 	server, err := chassis.New(chassis.Config{Listener: listener, Rules: enrollment.Rules(),
 		Logger: logger,

@@ -52,3 +52,41 @@ func TestOperatorsAreListedByPages(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+func TestTokensAreListedByPages(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	admin, ctx := p.client(p.operator), t.Context()
+	for _, server := range []string{"db-1", "db-2", "db-3"} {
+		_, err := admin.CreateJoinToken(ctx,
+			&controlplanev1.CreateJoinTokenRequest{Server: "servers/" + server})
+		must(t, err)
+	}
+	_, err := p.registry.JoinFile(ctx, "db-4")
+	must(t, err)
+	list := func() map[string]string {
+		got := map[string]string{}
+		before := time.Now().Add(time.Hour)
+		req := &controlplanev1.ListJoinTokensRequest{PageSize: 3}
+		for {
+			page, err := admin.ListJoinTokens(ctx, req)
+			must(t, err)
+			for _, token := range page.GetJoinTokens() {
+				made := token.GetCreateTime().AsTime()
+				if made.After(before) || token.GetExpireTime().AsTime().Before(made) {
+					t.Errorf("%v", token)
+				}
+				before = made
+				got[token.GetServer()] = token.GetState().String() + " " + token.GetCreator()
+			}
+			if req.PageToken = page.GetNextPageToken(); req.PageToken == "" {
+				return got
+			}
+		}
+	}
+	const ann, self = "spiffe://understudy/admin/ann", "spiffe://understudy/controlplane"
+	if got := list(); len(got) != 4 || got["servers/db-1"] != "STATE_VALID "+ann ||
+		got["servers/db-4"] != "STATE_VALID "+self {
+		t.Errorf("%v", got)
+	}
+}

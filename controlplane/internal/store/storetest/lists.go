@@ -246,8 +246,8 @@ func testText(t *testing.T, open Open) {
 
 func testJoinTokens(t *testing.T, open Open) {
 	st := open(t)
-	token := inventory.JoinToken{Hash: "h", Server: "db1", Created: time.UnixMilli(1000).UTC(),
-		Expires: time.UnixMilli(2000).UTC()}
+	token := inventory.JoinToken{Hash: "h", Server: "db1", Creator: "u/operator/a",
+		Created: time.UnixMilli(1000).UTC(), Expires: time.UnixMilli(2000).UTC()}
 	write(t, st, func(ctx context.Context, tx *store.Tx) error {
 		return tx.JoinTokens().Insert(ctx,
 			token)
@@ -274,6 +274,53 @@ func testJoinTokens(t *testing.T, open Open) {
 		}
 		if _, err := tx.JoinTokens().Get(ctx, "x"); !errors.Is(err, inventory.ErrNotFound) {
 			t.Errorf("unknown token: %v", err)
+		}
+		return err
+	})
+}
+
+func testRevokedJoinTokens(t *testing.T, open Open) {
+	st := open(t)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		for _, token := range []inventory.JoinToken{
+			{Hash: "good", Creator: "u/operator/a"}, {Hash: "used", Creator: "u/operator/a",
+				UsedBy: "k", UsedAt: now}, {Hash: "other", Creator: "u/operator/b"},
+			{Hash: "case", Creator: "u/operator/A"},
+			{Hash: "over", Creator: "u/operator/a", Expires: now.Add(-time.Hour)}} {
+			if token.Expires.IsZero() {
+				token.Expires = now.Add(time.Hour)
+			}
+			if err := tx.JoinTokens().Insert(ctx, token); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, want := range []int64{1, 0} {
+		write(t, st, func(ctx context.Context, tx *store.Tx) error {
+			n, err := tx.JoinTokens().Revoke(ctx, "u/operator/a")
+			if n != want {
+				t.Errorf("revoked %d, want %d", n, want)
+			}
+			return err
+		})
+	}
+	err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		return tx.JoinTokens().Spend(ctx, inventory.JoinToken{Hash: "good", UsedBy: "k"})
+	})
+	if !errors.Is(err, errs.PermissionDenied) {
+		t.Errorf("a revoked token is used: %v", err)
+	}
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		all, err := tx.JoinTokens().All(ctx)
+		for _, token := range all {
+			if token.RevokedAt.IsZero() != (token.Hash != "good") {
+				t.Errorf("%s is revoked at %s", token.Hash, token.RevokedAt)
+			}
+		}
+		if len(all) != 5 {
+			t.Errorf("all = %v", all)
 		}
 		return err
 	})

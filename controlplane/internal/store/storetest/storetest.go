@@ -31,6 +31,7 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"snapshot filters":          testSnapshotFilters,
 		"events":                    testEvents,
 		"join tokens":               testJoinTokens,
+		"revoked join tokens":       testRevokedJoinTokens,
 		"certificates":              testCertificates,
 		"documents":                 testDocuments,
 		"newest certificates":       testNewestCertificates,

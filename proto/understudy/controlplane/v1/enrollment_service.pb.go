@@ -81,6 +81,67 @@ func (OperatorRole) EnumDescriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0}
 }
 
+// State is what became of it.
+type JoinToken_State int32
+
+const (
+	// Unspecified.
+	JoinToken_STATE_UNSPECIFIED JoinToken_State = 0
+	// It can be used.
+	JoinToken_STATE_VALID JoinToken_State = 1
+	// A machine has used it.
+	JoinToken_STATE_USED JoinToken_State = 2
+	// Nobody used it in time.
+	JoinToken_STATE_EXPIRED JoinToken_State = 3
+	// Who made it was revoked before anybody used it.
+	JoinToken_STATE_REVOKED JoinToken_State = 4
+)
+
+// Enum value maps for JoinToken_State.
+var (
+	JoinToken_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_VALID",
+		2: "STATE_USED",
+		3: "STATE_EXPIRED",
+		4: "STATE_REVOKED",
+	}
+	JoinToken_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_VALID":       1,
+		"STATE_USED":        2,
+		"STATE_EXPIRED":     3,
+		"STATE_REVOKED":     4,
+	}
+)
+
+func (x JoinToken_State) Enum() *JoinToken_State {
+	p := new(JoinToken_State)
+	*p = x
+	return p
+}
+
+func (x JoinToken_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (JoinToken_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1].Descriptor()
+}
+
+func (JoinToken_State) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1]
+}
+
+func (x JoinToken_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use JoinToken_State.Descriptor instead.
+func (JoinToken_State) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{10, 0}
+}
+
 // State is that of the newest certificate.
 type Operator_State int32
 
@@ -122,11 +183,11 @@ func (x Operator_State) String() string {
 }
 
 func (Operator_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2].Descriptor()
 }
 
 func (Operator_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2]
 }
 
 func (x Operator_State) Number() protoreflect.EnumNumber {
@@ -135,7 +196,7 @@ func (x Operator_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operator_State.Descriptor instead.
 func (Operator_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22, 0}
 }
 
 // GetAuthorityRequest asks for the CA.
@@ -562,6 +623,216 @@ func (x *CreateJoinTokenResponse) GetJoinCommand() string {
 	return ""
 }
 
+// ListJoinTokensRequest asks for a page of join tokens.
+type ListJoinTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many; 0 means 50, at most 1000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page before.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListJoinTokensRequest) Reset() {
+	*x = ListJoinTokensRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListJoinTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListJoinTokensRequest) ProtoMessage() {}
+
+func (x *ListJoinTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListJoinTokensRequest.ProtoReflect.Descriptor instead.
+func (*ListJoinTokensRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListJoinTokensRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListJoinTokensRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListJoinTokensResponse has a page of join tokens.
+type ListJoinTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The join tokens, newest first.
+	JoinTokens []*JoinToken `protobuf:"bytes,1,rep,name=join_tokens,json=joinTokens,proto3" json:"join_tokens,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListJoinTokensResponse) Reset() {
+	*x = ListJoinTokensResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListJoinTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListJoinTokensResponse) ProtoMessage() {}
+
+func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListJoinTokensResponse.ProtoReflect.Descriptor instead.
+func (*ListJoinTokensResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListJoinTokensResponse) GetJoinTokens() []*JoinToken {
+	if x != nil {
+		return x.JoinTokens
+	}
+	return nil
+}
+
+func (x *ListJoinTokensResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// JoinToken is what is on record of a join token.
+type JoinToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}", for whose machine it is.
+	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// What became of it.
+	State JoinToken_State `protobuf:"varint,2,opt,name=state,proto3,enum=understudy.controlplane.v1.JoinToken_State" json:"state,omitempty"`
+	// Who made it, as in events; empty when that was not recorded.
+	Creator string `protobuf:"bytes,3,opt,name=creator,proto3" json:"creator,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it expires.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When it was used first; absent when it was not.
+	UseTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=use_time,json=useTime,proto3" json:"use_time,omitempty"`
+	// When it ended because who made it was revoked; absent when it did not.
+	RevokeTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinToken) Reset() {
+	*x = JoinToken{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinToken) ProtoMessage() {}
+
+func (x *JoinToken) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
+func (*JoinToken) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *JoinToken) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *JoinToken) GetState() JoinToken_State {
+	if x != nil {
+		return x.State
+	}
+	return JoinToken_STATE_UNSPECIFIED
+}
+
+func (x *JoinToken) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+func (x *JoinToken) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *JoinToken) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *JoinToken) GetUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UseTime
+	}
+	return nil
+}
+
+func (x *JoinToken) GetRevokeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokeTime
+	}
+	return nil
+}
+
 // EnrollRequest shows the token.
 type EnrollRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -579,7 +850,7 @@ type EnrollRequest struct {
 
 func (x *EnrollRequest) Reset() {
 	*x = EnrollRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +862,7 @@ func (x *EnrollRequest) String() string {
 func (*EnrollRequest) ProtoMessage() {}
 
 func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +875,7 @@ func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollRequest.ProtoReflect.Descriptor instead.
 func (*EnrollRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EnrollRequest) GetToken() string {
@@ -646,7 +917,7 @@ type EnrollResponse struct {
 
 func (x *EnrollResponse) Reset() {
 	*x = EnrollResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +929,7 @@ func (x *EnrollResponse) String() string {
 func (*EnrollResponse) ProtoMessage() {}
 
 func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +942,7 @@ func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollResponse.ProtoReflect.Descriptor instead.
 func (*EnrollResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EnrollResponse) GetCertificates() *Certificates {
@@ -694,7 +965,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +977,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +990,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RenewRequest) GetAgentCsr() []byte {
@@ -747,7 +1018,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +1030,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +1043,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RenewResponse) GetCertificates() *Certificates {
@@ -801,7 +1072,7 @@ type Certificates struct {
 
 func (x *Certificates) Reset() {
 	*x = Certificates{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +1084,7 @@ func (x *Certificates) String() string {
 func (*Certificates) ProtoMessage() {}
 
 func (x *Certificates) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +1097,7 @@ func (x *Certificates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificates.ProtoReflect.Descriptor instead.
 func (*Certificates) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Certificates) GetCaPem() []byte {
@@ -874,7 +1145,7 @@ type CreateOperatorRequest struct {
 
 func (x *CreateOperatorRequest) Reset() {
 	*x = CreateOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1157,7 @@ func (x *CreateOperatorRequest) String() string {
 func (*CreateOperatorRequest) ProtoMessage() {}
 
 func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1170,7 @@ func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateOperatorRequest) GetName() string {
@@ -943,7 +1214,7 @@ type CreateOperatorResponse struct {
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1226,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1239,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -996,7 +1267,7 @@ type RenewOperatorRequest struct {
 
 func (x *RenewOperatorRequest) Reset() {
 	*x = RenewOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1279,7 @@ func (x *RenewOperatorRequest) String() string {
 func (*RenewOperatorRequest) ProtoMessage() {}
 
 func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1292,7 @@ func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorRequest.ProtoReflect.Descriptor instead.
 func (*RenewOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RenewOperatorRequest) GetCsr() []byte {
@@ -1042,7 +1313,7 @@ type RenewOperatorResponse struct {
 
 func (x *RenewOperatorResponse) Reset() {
 	*x = RenewOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1325,7 @@ func (x *RenewOperatorResponse) String() string {
 func (*RenewOperatorResponse) ProtoMessage() {}
 
 func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1338,7 @@ func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorResponse.ProtoReflect.Descriptor instead.
 func (*RenewOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RenewOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -1090,7 +1361,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1373,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1386,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListOperatorsRequest) GetPageSize() int32 {
@@ -1145,7 +1416,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1428,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1441,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*Operator {
@@ -1212,7 +1483,7 @@ type Operator struct {
 
 func (x *Operator) Reset() {
 	*x = Operator{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1495,7 @@ func (x *Operator) String() string {
 func (*Operator) ProtoMessage() {}
 
 func (x *Operator) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1508,7 @@ func (x *Operator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operator.ProtoReflect.Descriptor instead.
 func (*Operator) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Operator) GetName() string {
@@ -1311,7 +1582,7 @@ type OperatorCertificate struct {
 
 func (x *OperatorCertificate) Reset() {
 	*x = OperatorCertificate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1594,7 @@ func (x *OperatorCertificate) String() string {
 func (*OperatorCertificate) ProtoMessage() {}
 
 func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1607,7 @@ func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
 func (*OperatorCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OperatorCertificate) GetCaPem() []byte {
@@ -1375,7 +1646,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1658,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1671,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -1439,7 +1710,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1722,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1735,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -1510,7 +1781,34 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\tjoin_file\x18\x01 \x01(\fB\x03\x80\x01\x01R\bjoinFile\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12&\n" +
-	"\fjoin_command\x18\x03 \x01(\tB\x03\x80\x01\x01R\vjoinCommand\"\xa3\x01\n" +
+	"\fjoin_command\x18\x03 \x01(\tB\x03\x80\x01\x01R\vjoinCommand\"h\n" +
+	"\x15ListJoinTokensRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"\x88\x01\n" +
+	"\x16ListJoinTokensResponse\x12F\n" +
+	"\vjoin_tokens\x18\x01 \x03(\v2%.understudy.controlplane.v1.JoinTokenR\n" +
+	"joinTokens\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd5\x03\n" +
+	"\tJoinToken\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12A\n" +
+	"\x05state\x18\x02 \x01(\x0e2+.understudy.controlplane.v1.JoinToken.StateR\x05state\x12\x18\n" +
+	"\acreator\x18\x03 \x01(\tR\acreator\x12;\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x125\n" +
+	"\buse_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\auseTime\x12;\n" +
+	"\vrevoke_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"revokeTime\"e\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSTATE_VALID\x10\x01\x12\x0e\n" +
+	"\n" +
+	"STATE_USED\x10\x02\x12\x11\n" +
+	"\rSTATE_EXPIRED\x10\x03\x12\x11\n" +
+	"\rSTATE_REVOKED\x10\x04\"\xa3\x01\n" +
 	"\rEnrollRequest\x12 \n" +
 	"\x05token\x18\x01 \x01(\tB\n" +
 	"\xea\xbb\x18\x03@\x80\x02\x80\x01\x01R\x05token\x12 \n" +
@@ -1587,13 +1885,14 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x19OPERATOR_ROLE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OPERATOR_ROLE_VIEWER\x10\x01\x12\x1a\n" +
 	"\x16OPERATOR_ROLE_OPERATOR\x10\x02\x12\x17\n" +
-	"\x13OPERATOR_ROLE_ADMIN\x10\x032\x81\t\n" +
+	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xff\t\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
 	"\n" +
 	"CheckAgent\x12-.understudy.controlplane.v1.CheckAgentRequest\x1a..understudy.controlplane.v1.CheckAgentResponse\"\x03\x90\x02\x01\x12z\n" +
-	"\x0fCreateJoinToken\x122.understudy.controlplane.v1.CreateJoinTokenRequest\x1a3.understudy.controlplane.v1.CreateJoinTokenResponse\x12_\n" +
+	"\x0fCreateJoinToken\x122.understudy.controlplane.v1.CreateJoinTokenRequest\x1a3.understudy.controlplane.v1.CreateJoinTokenResponse\x12|\n" +
+	"\x0eListJoinTokens\x121.understudy.controlplane.v1.ListJoinTokensRequest\x1a2.understudy.controlplane.v1.ListJoinTokensResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\x06Enroll\x12).understudy.controlplane.v1.EnrollRequest\x1a*.understudy.controlplane.v1.EnrollResponse\x12\\\n" +
 	"\x05Renew\x12(.understudy.controlplane.v1.RenewRequest\x1a).understudy.controlplane.v1.RenewResponse\x12w\n" +
 	"\x0eCreateOperator\x121.understudy.controlplane.v1.CreateOperatorRequest\x1a2.understudy.controlplane.v1.CreateOperatorResponse\x12t\n" +
@@ -1614,80 +1913,92 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(OperatorRole)(0),               // 0: understudy.controlplane.v1.OperatorRole
-	(Operator_State)(0),             // 1: understudy.controlplane.v1.Operator.State
-	(*GetAuthorityRequest)(nil),     // 2: understudy.controlplane.v1.GetAuthorityRequest
-	(*GetAuthorityResponse)(nil),    // 3: understudy.controlplane.v1.GetAuthorityResponse
-	(*CheckJoinTokenRequest)(nil),   // 4: understudy.controlplane.v1.CheckJoinTokenRequest
-	(*CheckJoinTokenResponse)(nil),  // 5: understudy.controlplane.v1.CheckJoinTokenResponse
-	(*CheckAgentRequest)(nil),       // 6: understudy.controlplane.v1.CheckAgentRequest
-	(*CheckAgentResponse)(nil),      // 7: understudy.controlplane.v1.CheckAgentResponse
-	(*CreateJoinTokenRequest)(nil),  // 8: understudy.controlplane.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil), // 9: understudy.controlplane.v1.CreateJoinTokenResponse
-	(*EnrollRequest)(nil),           // 10: understudy.controlplane.v1.EnrollRequest
-	(*EnrollResponse)(nil),          // 11: understudy.controlplane.v1.EnrollResponse
-	(*RenewRequest)(nil),            // 12: understudy.controlplane.v1.RenewRequest
-	(*RenewResponse)(nil),           // 13: understudy.controlplane.v1.RenewResponse
-	(*Certificates)(nil),            // 14: understudy.controlplane.v1.Certificates
-	(*CreateOperatorRequest)(nil),   // 15: understudy.controlplane.v1.CreateOperatorRequest
-	(*CreateOperatorResponse)(nil),  // 16: understudy.controlplane.v1.CreateOperatorResponse
-	(*RenewOperatorRequest)(nil),    // 17: understudy.controlplane.v1.RenewOperatorRequest
-	(*RenewOperatorResponse)(nil),   // 18: understudy.controlplane.v1.RenewOperatorResponse
-	(*ListOperatorsRequest)(nil),    // 19: understudy.controlplane.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),   // 20: understudy.controlplane.v1.ListOperatorsResponse
-	(*Operator)(nil),                // 21: understudy.controlplane.v1.Operator
-	(*OperatorCertificate)(nil),     // 22: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),           // 23: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),          // 24: understudy.controlplane.v1.RevokeResponse
-	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 26: google.protobuf.Duration
+	(JoinToken_State)(0),            // 1: understudy.controlplane.v1.JoinToken.State
+	(Operator_State)(0),             // 2: understudy.controlplane.v1.Operator.State
+	(*GetAuthorityRequest)(nil),     // 3: understudy.controlplane.v1.GetAuthorityRequest
+	(*GetAuthorityResponse)(nil),    // 4: understudy.controlplane.v1.GetAuthorityResponse
+	(*CheckJoinTokenRequest)(nil),   // 5: understudy.controlplane.v1.CheckJoinTokenRequest
+	(*CheckJoinTokenResponse)(nil),  // 6: understudy.controlplane.v1.CheckJoinTokenResponse
+	(*CheckAgentRequest)(nil),       // 7: understudy.controlplane.v1.CheckAgentRequest
+	(*CheckAgentResponse)(nil),      // 8: understudy.controlplane.v1.CheckAgentResponse
+	(*CreateJoinTokenRequest)(nil),  // 9: understudy.controlplane.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil), // 10: understudy.controlplane.v1.CreateJoinTokenResponse
+	(*ListJoinTokensRequest)(nil),   // 11: understudy.controlplane.v1.ListJoinTokensRequest
+	(*ListJoinTokensResponse)(nil),  // 12: understudy.controlplane.v1.ListJoinTokensResponse
+	(*JoinToken)(nil),               // 13: understudy.controlplane.v1.JoinToken
+	(*EnrollRequest)(nil),           // 14: understudy.controlplane.v1.EnrollRequest
+	(*EnrollResponse)(nil),          // 15: understudy.controlplane.v1.EnrollResponse
+	(*RenewRequest)(nil),            // 16: understudy.controlplane.v1.RenewRequest
+	(*RenewResponse)(nil),           // 17: understudy.controlplane.v1.RenewResponse
+	(*Certificates)(nil),            // 18: understudy.controlplane.v1.Certificates
+	(*CreateOperatorRequest)(nil),   // 19: understudy.controlplane.v1.CreateOperatorRequest
+	(*CreateOperatorResponse)(nil),  // 20: understudy.controlplane.v1.CreateOperatorResponse
+	(*RenewOperatorRequest)(nil),    // 21: understudy.controlplane.v1.RenewOperatorRequest
+	(*RenewOperatorResponse)(nil),   // 22: understudy.controlplane.v1.RenewOperatorResponse
+	(*ListOperatorsRequest)(nil),    // 23: understudy.controlplane.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),   // 24: understudy.controlplane.v1.ListOperatorsResponse
+	(*Operator)(nil),                // 25: understudy.controlplane.v1.Operator
+	(*OperatorCertificate)(nil),     // 26: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),           // 27: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),          // 28: understudy.controlplane.v1.RevokeResponse
+	(*timestamppb.Timestamp)(nil),   // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 30: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
-	25, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
-	25, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	26, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	25, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 4: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	14, // 5: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	25, // 6: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
-	22, // 8: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	22, // 9: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	21, // 10: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
-	0,  // 11: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
-	1,  // 12: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
-	25, // 13: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
-	25, // 14: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
-	25, // 15: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
-	25, // 16: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 17: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	4,  // 18: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	6,  // 19: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	8,  // 20: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	10, // 21: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	12, // 22: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	15, // 23: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	17, // 24: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	19, // 25: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
-	23, // 26: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	3,  // 27: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	5,  // 28: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	7,  // 29: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	9,  // 30: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	11, // 31: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	13, // 32: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	16, // 33: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	18, // 34: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	20, // 35: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
-	24, // 36: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	27, // [27:37] is the sub-list for method output_type
-	17, // [17:27] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	29, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	29, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	30, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	29, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 4: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
+	1,  // 5: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
+	29, // 6: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	29, // 7: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	29, // 8: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
+	29, // 9: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
+	18, // 10: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	18, // 11: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	29, // 12: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 13: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
+	26, // 14: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	26, // 15: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	25, // 16: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
+	0,  // 17: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
+	2,  // 18: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
+	29, // 19: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	29, // 20: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	29, // 21: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	29, // 22: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 23: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	5,  // 24: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	7,  // 25: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	9,  // 26: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	11, // 27: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
+	14, // 28: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	16, // 29: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	19, // 30: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	21, // 31: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	23, // 32: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	27, // 33: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	4,  // 34: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	6,  // 35: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	8,  // 36: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	10, // 37: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	12, // 38: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
+	15, // 39: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	17, // 40: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	20, // 41: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	22, // 42: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	24, // 43: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	28, // 44: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	34, // [34:45] is the sub-list for method output_type
+	23, // [23:34] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -1700,8 +2011,8 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   23,
+			NumEnums:      3,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

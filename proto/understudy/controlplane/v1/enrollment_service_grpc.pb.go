@@ -23,6 +23,7 @@ const (
 	EnrollmentService_CheckJoinToken_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/CheckJoinToken"
 	EnrollmentService_CheckAgent_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/CheckAgent"
 	EnrollmentService_CreateJoinToken_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/CreateJoinToken"
+	EnrollmentService_ListJoinTokens_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/ListJoinTokens"
 	EnrollmentService_Enroll_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Enroll"
 	EnrollmentService_Renew_FullMethodName           = "/understudy.controlplane.v1.EnrollmentService/Renew"
 	EnrollmentService_CreateOperator_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
@@ -58,6 +59,9 @@ type EnrollmentServiceClient interface {
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
 	// For operators and the control plane.
 	CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error)
+	// ListJoinTokens returns the join tokens on record, newest first: for which server, who made
+	// them, and what became of them; not the tokens themselves. For operators in any role.
+	ListJoinTokens(ctx context.Context, in *ListJoinTokensRequest, opts ...grpc.CallOption) (*ListJoinTokensResponse, error)
 	// Enroll turns a join token into certificates. The same token with the same agent key gets
 	// certificates again until it expires, so a lost answer costs nothing. Needs no certificate.
 	// PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED (by another key),
@@ -82,9 +86,9 @@ type EnrollmentServiceClient interface {
 	// operators in any role, and for break-glass.
 	ListOperators(ctx context.Context, in *ListOperatorsRequest, opts ...grpc.CallOption) (*ListOperatorsResponse, error)
 	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
-	// join tokens of a server; open connections are refused from their next call on, and end within
-	// a second. A repeat changes nothing. NOT_FOUND when it never had a certificate. For admins, and
-	// for break-glass.
+	// join tokens of a server, or those that the operator made and nobody has used; open connections
+	// are refused from their next call on, and end within a second. A repeat changes nothing.
+	// NOT_FOUND when it never had a certificate. For admins, and for break-glass.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 }
 
@@ -130,6 +134,16 @@ func (c *enrollmentServiceClient) CreateJoinToken(ctx context.Context, in *Creat
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateJoinTokenResponse)
 	err := c.cc.Invoke(ctx, EnrollmentService_CreateJoinToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) ListJoinTokens(ctx context.Context, in *ListJoinTokensRequest, opts ...grpc.CallOption) (*ListJoinTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListJoinTokensResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_ListJoinTokens_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -223,6 +237,9 @@ type EnrollmentServiceServer interface {
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
 	// For operators and the control plane.
 	CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error)
+	// ListJoinTokens returns the join tokens on record, newest first: for which server, who made
+	// them, and what became of them; not the tokens themselves. For operators in any role.
+	ListJoinTokens(context.Context, *ListJoinTokensRequest) (*ListJoinTokensResponse, error)
 	// Enroll turns a join token into certificates. The same token with the same agent key gets
 	// certificates again until it expires, so a lost answer costs nothing. Needs no certificate.
 	// PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED (by another key),
@@ -247,9 +264,9 @@ type EnrollmentServiceServer interface {
 	// operators in any role, and for break-glass.
 	ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error)
 	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
-	// join tokens of a server; open connections are refused from their next call on, and end within
-	// a second. A repeat changes nothing. NOT_FOUND when it never had a certificate. For admins, and
-	// for break-glass.
+	// join tokens of a server, or those that the operator made and nobody has used; open connections
+	// are refused from their next call on, and end within a second. A repeat changes nothing.
+	// NOT_FOUND when it never had a certificate. For admins, and for break-glass.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	mustEmbedUnimplementedEnrollmentServiceServer()
 }
@@ -272,6 +289,9 @@ func (UnimplementedEnrollmentServiceServer) CheckAgent(context.Context, *CheckAg
 }
 func (UnimplementedEnrollmentServiceServer) CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateJoinToken not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) ListJoinTokens(context.Context, *ListJoinTokensRequest) (*ListJoinTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListJoinTokens not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) Enroll(context.Context, *EnrollRequest) (*EnrollResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Enroll not implemented")
@@ -380,6 +400,24 @@ func _EnrollmentService_CreateJoinToken_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(EnrollmentServiceServer).CreateJoinToken(ctx, req.(*CreateJoinTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_ListJoinTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListJoinTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).ListJoinTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_ListJoinTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).ListJoinTokens(ctx, req.(*ListJoinTokensRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -514,6 +552,10 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateJoinToken",
 			Handler:    _EnrollmentService_CreateJoinToken_Handler,
+		},
+		{
+			MethodName: "ListJoinTokens",
+			Handler:    _EnrollmentService_ListJoinTokens_Handler,
 		},
 		{
 			MethodName: "Enroll",

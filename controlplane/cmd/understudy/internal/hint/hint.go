@@ -59,6 +59,7 @@ var commands = map[string]string{
 	"RefuseTask": "provider refuse {id} --reason {reason}",
 
 	"CreateJoinToken": "token create {server}",
+	"ListJoinTokens":  "token list",
 	"GetVersion":      "version",
 	"CreateOperator":  "operator create {name} --out {file}",
 	"RenewOperator":   "context renew",

@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+)
+
+// JoinTokens keeps join tokens, by hash.
+type JoinTokens struct{ tx *Tx }
+
+// JoinTokens gives the join tokens.
+func (tx *Tx) JoinTokens() JoinTokens { return JoinTokens{tx: tx} }
+
+const tokenColumns = "hash, server, creator, created_at, expires_at, used_by, used_at, revoked_at"
+
+// Insert adds a token.
+func (j JoinTokens) Insert(ctx context.Context, t inventory.JoinToken) error {
+	_, err := j.tx.exec(ctx, insertSQL("tokens", tokenColumns), t.Hash, t.Server, t.Creator,
+		millis(t.Created), millis(t.Expires), t.UsedBy, millis(t.UsedAt), millis(t.RevokedAt))
+	return err
+}
+
+// Get reads a token by its hash, or answers inventory.ErrNotFound. The refusal does not show the
+// hash.
+func (j JoinTokens) Get(ctx context.Context, hash string) (inventory.JoinToken, error) {
+	t, err := scanToken(j.tx.sql.QueryRowContext(ctx,
+		"SELECT "+tokenColumns+" FROM tokens WHERE hash = ?", hash))
+	if errors.Is(err, sql.ErrNoRows) {
+		return t, inventory.NotFound(errs.WithHint("make a new join token for the server"),
+			"the join token is unknown")
+	}
+	return t, err
+}
+
+// All reads all tokens, the newest first.
+func (j JoinTokens) All(ctx context.Context) ([]inventory.JoinToken, error) {
+	return rowsOf(ctx, j.tx, scanToken,
+		"SELECT "+tokenColumns+" FROM tokens ORDER BY created_at DESC, hash")
+}
+
+func scanToken(row scanner) (t inventory.JoinToken, err error) {
+	err = row.Scan(&t.Hash, &t.Server, &t.Creator, moment{&t.Created}, moment{&t.Expires},
+		&t.UsedBy, moment{&t.UsedAt}, moment{&t.RevokedAt})
+	return t, err
+}
+
+// Spend writes that JoinToken.Redeem marked the token as used, if it still is unused or was used by
+// the same key, and good. Otherwise it answers a refusal with errs.PermissionDenied.
+func (j JoinTokens) Spend(ctx context.Context, t inventory.JoinToken) error {
+	n, err := j.tx.exec(ctx, "UPDATE tokens SET used_by = ?, used_at = ? WHERE hash = ? AND "+
+		"revoked_at = 0 AND (used_by = '' OR used_by = ?)",
+		t.UsedBy, millis(t.UsedAt), t.Hash, t.UsedBy)
+	if err == nil && n == 0 {
+		return inventory.TokenUsed(t.Server)
+	}
+	return err
+}
+
+// Revoke ends the tokens of a creator that are unused, and says how many.
+func (j JoinTokens) Revoke(ctx context.Context, creator string) (int64, error) {
+	now := millis(j.tx.now)
+	return j.tx.exec(ctx, "UPDATE tokens SET revoked_at = ? WHERE creator = ? AND used_by = '' "+
+		"AND revoked_at = 0 AND expires_at > ?", now, creator, now)
+}
