@@ -125,7 +125,14 @@ func (m mutant) mutated() (path, code string, err error) {
 // TestMutantsHaveTheirPlace needs no host: code that moved would leave its row without a proof.
 func TestMutantsHaveTheirPlace(t *testing.T) {
 	t.Parallel()
+	page, err := os.ReadFile("../../docs/faults.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, m := range mutants {
+		if !strings.Contains(string(page), "\n| "+m.name+" | ") {
+			t.Errorf("docs/faults.md does not have the mutant %q", m.name)
+		}
 		if _, _, err := m.mutated(); err != nil {
 			t.Errorf("%s: %v", m.name, err)
 		}

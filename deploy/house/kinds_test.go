@@ -155,13 +155,27 @@ func comparisons(file string, parsed *ast.File, c constants, names map[string][]
 					compare(n.Tag, e)
 				}
 			}
+		case *ast.CallExpr:
+			if called, ok := n.Fun.(*ast.SelectorExpr); ok && comparing[called.Sel.Name] {
+				for _, with := range n.Args {
+					if part, ok := literal(with); ok && slices.ContainsFunc(n.Args, ofAJob) {
+						found = append(found, part)
+					} else {
+						compare(n, with)
+					}
+				}
+			}
 		}
 		return true
 	})
 	return found
 }
 
-// ofAJob reports whether an expression is named after a kind or a step.
+// comparing are functions that compare texts, or parts of them.
+var comparing = map[string]bool{"HasPrefix": true, "HasSuffix": true, "Contains": true,
+	"EqualFold": true, "Cut": true}
+
+// ofAJob reports whether an expression is named after a kind or a step, or is made of one.
 func ofAJob(e ast.Expr) bool {
 	name := ""
 	switch e := e.(type) {
@@ -170,7 +184,7 @@ func ofAJob(e ast.Expr) bool {
 	case *ast.SelectorExpr:
 		name = e.Sel.Name
 	case *ast.CallExpr:
-		return ofAJob(e.Fun)
+		return ofAJob(e.Fun) || len(e.Args) == 1 && ofAJob(e.Args[0])
 	}
 	name = strings.ToLower(name)
 	return strings.HasSuffix(name, "kind") || strings.HasSuffix(name, "step")
@@ -202,13 +216,15 @@ func TestComparisonsWithKindsAndStepsAreFound(t *testing.T) {
 	names := all.names(c)
 	const file = controlPlane + "internal/app/planted.go"
 	for src, want := range map[string]int{
-		`func f(j job) bool { return j.Kind == "create_replica" }`:               1,
-		`func f(j job) bool { return replicate.KindCreateReplica != j.Kind }`:    1,
-		`func f(s step) { switch s.Kind { case "plan", "settle": } }`:            2,
-		`func f(s string) { switch { case s == "swap_volume": } }`:               1,
-		`func f(j job) bool { return j.kind() == "delete_server" }`:              1,
-		`func f(verb string) bool { return verb == "verify" || verb == "plan" }`: 0,
-		`func f() string { return "create_replica" }`:                            0,
+		`func f(j job) bool { return j.Kind == "create_replica" }`:                1,
+		`func f(j job) bool { return replicate.KindCreateReplica != j.Kind }`:     1,
+		`func f(s step) { switch s.Kind { case "plan", "settle": } }`:             2,
+		`func f(s string) { switch { case s == "swap_volume": } }`:                1,
+		`func f(j job) bool { return j.kind() == "delete_server" }`:               1,
+		`func f(verb string) bool { return verb == "verify" || verb == "plan" }`:  0,
+		`func f() string { return "create_replica" }`:                             0,
+		`func f(j job) bool { return strings.HasPrefix(word(j.GetKind()), "x") }`: 1,
+		`func f(j job) bool { return slices.Contains(all, "swap_volume") }`:       1,
 	} {
 		parsed := parse(t, file, []byte("package app\nimport \""+module+workflows+
 			"replicate\"\n"+src))

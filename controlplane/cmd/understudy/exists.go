@@ -16,7 +16,7 @@ import (
 )
 
 // ifAbsent adds --if-absent to a verb that creates a server of a role, and says what becomes of it
-// when there is one of that name already: with the flag the job that creates it is shown, or the
+// when there is one of that name already: with the flag the job that makes it is shown, or the
 // server itself.
 func ifAbsent[Q interface {
 	proto.Message
@@ -54,19 +54,21 @@ func ifAbsent[Q interface {
 	}
 }
 
-// existing is a server and the job that created it.
+// existing is a server, and the job that made it or last changed what it is.
 func existing(ctx context.Context, a *api, name string) (*cpv1.Job, *cpv1.Server, error) {
 	server, err := getServer(ctx, a, name)
-	if err != nil {
-		return nil, nil, err
+	if err != nil || server.GetJob() == "" {
+		return nil, server, err
 	}
-	jobs, err := pages(ctx, a, (*api).ListJobs, &cpv1.ListJobsRequest{Subject: name}, 0)
-	for _, job := range jobs.GetJobs() { // the newest first: a name may have been used before
-		if strings.HasPrefix(enum.Word(job.GetKind()), "create_") {
-			return job, server, err
-		}
+	answer, err := a.GetJob(ctx, &cpv1.GetJobRequest{Name: server.GetJob()})
+	if errs.KindOf(err) == errs.NotFound { // jobs are kept for a limited time
+		return nil, server, nil
 	}
-	return nil, server, err
+	job := answer.GetJob()
+	if job != nil {
+		job.Steps = nil // none was shown yet
+	}
+	return job, server, err
 }
 
 // exists names the job that has what exists.
@@ -75,8 +77,8 @@ func exists(refused error, job *cpv1.Job) error {
 		return refused
 	}
 	return errs.New(errs.KindOf(refused), errs.ReasonOf(refused), fmt.Sprintf("%v: job %s %s",
-		refused, show.ID(job.GetName()), word(show.Active(job.GetState()), "creates it",
-			"created it ("+show.JobState(job.GetState())+")")),
+		refused, show.ID(job.GetName()), word(show.Active(job.GetState()), "makes it",
+			"made it or changed it last ("+show.JobState(job.GetState())+")")),
 		errs.WithHint("use another name, or see the job",
 			errs.Call("GetJob", "name", job.GetName())))
 }

@@ -49,6 +49,9 @@ func (s *Service) toWire(r Record) *cpv1.Server {
 		out.Jobs = append(out.Jobs, &cpv1.ServerJob{Name: "jobs/" + j.ID, Title: j.Title,
 			Kind: enum.Of[cpv1.Job_Kind](j.Kind), State: enum.Of[cpv1.Job_State](string(j.State))})
 	}
+	if r.Job != "" {
+		out.Job = "jobs/" + r.Job
+	}
 	if r.Primary != "" {
 		out.Primary = inventory.ServerSubject(r.Primary)
 	}

@@ -212,7 +212,9 @@ type Server struct {
 	// Jobs on it that have not ended, the newest first. Its state is how it is, whatever they do.
 	Jobs []*ServerJob `protobuf:"bytes,27,rep,name=jobs,proto3" json:"jobs,omitempty"`
 	// What continuous verification knows; of replicas alone, absent until a round has begun.
-	Proofs        *ServerProofs `protobuf:"bytes,28,opt,name=proofs,proto3" json:"proofs,omitempty"`
+	Proofs *ServerProofs `protobuf:"bytes,28,opt,name=proofs,proto3" json:"proofs,omitempty"`
+	// Job that made it, or the last that made it again or changed what it is, "jobs/{job}".
+	Job           string `protobuf:"bytes,29,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -441,6 +443,13 @@ func (x *Server) GetProofs() *ServerProofs {
 		return x.Proofs
 	}
 	return nil
+}
+
+func (x *Server) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
 }
 
 // Finding is one reason why a server does not do what its role says.
@@ -2141,7 +2150,7 @@ var File_understudy_controlplane_v1_server_service_proto protoreflect.FileDescri
 
 const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xbc\v\n" +
+	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xce\v\n" +
 	"\x06Server\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12;\n" +
 	"\x04role\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12>\n" +
@@ -2173,7 +2182,8 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x15agent_has_old_address\x18\x19 \x01(\bR\x12agentHasOldAddress\x12?\n" +
 	"\bfindings\x18\x1a \x03(\v2#.understudy.controlplane.v1.FindingR\bfindings\x129\n" +
 	"\x04jobs\x18\x1b \x03(\v2%.understudy.controlplane.v1.ServerJobR\x04jobs\x12@\n" +
-	"\x06proofs\x18\x1c \x01(\v2(.understudy.controlplane.v1.ServerProofsR\x06proofs\"@\n" +
+	"\x06proofs\x18\x1c \x01(\v2(.understudy.controlplane.v1.ServerProofsR\x06proofs\x12\x10\n" +
+	"\x03job\x18\x1d \x01(\tR\x03job\"@\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_PRIMARY\x10\x01\x12\x10\n" +
