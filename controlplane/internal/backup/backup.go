@@ -88,11 +88,17 @@ func create(ctx context.Context, config Config, path string) (manifest Manifest,
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return Manifest{}, errors.Join(fs.ErrExist, err)
 	}
-	staged, done, err := workspace(filepath.Dir(path), ".understudy-backup-")
+	parent, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer func() { err = errors.Join(err, done()) }()
+	defer parent.Close()
+	work, err := newWorkspace(parent, ".understudy-backup-")
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer func() { err = errors.Join(err, work.remove()) }()
+	staged := filepath.Join(filepath.Dir(path), work.name)
 	manifest = Manifest{Format: format, Program: config.Program, Created: config.Now().UTC()}
 	manifest.Schema, err = store.Copy(ctx, filepath.Join(config.StateDir, storeName),
 		filepath.Join(staged, storeName))
@@ -102,7 +108,11 @@ func create(ctx context.Context, config Config, path string) (manifest Manifest,
 	if err := stage(config, staged); err != nil {
 		return Manifest{}, err
 	}
-	if manifest.CAPin, err = pinOf(filepath.Join(staged, caDir, "ca.pem")); err != nil {
+	root, err := work.ReadFile(caDir + "/ca.pem")
+	if err != nil {
+		return Manifest{}, err
+	}
+	if manifest.CAPin, err = pinOf(root); err != nil {
 		return Manifest{}, err
 	}
 	if manifest.Files, err = list(staged); err != nil {
@@ -230,14 +240,11 @@ func writeAll(writer *tar.Writer, staged string, manifest Manifest) error {
 	return nil
 }
 
-func pinOf(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
+// pinOf is the pin of a CA.
+func pinOf(data []byte) (string, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return "", fmt.Errorf("no certificate in %s", path)
+		return "", errors.New("ca.pem is no certificate")
 	}
 	ca, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {

@@ -21,7 +21,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/store"
-	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -68,37 +67,94 @@ func restore(ctx context.Context, config RestoreConfig, path string) (m Manifest
 	if err := os.Mkdir(config.StateDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return Manifest{}, err
 	}
-	staged, done, err := workspace(config.StateDir, stagedPrefix)
+	state, err := os.OpenRoot(config.StateDir)
 	if err != nil {
 		return Manifest{}, err
 	}
-	defer func() { err = errors.Join(err, done()) }()
-	if _, err := read(path, into(staged)); err != nil {
-		return Manifest{}, err
-	}
-	pin, err := pinOf(filepath.Join(staged, caDir, "ca.pem"))
-	if err == nil && pin != m.CAPin {
-		err = fmt.Errorf("its CA has the pin %s, its manifest says %s", pin, m.CAPin)
-	}
+	defer state.Close()
+	staged, err := newWorkspace(state, stagedPrefix)
 	if err != nil {
 		return Manifest{}, err
 	}
-	at := store.Config{Path: filepath.Join(staged, storeName), Logger: config.Logger,
-		Now: config.Now}
+	defer func() { err = errors.Join(err, staged.remove()) }()
+	if err := stageArchive(ctx, config, path, m, staged.Root); err != nil {
+		return Manifest{}, err
+	}
+	return m, place(staged, state)
+}
+
+// stageArchive writes the files as they are to be. The state directory's user may change names in
+// it meanwhile, and SQLite takes a file by its name: the store is made fit where nobody else may.
+func stageArchive(ctx context.Context, config RestoreConfig, path string, m Manifest,
+	staged *os.Root) (err error) {
+	private, err := os.MkdirTemp("", "understudy-restore-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(private)) }()
+	records := filepath.Join(private, storeName)
+	if _, err := read(path, func(file File) (io.WriteCloser, error) {
+		if file.Name == storeName {
+			return os.OpenFile(records, newFile, 0o600)
+		}
+		return into(staged, file.Name)
+	}); err != nil {
+		return err
+	}
+	data, err := staged.ReadFile(caDir + "/ca.pem")
+	if err != nil {
+		return err
+	}
+	if pin, err := pinOf(data); err != nil || pin != m.CAPin {
+		return errors.Join(err,
+			fmt.Errorf("its CA has the pin %q, its manifest says %s", pin, m.CAPin))
+	}
+	at := store.Config{Path: records, Logger: config.Logger, Now: config.Now}
 	if err := Settle(ctx, at, m.Created); err != nil {
-		return Manifest{}, err
+		return err
 	}
-	return m, place(staged, config.StateDir)
+	return copyInto(staged, storeName, records)
+}
+
+const newFile = os.O_CREATE | os.O_EXCL | os.O_WRONLY
+
+// into makes a file below a directory.
+func into(dir *os.Root, name string) (io.WriteCloser, error) {
+	if err := dir.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return nil, err
+	}
+	return dir.OpenFile(name, newFile, 0o600)
+}
+
+func copyInto(dir *os.Root, name, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := into(dir, name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // place moves the files to where they belong, which may be a filesystem's own root. The store goes
 // first: a control plane refuses one whose certificate authority is not there.
-func place(staged, dir string) error {
-	if err := errors.Join(giveToOwner(staged, dir), syncAll(staged)); err != nil {
+func place(staged *workspace, state *os.Root) error {
+	dir, err := state.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	// Syncfs puts on disk what was written to the filesystem.
+	if err := errors.Join(giveToOwner(staged.Root, dir),
+		unix.Syncfs(int(staged.held.Fd()))); err != nil {
 		return err
 	}
 	for _, name := range []string{storeName, caDir, manualDir, configName} {
-		err := os.Rename(filepath.Join(staged, name), filepath.Join(dir, name))
+		err := unix.Renameat(int(staged.held.Fd()), name, int(dir.Fd()), name)
 		if errors.Is(err, fs.ErrNotExist) && (name == manualDir || name == configName) {
 			continue
 		}
@@ -106,47 +162,24 @@ func place(staged, dir string) error {
 			return fmt.Errorf("put %s in place: %w", name, err)
 		}
 	}
-	return atomicfile.SyncDir(dir)
+	return dir.Sync()
 }
 
-// giveToOwner gives all below staged to the owner of dir: root restores for a service of another
+// giveToOwner gives all that is staged to the owner of dir: root restores for a service of another
 // user. systemd gives the user what is in its state directory only when the directory is not the
 // user's yet.
-func giveToOwner(staged, dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
+func giveToOwner(staged *os.Root, dir *os.File) error {
+	info, err := dir.Stat()
+	if err != nil || os.Geteuid() != 0 {
 		return err
 	}
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	// The user may change names meanwhile, that of staged too: nothing outside is to be theirs.
-	held, err := os.OpenFile(staged, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_DIRECTORY, 0)
-	if err != nil {
-		return err
-	}
-	defer held.Close()
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", held.Fd()))
-	if err != nil {
-		return err
-	}
-	defer root.Close()
 	owner := info.Sys().(*syscall.Stat_t)
-	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
+	return fs.WalkDir(staged.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return root.Lchown(path, int(owner.Uid), int(owner.Gid))
+		return staged.Lchown(path, int(owner.Uid), int(owner.Gid))
 	})
-}
-
-// syncAll puts on disk what was written to the filesystem of a directory.
-func syncAll(dir string) error {
-	file, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(unix.Syncfs(int(file.Fd())), file.Close())
 }
 
 // Settle makes records fit to go on that are a copy of that time.
@@ -188,17 +221,6 @@ type discard struct{ io.Writer }
 
 // Close does nothing.
 func (discard) Close() error { return nil }
-
-// into writes files below a directory.
-func into(dir string) func(File) (io.WriteCloser, error) {
-	return func(file File) (io.WriteCloser, error) {
-		path := filepath.Join(dir, filepath.FromSlash(file.Name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, err
-		}
-		return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	}
-}
 
 // read goes through an archive once, and holds every file to the manifest.
 func read(path string, sink func(File) (io.WriteCloser, error)) (Manifest, error) {
