@@ -36,6 +36,14 @@ func lineageRows() []row {
 			why:     "the log of an older datadir ends before the claim, and before what was read",
 		},
 		{
+			id: "F2", variant: "the state of the agent is lost, and a purge",
+			run:     (*lab).stateLostAndPurged,
+			planted: "the same, and the binary log that the claim is in is purged meanwhile",
+			happens: "the replica is DEGRADED, LINEAGE_BROKEN; it is READY once all its data was " +
+				"compared and the history accepted, and stays DEGRADED where a row differs",
+			why: "that nothing is lost is for an operator to say, and for the data to prove",
+		},
+		{
 			id: "F2", variant: "a tail is lost while the agent is down", run: (*lab).tailLost,
 			planted: "the agent of a primary is killed; its READY replica reads some " +
 				"transactions more; MariaDB is killed and they are cut off its binary log; it " +
@@ -121,9 +129,15 @@ func (l *lab) stateLost() {
 }
 
 // snapped takes a snapshot, and answers with its name.
-func (l *lab) snapped(source string) (snap string) {
+func (l *lab) snapped(source string) string {
 	l.t.Helper()
 	l.run("snapshot", "create", source)
+	return l.latest(source)
+}
+
+// latest is the latest snapshot of a primary.
+func (l *lab) latest(source string) (snap string) {
+	l.t.Helper()
 	db := l.store()
 	defer db.Close()
 	for _, s := range docs[snapshotDoc](l, db, "snapshots") {
@@ -143,6 +157,32 @@ func (l *lab) stateLostAndReset() {
 		l.rows(source, 200)
 	})
 	l.lineageBroken(name, "another history since (%mariadb-bin.0")
+}
+
+func (l *lab) stateLostAndPurged() {
+	source, name := l.followed()
+	l.sql(source, "CREATE DATABASE kept; CREATE TABLE kept.t (id INT PRIMARY KEY); "+
+		"INSERT INTO kept.t VALUES (1)")
+	l.reads(source, name)
+	l.run("snapshot", "delete", l.latest(source), "--yes") // which needs what is purged
+	claimed := strings.Fields(l.sql(source, "SHOW MASTER STATUS"))[0]
+	l.loseState(source, func() {
+		l.sql(source, "FLUSH BINARY LOGS")
+		l.rows(source, 20)
+		l.reads(source, name)
+		l.sql(source, "PURGE BINARY LOGS TO '"+
+			strings.Fields(l.sql(source, "SHOW MASTER STATUS"))[0]+"'")
+	})
+	l.lineageBroken(name, "another history since (the binary log has no "+claimed)
+	accept := []string{"replica", "verify", name, "--level", "full", "--accept-history",
+		"a purge while the agent was reinstalled"}
+	l.refuse([]string{"GTID_MISMATCH", "accept the history"}, accept[:5]...)
+	l.sql(name, "SET sql_log_bin = 0; INSERT INTO kept.t VALUES (2)")
+	l.refuse([]string{"DATA_MISMATCH", "kept.t"}, accept...)
+	l.degraded(name, "LINEAGE_BROKEN")
+	l.sql(name, "SET sql_log_bin = 0; DELETE FROM kept.t WHERE id = 2")
+	l.run(accept...)
+	l.ready(name)
 }
 
 func (l *lab) stateLostAndPutBack() {

@@ -20,10 +20,18 @@ func newReplicaVerify(c *cli) *cobra.Command {
 		Long: `Compare a replica with its primary again, and date the result. Both go on
 serving. "server get" shows when a replica was verified, and how.
 
-` + levels,
+` + levels + `
+
+A replica whose primary's binary log has another history than the one that it
+follows (LINEAGE_BROKEN) is not compared. Where you know that nothing is lost,
+--accept-history says why: the replica follows that history once all data is
+equal.`,
 		Example: `  understudy replica verify db2
-  understudy replica verify db2 --level full`,
+  understudy replica verify db2 --level full
+  understudy replica verify db2 --level full --accept-history 'a purge, see INC-7'`,
 	}, "name")
 	v.flag("level", "level", "how the data is compared", "sample")
+	v.flag("accept_history", "accept-history", "why the history of its primary's binary log is "+
+		"right as it is now; needs the level full")
 	return jobVerb(v, (*api).VerifyReplica, jobParts{news: c.sayServer})
 }

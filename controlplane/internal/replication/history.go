@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // Lineage is what a copy relies on of its primary's binary log.
@@ -33,6 +34,18 @@ func (l Lineage) Broken(primary Status) string {
 		}
 	}
 	return ""
+}
+
+// OtherHistory is the hint for a replica whose primary's binary log has another history.
+func OtherHistory(server string) errs.Hint {
+	name := "servers/" + server
+	return errs.Hint{Text: "rebuild the replica from a fresh copy; or see that nothing was lost, " +
+		"in the error log of its primary (a crash), with `SHOW BINARY LOGS` (RESET MASTER) and " +
+		"by asking who works on it (an older datadir), then compare all data and accept the " +
+		"history, saying why",
+		Actions: []errs.Action{errs.Call("RebuildReplica", "name", name),
+			errs.Call("VerifyReplica", "name", name, "level", "VERIFY_LEVEL_FULL",
+				"accept_history", "WHY")}}
 }
 
 // source is what writes transactions in one order.

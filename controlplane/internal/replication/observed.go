@@ -243,7 +243,9 @@ func (f Finding) hint(server string) errs.Hint {
 			"whether systemd answers"}
 	case ReplicationStopped:
 		return errs.Hint{Text: "start its replication again with `START REPLICA` on " + server}
-	case ReplicationBroken, BinlogsPurged, ErrantTransactions, LineageBroken, DataDiffers:
+	case LineageBroken:
+		return OtherHistory(server)
+	case ReplicationBroken, BinlogsPurged, ErrantTransactions, DataDiffers:
 		return errs.Hint{Text: "rebuild the replica from a fresh copy", Actions: rebuild}
 	case ReplicationConnecting:
 		return errs.Hint{Text: "see that MariaDB on its primary runs and can be reached from " +

@@ -86,7 +86,8 @@ func (s *Service) VerifyReplica(ctx context.Context,
 	name := wire.ID(req.GetName())
 	requestID := wire.RequestID(req.GetRequestId())
 	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: requestID,
-		Args: verify.Args{Replica: name, Level: levelOf(req.GetLevel())}})
+		Args: verify.Args{Replica: name, Level: levelOf(req.GetLevel()),
+			AcceptHistory: req.GetAcceptHistory()}})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
@@ -70,9 +71,30 @@ func (p *Pair) sameHistory() error {
 	if why == "" {
 		return nil
 	}
-	return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, kit.Hint("make the replica again from "+
-		"a new snapshot", errs.Call("RebuildReplica", "name", p.Srv.Subject())),
+	if p.anyHistory {
+		p.Found("%s does not follow what %s has now: %s", p.Srv.Name, p.Primary.Name, why)
+		return nil
+	}
+	return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, replication.OtherHistory(p.Srv.Name),
 		"%s does not follow what %s has now: %s", p.Srv.Name, p.Primary.Name, why)
+}
+
+// ReceiveAgain has the replica receive again what it has not applied: what it received before may
+// be of another history.
+func (p *Pair) ReceiveAgain(ctx context.Context) error {
+	if err := p.Stop(ctx, false); err != nil {
+		return err
+	}
+	return p.EnsureReplicating(ctx)
+}
+
+// KeptHistory fails when the history of the primary's binary log became another one meanwhile.
+func (p *Pair) KeptHistory(ctx context.Context) error {
+	st, err := p.Primary.Agent.Status(ctx)
+	if err == nil && st.BinlogHistory != p.Primary.Status.BinlogHistory {
+		err = fmt.Errorf("the history of the binary log of %s changed meanwhile", p.Primary.Name)
+	}
+	return err
 }
 
 // RecordHistory records the history that the replica is proved to follow.

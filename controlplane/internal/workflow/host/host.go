@@ -22,6 +22,8 @@ type Host struct {
 	Asked kit.MakeArgs // of the job that makes the server; zero in other jobs
 
 	observing bool // refuse what is not right, and change nothing
+	// anyHistory: the binary log of the primary may have another history than the replica follows.
+	anyHistory bool
 }
 
 // Open reads what is on record of the server that a job makes, and observes whether it is so at the
@@ -37,6 +39,13 @@ func Observe(ctx context.Context, c *kit.Call, server string) (*Host, error) {
 	h := &Host{Call: c, observing: true}
 	return h, h.open(ctx, server)
 }
+
+// AnyHistory lets the primary's binary log have another history than the one that the replica
+// follows: for who compares all the data.
+func (h *Host) AnyHistory() { h.anyHistory = true }
+
+// AllowsAnyHistory reports whether AnyHistory was called.
+func (h *Host) AllowsAnyHistory() bool { return h.anyHistory }
 
 func (h *Host) open(ctx context.Context, server string) (err error) {
 	if h.Srv, err = h.Server(ctx, server); err != nil {

@@ -25,6 +25,9 @@ type Args struct {
 	Primary string                `json:"primary"`
 	Level   inventory.VerifyLevel `json:"level"`
 	MadeBy  string                `json:"made_by"` // job that made the replica: see pair
+	// AcceptHistory is why the history of the primary's binary log is right as it is now; empty for
+	// a replica that follows it.
+	AcceptHistory string `json:"accept_history,omitempty"`
 }
 
 // The steps. They are one section: a comparison begins with the check that replication runs, and
@@ -44,6 +47,8 @@ func (a Args) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Args, erro
 	var wrong errs.Fields
 	wrong.Require("name", a.Replica != "", "a replica is needed")
 	kit.FillLevel(&a.Level, "level", &wrong)
+	wrong.Require("level", a.AcceptHistory == "" || a.Level == inventory.VerifyFull,
+		"must be full to accept a history")
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
@@ -63,8 +68,11 @@ func (a Args) Check(ctx context.Context, k *kit.Kit) error {
 
 // Title is what the job is for.
 func (a Args) Title() string {
-	return "verify " + a.Replica + " to level " +
-		strings.ToLower(string(a.Level))
+	title := "verify " + a.Replica + " to level " + strings.ToLower(string(a.Level))
+	if a.AcceptHistory != "" {
+		title += ", and accept the history of " + a.Primary
+	}
+	return title
 }
 
 // Subjects are the replica.
@@ -109,7 +117,7 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	verified, err := Compare(ctx, p, a.Level)
+	verified, err := a.compare(ctx, p)
 	if kit.IsReason(err, errorsv1.Reason_REASON_DATA_MISMATCH) {
 		differs := c.UpdateServer(a.Replica, func(srv *inventory.Server) error {
 			srv.Verified = inventory.Verification{}
@@ -120,7 +128,11 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	return kit.Done(c.RecordVerified(a.Replica, verified))
+	recorded := c.RecordVerified(a.Replica, verified)
+	if a.AcceptHistory != "" {
+		recorded = kit.Both(recorded, a.accept(p, verified))
+	}
+	return kit.Done(recorded)
 }
 
 // settle starts replication that this job may have stopped and not started again: that is when its
@@ -173,6 +185,9 @@ func pair(ctx context.Context, c *kit.Call, a Args) (*host.Pair, error) {
 	}
 	if err := verifiable(h.Srv); err != nil {
 		return nil, err
+	}
+	if a.AcceptHistory != "" {
+		h.AnyHistory()
 	}
 	return h.Pair(ctx)
 }

@@ -59,7 +59,8 @@ type ServerServiceClient interface {
 	CreateReplica(ctx context.Context, in *CreateReplicaRequest, opts ...grpc.CallOption) (*CreateReplicaResponse, error)
 	// VerifyReplica starts a job that compares a replica with its primary again and dates the result:
 	// see `verified` of the server. The replica goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for
-	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs.
+	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs, with
+	// GTID_MISMATCH when its primary's binary log has another history and `accept_history` is empty.
 	VerifyReplica(ctx context.Context, in *VerifyReplicaRequest, opts ...grpc.CallOption) (*VerifyReplicaResponse, error)
 	// RebuildReplica starts a job that makes a replica again on its machine: a fresh copy, from a new
 	// snapshot of its primary or from the one that is named, on a new volume. It works from every
@@ -213,7 +214,8 @@ type ServerServiceServer interface {
 	CreateReplica(context.Context, *CreateReplicaRequest) (*CreateReplicaResponse, error)
 	// VerifyReplica starts a job that compares a replica with its primary again and dates the result:
 	// see `verified` of the server. The replica goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for
-	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs.
+	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs, with
+	// GTID_MISMATCH when its primary's binary log has another history and `accept_history` is empty.
 	VerifyReplica(context.Context, *VerifyReplicaRequest) (*VerifyReplicaResponse, error)
 	// RebuildReplica starts a job that makes a replica again on its machine: a fresh copy, from a new
 	// snapshot of its primary or from the one that is named, on a new volume. It works from every

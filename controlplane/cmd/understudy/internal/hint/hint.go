@@ -29,7 +29,8 @@ var commands = map[string]string{
 		"[ --verify {verify}]",
 	"RebuildReplica": "replica rebuild {name}[ --from {snapshot}]",
 	"PurgeBinlogs":   "server purge-binlogs {name}[ --ignore-replica {ignore_replicas}]",
-	"VerifyReplica":  "replica verify {name}[ --level {level}]",
+	"VerifyReplica": "replica verify {name}[ --level {level}]" +
+		"[ --accept-history {accept_history}]",
 
 	"GetSnapshot":   "snapshot get {name}",
 	"ListSnapshots": "snapshot list[ --of {server}]",

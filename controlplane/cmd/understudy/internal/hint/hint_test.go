@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	_ "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
@@ -36,6 +37,9 @@ func TestHintsBecomeCommands(t *testing.T) {
 			"`understudy event list --on servers/db1`"},
 		{errs.Hint{Actions: []errs.Action{errs.Call("VerifyReplica", "name", "servers/db2",
 			"level", "VERIFY_LEVEL_FULL")}}, "`understudy replica verify db2 --level full`"},
+		{replication.OtherHistory("db2"), replication.OtherHistory("db2").Text +
+			": `understudy replica rebuild db2` or `understudy replica verify db2 --level full " +
+			"--accept-history WHY`"},
 		{errs.Hint{Actions: []errs.Action{errs.Call("RebuildReplica", "name", "servers/db2")}},
 			"`understudy replica rebuild db2`"},
 		{errs.Hint{Actions: []errs.Action{errs.Call("Revoke", "name", "operators/ann")}},

@@ -1,0 +1,45 @@
+package verify
+
+import (
+	"context"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// compare is Compare; of a replica that may follow another history also of what it has received.
+func (a Args) compare(ctx context.Context, p *host.Pair) (inventory.Verification, error) {
+	if a.AcceptHistory == "" {
+		return Compare(ctx, p, a.Level)
+	}
+	if err := p.ReceiveAgain(ctx); err != nil {
+		return inventory.Verification{}, err
+	}
+	verified, err := Compare(ctx, p, a.Level)
+	if err != nil {
+		return inventory.Verification{}, err
+	}
+	return verified, p.KeptHistory(ctx)
+}
+
+// accept records that the replica follows the history that its primary's binary log has now: all
+// data was equal at one position of it.
+func (a Args) accept(p *host.Pair, v inventory.Verification) kit.Commit {
+	history := p.Primary.Status.BinlogHistory
+	return p.UpdateServer(a.Replica, func(srv *inventory.Server) error {
+		srv.History = history
+		return nil
+	}, "follows the binary log of %s as it is now: all data is equal at %s; accepted because: %s",
+		a.Primary, v.GTID, a.AcceptHistory)
+}
+
+// notAll refuses to accept a history for data that was not compared.
+func (c *comparer) notAll(open []string) error {
+	return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, kit.Hint("stop the writes to them and "+
+		"retry the job, or rebuild the replica", kit.RetryThis(), kit.Rebuild(c.Srv.Name)),
+		"the history of %s cannot be accepted for %s: %d tables change all the time in an engine "+
+			"that cannot be read at one position, and were not compared: %s", c.Primary.Name,
+		c.Srv.Name, len(open), kit.SomeOf(open, 5))
+}
