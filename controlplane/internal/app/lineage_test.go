@@ -17,9 +17,7 @@ func pair(t *testing.T) *plane {
 	t.Helper()
 	w, dir := workflowtest.Outside(t), t.TempDir()
 	w.Cloud.Instant = true
-	p := &plane{t: t, Plane: apptest.Start(t, w.Process(), apptest.Settings(t, dir,
-		map[string]any{"verify_share": "0", "beat_interval": "100ms", "degraded_after": "0s"}))}
-	p.conn = p.Dial(apptest.Operator(t, dir))
+	p := planeOf(t, w, dir)
 	made, err := p.servers().CreateServer(t.Context(),
 		&cpv1.CreateServerRequest{Name: "servers/db1"})
 	if err != nil {
@@ -28,6 +26,15 @@ func pair(t *testing.T) *plane {
 	p.until(made.GetJob().GetName(), inState(cpv1.Job_STATE_SUCCEEDED))
 	p.change(func(db1 *workflowtest.Host) { p.rows(db1, 10) })
 	p.replica("db2", &cpv1.CreateReplicaRequest{Primary: "servers/db1"})
+	return p
+}
+
+// planeOf is a control plane of that state directory in a world.
+func planeOf(t testing.TB, w *workflowtest.World, dir string) *plane {
+	t.Helper()
+	p := &plane{t: t, Plane: apptest.Start(t, w.Process(), apptest.Settings(t, dir,
+		map[string]any{"verify_share": "0", "beat_interval": "100ms", "degraded_after": "0s"}))}
+	p.conn = p.Dial(apptest.Operator(t, dir))
 	return p
 }
 

@@ -49,11 +49,14 @@ func (f *follower) question(now time.Time) (q question, ask bool) {
 	}
 	q.l.mu.Lock()
 	defer q.l.mu.Unlock()
+	lost, known := st.BinlogHistory == "", q.l.known
 	if q.l.asking || now.Sub(q.l.asked) < confirmPause || !q.l.open(st, now) ||
-		st.BinlogHistory == "" && !f.m.heardReplicas(f.name, q.l.known.Claim.ID, now) {
+		(lost || known.Restored) && !f.m.heardReplicas(f.name, known.Claim.ID, now) {
 		return q, false
 	}
-	q.known = q.l.known
+	if q.known = known; lost {
+		q.known = known.ForNone()
+	}
 	q.known.Reads = slices.Clone(q.known.Reads)
 	q.l.asking, q.l.news = true, false
 	return q, true

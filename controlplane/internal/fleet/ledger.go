@@ -64,8 +64,12 @@ func (m *Monitor) readLedgers(ctx context.Context) error {
 	if m.ledgers.each() != nil {
 		return nil
 	}
-	docs := map[string]string{}
+	var docs map[string]string
+	var restored time.Time
 	err := m.cfg.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		if restored, err = tx.RestoredAt(ctx); err != nil {
+			return err
+		}
 		docs, err = tx.Histories().All(ctx)
 		return err
 	})
@@ -78,6 +82,7 @@ func (m *Monitor) readLedgers(ctx context.Context) error {
 		if json.Unmarshal([]byte(doc), &one.known) != nil {
 			one.known = replication.Known{} // as if nothing was known
 		}
+		one.known.Restored = one.known.Restored || one.known.Kept.Before(restored)
 		one.news = len(one.known.Reads) > 0
 		read[server] = one
 	}
@@ -195,6 +200,7 @@ func (m *Monitor) keepSome(ctx context.Context, names []string, all map[string]*
 func (l *ledger) document() (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.known.Kept = time.Now().UTC()
 	doc, err := json.Marshal(l.known)
 	l.dirty = l.dirty && err != nil
 	return string(doc), err

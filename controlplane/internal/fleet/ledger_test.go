@@ -186,6 +186,42 @@ func TestAHistoryIsNotConfirmedBlindly(t *testing.T) {
 	g.claimAt("nothing is confirmed of this process", "b.000001", 50, "b.000001")
 }
 
+// TestAHistoryOfBeforeARestore is confirmed once all was heard, and is not given to an agent that
+// has none.
+func TestAHistoryOfBeforeARestore(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	before := newGroup(t, st)
+	before.primary("one", "b.000001", 50, firstRun)
+	if err := before.m.keepLedgers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		return tx.Restored(ctx, time.Now())
+	}); err != nil {
+		t.Fatal(err)
+	}
+
+	g := newGroup(t, st)
+	g.primary("", "b.000002", 0, firstRun)
+	g.replica("b.000002", 4)
+	g.claimAt("the agent has none", "", 0)
+
+	g = newGroup(t, st)
+	g.primary("one", "b.000002", 30, firstRun)
+	g.quiet("the replica was not heard yet")
+	g.replica("b.000002", 4)
+	if err := g.m.keepLedgers(t.Context()); err != nil { // that proves nothing
+		t.Fatal(err)
+	}
+	g = newGroup(t, st)
+	g.primary("one", "b.000002", 30, firstRun)
+	g.replica("b.000002", 4)
+	g.claimAt("it was", "b.000001", 50, "b.000002")
+	g.primary("", "b.000002", 0, firstRun)
+	g.claimAt("its agent lost it since", "b.000001", 50, "b.000002")
+}
+
 // TestAnAgentThatKnowsNoHistories is asked once in a run.
 func TestAnAgentThatKnowsNoHistories(t *testing.T) {
 	t.Parallel()

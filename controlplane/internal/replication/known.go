@@ -34,6 +34,10 @@ type Known struct {
 	Seen  string `json:"seen"`  // position that was reported last
 	// Reads are those of this history: of each replica the latest of each log, the latest log last.
 	Reads []Read `json:"reads,omitempty"`
+	// Kept is when it was written last. Restored is true when the records were restored since, and
+	// nothing of it was confirmed: what the binary log was meanwhile is not known.
+	Kept     time.Time `json:"kept,omitzero"`
+	Restored bool      `json:"restored,omitempty"`
 }
 
 const (
@@ -45,10 +49,10 @@ const (
 
 // HasRead takes how far a replica that follows that history has read. It is true when that is more
 // than was known. A position that the primary refused (1236) is none that was read: somebody may
-// have set it.
+// have set it. After a restore it counts, because nothing else may tell of a tail that was lost.
 func (k *Known) HasRead(history, replica string, c Connection, now time.Time) bool {
 	if k.Claim.ID == "" || history != k.Claim.ID || c.ReadFile == "" || c.UsingGTID == "No" ||
-		c.IOErrno == 1236 {
+		c.IOErrno == 1236 && !k.Restored {
 		return false
 	}
 	read := Read{Replica: replica, File: c.ReadFile, Offset: c.ReadOffset,
@@ -115,6 +119,7 @@ func (k *Known) Confirmed(then Known) {
 	if then.Claim.ID != k.Claim.ID {
 		return
 	}
+	k.Restored = false
 	latest := map[string]string{}
 	for _, r := range k.Reads {
 		latest[r.Replica] = r.File
@@ -127,6 +132,15 @@ func (k *Known) Confirmed(then Known) {
 // Beyond is true when a replica reads a later log than the claim is in.
 func (k *Known) Beyond() bool {
 	return slices.ContainsFunc(k.Reads, func(r Read) bool { return laterLog(r.File, k.Claim.File) })
+}
+
+// ForNone is what an agent without a history is told. What was on record before a restore says
+// nothing of what the binary log was since.
+func (k Known) ForNone() Known {
+	if k.Restored {
+		return Known{}
+	}
+	return k
 }
 
 // Before is true when the place of a claim is before that of another one.

@@ -110,3 +110,28 @@ func TestPlacesOfClaims(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsKnownAfterARestore is old: what replicas tell counts in any case.
+func TestWhatIsKnownAfterARestore(t *testing.T) {
+	t.Parallel()
+	refused := read("b.000003", 4, "0-1-20")
+	refused.IOErrno = 1236
+	for _, restored := range []bool{false, true} {
+		k := replication.Known{Claim: replication.Claim{ID: "one"}, Seen: "0-1-5",
+			Restored: restored}
+		if k.HasRead("one", "db2", refused, begin) != restored {
+			t.Errorf("restored %t: a position that the primary refuses", restored)
+		}
+		if known := k.ForNone().Claim.ID != ""; known == restored {
+			t.Errorf("restored %t: told to an agent without a history: %t", restored, known)
+		}
+		k.Confirmed(replication.Known{Claim: replication.Claim{ID: "two"}})
+		if k.Restored != restored {
+			t.Error("confirmed by another history")
+		}
+		k.Confirmed(k)
+		if k.Restored {
+			t.Error("confirmed, and not known yet")
+		}
+	}
+}

@@ -104,13 +104,27 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 // Lost says whether something that was recorded at that time may be missing from the records: it
 // lies between a backup and its restore.
 func (tx *Tx) Lost(ctx context.Context, at time.Time) (bool, error) {
+	from, to, err := tx.restored(ctx)
+	return err == nil && millis(at) >= from && millis(at) <= to, err
+}
+
+// RestoredAt is when the records were restored; zero for never.
+func (tx *Tx) RestoredAt(ctx context.Context) (time.Time, error) {
+	_, at, err := tx.restored(ctx)
+	if err != nil || at == 0 {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(at), nil
+}
+
+// restored is when the records were backed up and restored, in milliseconds; zero for never.
+func (tx *Tx) restored(ctx context.Context) (from, to int64, err error) {
 	known, err := rowsOf(ctx, tx, scanText, "SELECT value FROM facts WHERE name = ?", restoredFact)
 	if err != nil || len(known) == 0 {
-		return false, err
+		return 0, 0, err
 	}
-	var from, to int64
 	if _, err := fmt.Sscanf(known[0], "%d %d", &from, &to); err != nil {
-		return false, fmt.Errorf("the fact %q cannot be read: %w", restoredFact, err)
+		return 0, 0, fmt.Errorf("the fact %q cannot be read: %w", restoredFact, err)
 	}
-	return millis(at) >= from && millis(at) <= to, nil
+	return from, to, nil
 }

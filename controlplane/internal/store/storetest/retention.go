@@ -199,6 +199,12 @@ func testRestored(t *testing.T, open Open) {
 		return st.Jobs(tx).Insert(ctx, j)
 	})
 	epoch, generation := int64(0), int64(0)
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		if at, err := tx.RestoredAt(ctx); err != nil || !at.IsZero() {
+			t.Errorf("restored at %v: %v", at, err)
+		}
+		return nil
+	})
 	for range 3 {
 		backedUp := time.Now().Add(-time.Hour)
 		write(t, st, func(ctx context.Context, tx *store.Tx) error {
@@ -216,6 +222,9 @@ func testRestored(t *testing.T, open Open) {
 			epoch, generation = held[0].Epoch, raised
 			if lost, err := tx.Lost(ctx, backedUp.Add(time.Minute)); err != nil || !lost {
 				t.Errorf("what a backup cannot know: %v, %v", lost, err)
+			}
+			if at, err := tx.RestoredAt(ctx); err != nil || at.Before(backedUp.Add(time.Minute)) {
+				t.Errorf("restored at %v: %v", at, err)
 			}
 			return tx.Probe(ctx)
 		})

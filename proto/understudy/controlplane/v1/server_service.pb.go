@@ -1676,7 +1676,11 @@ type VerifyReplicaRequest struct {
 	// empty.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Validate only and return the plan; no job is created.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Why the history of its primary's binary log is right as it is now, although it is not the one
+	// that the replica follows (LINEAGE_BROKEN): at most 500 bytes. Needs the level FULL. Where all
+	// data is equal, the replica follows that history from then on, and an event has the reason.
+	AcceptHistory string `protobuf:"bytes,5,opt,name=accept_history,json=acceptHistory,proto3" json:"accept_history,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1737,6 +1741,13 @@ func (x *VerifyReplicaRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *VerifyReplicaRequest) GetAcceptHistory() string {
+	if x != nil {
+		return x.AcceptHistory
+	}
+	return ""
 }
 
 // VerifyReplicaResponse has the job.
@@ -2307,13 +2318,14 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\a \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\b \x01(\bR\fvalidateOnly\"K\n" +
 	"\x16RebuildReplicaResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xbf\x01\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xf1\x01\n" +
 	"\x14VerifyReplicaRequest\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12=\n" +
 	"\x05level\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.VerifyLevelR\x05level\x12%\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"J\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x120\n" +
+	"\x0eaccept_history\x18\x05 \x01(\tB\t\xea\xbb\x18\x05@\xf4\x03P\x1bR\racceptHistory\"J\n" +
 	"\x15VerifyReplicaResponse\x121\n" +
 	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xb2\x01\n" +
 	"\x13PurgeBinlogsRequest\x12\x1c\n" +
