@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
@@ -142,6 +143,9 @@ func releaseHeld() error {
 }
 
 func (w *offline) start(ctx context.Context) error {
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	go w.stayFor(ctx)
 	// The sockets first: systemd refuses to listen for a service that runs already.
 	for _, unit := range append(w.stopped, mariadb.Unit) {
 		if _, _, err := w.config.Services.Start(ctx, unit); err != nil {
@@ -156,6 +160,26 @@ func (w *offline) start(ctx context.Context) error {
 	}
 	return nil
 }
+
+// stayFor keeps systemd from ending the process while MariaDB is seen to come up: nothing is held
+// any more then, and the result is worth the wait. A process that hangs does not ask, and one that
+// cannot reach systemd does not either.
+func (w *offline) stayFor(ctx context.Context) {
+	again := time.NewTicker(offlineStop / 5)
+	defer again.Stop()
+	for {
+		if unit, err := w.config.Services.Get(ctx, mariadb.Unit); err == nil && comesUp(unit) {
+			w.config.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", offlineStop.Microseconds()))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+	}
+}
+
+func comesUp(unit systemd.Unit) bool { return unit.Running() || unit.Active == "activating" }
 
 func (w *offline) finish(result *Result) {
 	w.base.finish(result)

@@ -22,10 +22,12 @@ const (
 	slack = 400 * time.Millisecond
 	// syncTime bounds what comes before the first lock: the nonce and the sync of the filesystem.
 	syncTime = 2 * time.Minute
-	// stopTime is the time from SIGTERM to SIGKILL.
+	// stopTime is the time from SIGTERM to SIGKILL, and the longest of each command afterwards.
 	stopTime = 2 * time.Second
-	// offlineStop is the same for a process that has to start MariaDB again.
-	offlineStop = restartTime
+	// offlineStop is the same in the mode offline. The process thaws the filesystem and has systemd
+	// start MariaDB, both of which ExecStopPost does as well: more time is for a host that is short
+	// of it. A process that sees MariaDB come up asks for as long once more.
+	offlineStop = 10 * time.Second
 	// oomScore keeps the process alive when memory runs out.
 	oomScore = -900
 	// afterlife is how long the unit of the session before may need to be gone.

@@ -16,7 +16,6 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
-	"github.com/understudy-db/understudy/proto/gtid"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -300,62 +299,6 @@ func TestSessionOfADeadAgentIsCleared(t *testing.T) {
 	h.serves(t, soon)
 	if err := other.manager.Clear(lab.Context(t)); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestOffline(t *testing.T) {
-	h := newHost(t)
-	// What would wake a stopped MariaDB: it sleeps meanwhile, and listens again
-	// afterwards.
-	stop(t)
-	lab.Run(t, "systemctl", "start", "mariadb.socket")
-	lab.Run(t, "systemctl", "start", "mariadb.service")
-	for _, test := range []struct {
-		name string
-		end  func(t *testing.T, session *quiesce.Session)
-	}{
-		{"released", func(t *testing.T, session *quiesce.Session) {
-			if result, err := session.Resume(lab.Context(t)); err != nil || !result.Unbroken ||
-				result.Down <= 0 {
-				t.Errorf("%+v %v", result, err)
-			}
-		}},
-		{"killed", func(t *testing.T, _ *quiesce.Session) {
-			unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
-			if err == nil {
-				err = syscall.Kill(unit.MainPID, syscall.SIGKILL)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			sql(t, "INSERT INTO shop.t (a) VALUES (2)")
-			session := h.open(t, spec(quiesce.Offline, time.Minute))
-			if out, err := lab.Try("mariadb", "-e", "SELECT 1"); err == nil {
-				t.Errorf("MariaDB answers: %s", out)
-			}
-			unit, err := h.units.Get(lab.Context(t), mariadb.Unit)
-			if err != nil || !unit.Stopped() {
-				t.Errorf("%+v %v", unit, err)
-			}
-			test.end(t, session)
-			h.serves(t, 50*time.Second)
-			if unit, err := h.units.Get(lab.Context(t), "mariadb.socket"); err != nil ||
-				!unit.Running() {
-				t.Errorf("what wakes MariaDB does not listen again: %+v %v", unit, err)
-			}
-			at, err := gtid.ParsePosition(session.Point.BinlogPos)
-			if err != nil || at.IsEmpty() {
-				t.Fatalf("%v %v", at, err)
-			}
-			// One row proved that it serves.
-			now, err := gtid.ParsePosition(sql(t, "SELECT @@gtid_binlog_pos"))
-			if err != nil || at.Missing(now) != 1 {
-				t.Errorf("quiesced at %s, now at %s: %v", at, now, err)
-			}
-		})
 	}
 }
 

@@ -1,0 +1,152 @@
+//go:build lab
+
+package hosttest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/agent/internal/lab"
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/quiesce"
+	"github.com/understudy-db/understudy/proto/gtid"
+)
+
+func TestOffline(t *testing.T) {
+	h := newHost(t)
+	// What would wake a stopped MariaDB: it sleeps meanwhile, and listens again
+	// afterwards.
+	stop(t)
+	lab.Run(t, "systemctl", "start", "mariadb.socket")
+	lab.Run(t, "systemctl", "start", "mariadb.service")
+	for _, test := range []struct {
+		name string
+		end  func(t *testing.T, session *quiesce.Session)
+	}{
+		{"released", func(t *testing.T, session *quiesce.Session) {
+			if result, err := session.Resume(lab.Context(t)); err != nil || !result.Unbroken ||
+				result.Down <= 0 {
+				t.Errorf("%+v %v", result, err)
+			}
+		}},
+		{"killed", func(t *testing.T, _ *quiesce.Session) {
+			unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
+			if err == nil {
+				err = syscall.Kill(unit.MainPID, syscall.SIGKILL)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"hangs", func(t *testing.T, session *quiesce.Session) {
+			unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hang(t, unit.MainPID)
+			lab.Ends(t, "the session", session.Ended())
+			result, err := session.Resume(lab.Context(t))
+			if err != nil || !strings.Contains(result.BrokenReason, "after its limit") {
+				t.Errorf("%+v %v", result, err)
+			}
+		}},
+		{"starts for longer than the limit", func(t *testing.T, session *quiesce.Session) {
+			const slow = "/etc/systemd/system/mariadb.service.d/slow.conf"
+			lab.Write(t, slow, "[Service]\nExecStartPre=/bin/sleep 35\n")
+			lab.Run(t, "systemctl", "daemon-reload")
+			defer lab.Run(t, "systemctl", "daemon-reload")
+			defer os.Remove(slow)
+			if result, err := session.Resume(lab.Context(t)); err != nil || !result.Unbroken ||
+				result.Down < 35*time.Second {
+				t.Errorf("%+v %v", result, err)
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			sql(t, "INSERT INTO shop.t (a) VALUES (2)")
+			session := h.open(t, spec(quiesce.Offline, 20*time.Second))
+			if out, err := lab.Try("mariadb", "-e", "SELECT 1"); err == nil {
+				t.Errorf("MariaDB answers: %s", out)
+			}
+			unit, err := h.units.Get(lab.Context(t), mariadb.Unit)
+			if err != nil || !unit.Stopped() {
+				t.Errorf("%+v %v", unit, err)
+			}
+			test.end(t, session)
+			h.serves(t, 50*time.Second)
+			if unit, err := h.units.Get(lab.Context(t), "mariadb.socket"); err != nil ||
+				!unit.Running() {
+				t.Errorf("what wakes MariaDB does not listen again: %+v %v", unit, err)
+			}
+			at, err := gtid.ParsePosition(session.Point.BinlogPos)
+			if err != nil || at.IsEmpty() {
+				t.Fatalf("%v %v", at, err)
+			}
+			// One row proved that it serves.
+			now, err := gtid.ParsePosition(sql(t, "SELECT @@gtid_binlog_pos"))
+			if err != nil || at.Missing(now) != 1 {
+				t.Errorf("quiesced at %s, now at %s: %v", at, now, err)
+			}
+		})
+	}
+}
+
+// hang stops a process for all but SIGKILL, as if it were deadlocked. SIGSTOP would not do: systemd
+// sends SIGCONT with SIGTERM.
+func hang(t *testing.T, pid int) {
+	t.Helper()
+	stopped := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: it is this thread that traces
+		stopped <- traceAll(pid)
+		for !errors.Is(awaitTraced(-1), unix.ECHILD) { // until it is dead
+		}
+	}()
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// traceAll stops every thread of the process, those that others begin meanwhile included.
+func traceAll(pid int) error {
+	traced := map[int]bool{}
+	for before := -1; before < len(traced); {
+		before = len(traced)
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+		if err != nil {
+			return err
+		}
+		for _, task := range tasks {
+			tid, err := strconv.Atoi(filepath.Base(task))
+			if err != nil || traced[tid] {
+				continue
+			}
+			if err := errors.Join(unix.PtraceSeize(tid), unix.PtraceInterrupt(tid),
+				awaitTraced(tid)); err != nil {
+				return fmt.Errorf("cannot stop thread %d: %w", tid, err)
+			}
+			traced[tid] = true
+		}
+	}
+	return nil
+}
+
+// awaitTraced waits for a change of what this thread traces.
+func awaitTraced(tid int) error {
+	for {
+		_, err := unix.Wait4(tid, nil, unix.WALL|unix.WNOTHREAD, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
