@@ -95,7 +95,8 @@ func (p *parts) observer(datadir string) *observe.Sampler {
 			return p.units.Get(ctx, mariadb.Unit)
 		},
 		Errors: p.units.Journal.Errors, Quiesced: p.quiesced,
-		PausedBy: p.mariadb.Replica.PausedBy, Hanging: p.hanging, Datadir: datadir}, p.watch)
+		Unresumed: p.quiesce.Unresumed, PausedBy: p.mariadb.Replica.PausedBy, Hanging: p.hanging,
+		Datadir: datadir}, p.watch)
 }
 
 // quiesced is true while MariaDB is quiesced. The part of MariaDB asks before p.quiesce is made.
@@ -153,10 +154,7 @@ func makeDirs(config Config) error {
 
 // resume puts in order what an agent before this one left behind.
 func (p *parts) resume(ctx context.Context, log *slog.Logger) {
-	if err := p.quiesce.Clear(ctx); err != nil && ctx.Err() == nil {
-		log.Warn("cannot resume MariaDB after an earlier agent; it resumes at its limit", "error",
-			err)
-	}
+	p.quiesce.Clear(ctx)
 	// Nothing reserved: MariaDB is not asked. A connection would wake one that was stopped, through
 	// its socket unit. While it is quiesced it does not answer; Keep asks it afterwards.
 	if kept, err := p.mariadb.Reservations.InForce(); err == nil && len(kept) == 0 || p.quiesced() {

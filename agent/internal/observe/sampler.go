@@ -36,6 +36,8 @@ type Config struct {
 	// Quiesced is true while MariaDB is quiesced, PausedBy the job that stopped replication.
 	Quiesced func() bool
 	PausedBy func() string
+	// Unresumed is why MariaDB has not resumed although nobody quiesces it any more; nil if it has.
+	Unresumed func() (since time.Time, why error)
 	// Hanging is a call of the agent that goes on although it is over.
 	Hanging func() (method string, since time.Time)
 	// Datadir is where the datadir is until MariaDB's options were read.
@@ -140,6 +142,9 @@ func (s *Sampler) sample(ctx context.Context) *part {
 		PausedBy: s.cfg.PausedBy()}}
 	if method, since := s.cfg.Hanging(); method != "" {
 		p.hangs("call", since, errors.New(method))
+	}
+	if since, why := s.cfg.Unresumed(); why != nil {
+		p.hangs("resume", since, why)
 	}
 	s.observeUnit(ctx, p)
 	run := p.Unit.InvocationID

@@ -25,6 +25,7 @@ type world struct {
 	run           atomic.Int32
 	held          atomic.Bool
 	mute          atomic.Bool // systemd does not answer
+	unresumed     error       // why MariaDB has not resumed
 	hangs         bool        // MariaDB answers when hang is closed
 	threadsHang   bool        // the same of SHOW ALL SLAVES STATUS, and threads
 	hang, threads chan struct{}
@@ -32,7 +33,8 @@ type world struct {
 
 func (w *world) config(datadir string) observe.Config {
 	return observe.Config{
-		Hanging: func() (string, time.Time) { return "", time.Time{} },
+		Unresumed: func() (time.Time, error) { return time.Now(), w.unresumed },
+		Hanging:   func() (string, time.Time) { return "", time.Time{} },
 		Status: func(context.Context) (mariadb.Status, error) {
 			if w.full.Add(1); w.refuses.Load() {
 				return mariadb.Status{}, errors.New("no")
@@ -114,6 +116,16 @@ func TestASampleASecondAndAFullObservationInTen(t *testing.T) {
 		}
 		if err := w.watch.Fresh(2 * time.Second); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+func TestAMariaDBThatHasNotResumedIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "active", unresumed: errors.New("no bus")}
+	observed(t, w, time.Millisecond, func(o observe.Observation, _ *observe.Sampler) {
+		if o.Hung["resume"].Reason != "no bus" || o.Hung["resume"].Since.IsZero() {
+			t.Errorf("told: %+v", o.Hung)
 		}
 	})
 }

@@ -29,10 +29,7 @@ func (m *Manager) takeOver(c *connection) {
 	first, err := c.receive()
 	if err != nil || first.Held == nil {
 		c.conn.Close()
-		if err := m.clear(ctx); err != nil {
-			m.config.Log.Warn("cannot resume MariaDB after an earlier agent; it resumes at its "+
-				"limit", "error", err)
-		}
+		m.clear(ctx)
 		close(m.found)
 		return
 	}
@@ -49,18 +46,13 @@ func (m *Manager) takeOver(c *connection) {
 }
 
 // Clear ends what an earlier agent left that nobody may adopt, and starts replication that it has
-// stopped. Call it when the agent starts.
-func (m *Manager) Clear(ctx context.Context) error {
+// stopped. Call it when the agent starts. What it cannot do yet is tried again until it is done.
+func (m *Manager) Clear(ctx context.Context) {
 	if m.found != nil {
-		return nil
+		return
 	}
 	m.active.Store(true)
-	return m.clear(ctx)
-}
-
-func (m *Manager) clear(ctx context.Context) error {
-	defer m.over()
-	return m.config.Launcher.Clear(ctx, m.config.Dir)
+	m.clear(ctx)
 }
 
 // Adopt goes on with a session of this job whose caller left, or that another caller of the job

@@ -2,6 +2,7 @@ package quiesce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // recovery is what systemd runs after the process. It is kept for a unit that is killed with all
@@ -91,22 +93,19 @@ const undoUnit = systemd.TransientPrefix + "quiesce-undo.service"
 
 // Exit says how the process of this nonce ended, as systemd saw it. It leaves alone what quiesced
 // MariaDB after that one.
-func (l *UnitLauncher) Exit(ctx context.Context, dir, nonce string) string {
+func (l *UnitLauncher) Exit(ctx context.Context, dir, nonce string) (why string, err error) {
 	r, _ := readRecovery(dir)
 	if r.Nonce != "" && r.Nonce != nonce {
-		return "MariaDB was quiesced again since (journalctl -u " + UnitName + ")"
+		return "MariaDB was quiesced again since (journalctl -u " + UnitName + ")", nil
 	}
 	if why, ok := r.await(ctx, dir); ok {
-		return why
+		return why, nil
 	}
 	if unit, err := l.Units.Get(ctx, UnitName); err == nil && unit.Running() {
-		return "it goes on with another agent (journalctl -u " + UnitName + ")"
+		return "it goes on with another agent (journalctl -u " + UnitName + ")", nil
 	}
-	why := "it was killed with all of its unit (journalctl -u " + UnitName + ")"
-	if err := l.undo(ctx, dir, r); err != nil {
-		why += "; " + err.Error()
-	}
-	return why
+	return "it was killed with all of its unit (journalctl -u " + UnitName + ")",
+		l.undo(ctx, dir, r)
 }
 
 // undo runs a recovery that systemd did not complete.
@@ -117,9 +116,12 @@ func (l *UnitLauncher) undo(ctx context.Context, dir string, r recovery) error {
 	err := l.Units.StartTransient(ctx, undoUnit, systemd.TransientSpec{
 		Description: "MariaDB is resumed after a quiesce that was killed",
 		Exec:        []string{"/bin/true"}, Type: "oneshot", ExecStopPost: r.Commands})
-	if err != nil {
+	// One that runs is that of the attempt before.
+	if err != nil && !errors.Is(err, errs.AlreadyExists) {
 		return fmt.Errorf("cannot resume MariaDB after it: %w", err)
 	}
-	r.await(ctx, dir)
+	if _, ok := r.await(ctx, dir); !ok {
+		return errUndoGoesOn
+	}
 	return os.Remove(recoveryFile(dir)) // once: whoever stops MariaDB later means it
 }

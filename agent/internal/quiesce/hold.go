@@ -34,7 +34,7 @@ func (h *hold) awaitPoint(ctx context.Context, progress func(string)) error {
 		m, err := h.conn.receive()
 		switch {
 		case err != nil:
-			why := h.manager.config.Launcher.Exit(ctx, h.manager.config.Dir, h.spec.Nonce)
+			why := h.manager.exit(ctx, h.spec.Nonce)
 			return errs.New(errs.Internal, errorsv1.Reason_REASON_QUIESCE_BROKEN,
 				"cannot quiesce MariaDB: the process ended before the point was reached: "+why,
 				errs.WithHint("read its journal (journalctl -u "+UnitName+
@@ -66,7 +66,7 @@ func (h *hold) listen(ctx context.Context) {
 		switch {
 		case err != nil:
 			h.err = errors.New("the process that held it is gone: " +
-				h.manager.config.Launcher.Exit(ctx, h.manager.config.Dir, h.spec.Nonce))
+				h.manager.exit(ctx, h.spec.Nonce))
 			return
 		case m.Fault != nil:
 			h.err = m.Fault.err()

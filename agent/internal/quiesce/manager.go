@@ -26,8 +26,8 @@ type Launcher interface {
 	// this directory, and resumes MariaDB.
 	Clear(ctx context.Context, dir string) error
 	// Exit says how the process of this nonce ended that was launched so. When it returns, MariaDB
-	// resumes, unless it was quiesced again since.
-	Exit(ctx context.Context, dir, nonce string) string
+	// resumes, unless it was quiesced again since. The error says why it does not yet.
+	Exit(ctx context.Context, dir, nonce string) (why string, err error)
 }
 
 // Config has what a Manager needs.
@@ -50,7 +50,9 @@ type Config struct {
 type Manager struct {
 	config Config
 	active atomic.Bool
-	found  chan struct{} // closed once it is known what an earlier agent held; nil without any
+	// unresumed is nil unless a process left MariaDB so.
+	unresumed atomic.Pointer[unresumed]
+	found     chan struct{} // closed once it is known what an earlier agent held; nil without any
 
 	mu     sync.Mutex
 	held   *hold       // that outlives its caller
@@ -102,7 +104,7 @@ type Session struct {
 // session until Start returns; after that Resume or Close do.
 func (m *Manager) Start(ctx context.Context, spec Spec, progress func(string)) (*Session, error) {
 	if !m.active.CompareAndSwap(false, true) {
-		return nil, busy(nil)
+		return nil, m.busy()
 	}
 	h, err := m.start(ctx, spec, progress)
 	if err != nil {
@@ -120,7 +122,7 @@ func (m *Manager) Start(ctx context.Context, spec Spec, progress func(string)) (
 
 // over allows the next session, at once if nothing is left of this one.
 func (m *Manager) over() {
-	if m.left() {
+	if m.unresumed.Load() != nil || m.left() {
 		go m.settle()
 		return
 	}

@@ -43,8 +43,11 @@ func (m *Manager) past(ctx context.Context, job, nonce string) (*Session, error)
 		return nil, broken("this host, which started " + uptime().String() +
 			" ago, has no trace of it")
 	case r.Result == nil:
-		return nil, broken("the process that held it is gone: " +
-			m.config.Launcher.Exit(ctx, m.config.Dir, nonce))
+		why := m.exit(ctx, nonce)
+		if m.active.CompareAndSwap(false, true) {
+			m.over()
+		}
+		return nil, broken("the process that held it is gone: " + why)
 	}
 	h := &hold{manager: m, spec: r.Spec, point: r.Point, ended: make(chan struct{}),
 		result: r.Result}

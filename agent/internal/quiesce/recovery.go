@@ -50,11 +50,12 @@ func (m *Manager) left() bool {
 	return err == nil
 }
 
-// settle starts replication that a session left stopped, and allows the next session after that. It
-// has no time limit: a STOP SLAVE that the session gave up may take effect much later, at the end
-// of a long statement.
+// settle resumes MariaDB, starts replication that a session left stopped, and allows the next
+// session after that. It has no time limit: a STOP SLAVE that the session gave up may take effect
+// much later, at the end of a long statement.
 func (m *Manager) settle() {
 	defer m.active.Store(false)
+	m.undo()
 	for m.left() {
 		err := m.resume()
 		if err == nil {

@@ -34,6 +34,7 @@ const (
 	FactsOld              Code = "FACTS_OLD"
 	UnitUnknown           Code = "UNIT_UNKNOWN"
 	CallHangs             Code = "CALL_HANGS"
+	NotResumed            Code = "NOT_RESUMED"
 )
 
 // Finding is one reason why a server does not do what its role says.

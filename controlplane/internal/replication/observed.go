@@ -42,7 +42,7 @@ type VolumeState struct {
 
 // Hung is a part of an observation that did not return, or failed for long.
 type Hung struct {
-	Probe  string // "mariadb", "replication", "volume", "unit", "facts"
+	Probe  string // "mariadb", "replication", "volume", "unit", "facts", "call", "resume"
 	Since  time.Time
 	Reason string // why it failed; empty for one that did not return
 }
@@ -178,6 +178,9 @@ func (o Observed) hung(all *findings, h Hung) {
 	case h.Probe == "call":
 		all.add(true, CallHangs, "a call of its agent, over since %s UTC, has not ended: %s", since,
 			why)
+	case h.Probe == "resume":
+		all.add(true, NotResumed,
+			"MariaDB has not resumed after a quiesce that ended at %s UTC: %s", since, why)
 	case h.Probe == "unit":
 		all.add(true, UnitUnknown, "systemd has not told the state of %s since %s UTC: %s", unit,
 			since, why)
@@ -238,6 +241,10 @@ func (f Finding) hint(server string) errs.Hint {
 	case CallHangs:
 		return errs.Hint{Text: "see on " + server + " with `journalctl -u understudy-agent` what " +
 			"the call was about, and with `dmesg` what its disks do"}
+	case NotResumed:
+		return errs.Hint{Text: "correct on " + server + " what the text says: its agent then " +
+			"resumes MariaDB by itself. By hand: thaw the filesystem of its datadir, then `rm -f " +
+			"/run/understudy-mariadb-held; systemctl start " + unit + "`"}
 	case UnitUnknown:
 		return errs.Hint{Text: "see on " + server + " with `systemctl status " + unit + "` " +
 			"whether systemd answers"}

@@ -293,12 +293,12 @@ func TestSessionOfADeadAgentIsCleared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := other.manager.Clear(lab.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	h.serves(t, soon)
-	if err := other.manager.Clear(lab.Context(t)); err != nil {
-		t.Error(err)
+	for range 2 {
+		other.manager.Clear(lab.Context(t))
+		if _, err := other.manager.Unresumed(); err != nil {
+			t.Fatal(err)
+		}
+		h.serves(t, soon)
 	}
 }
 

@@ -31,7 +31,9 @@ func (n neverRuns) Launch(context.Context, quiesce.Spec, string) error {
 
 func (n neverRuns) Clear(context.Context, string) error { return nil }
 
-func (n neverRuns) Exit(context.Context, string, string) string { return "it ended" }
+func (n neverRuns) Exit(context.Context, string, string) (string, error) {
+	return "it ended", nil
+}
 
 func (n neverRuns) Run(_ context.Context, c hostexec.Command) (hostexec.Result, error) {
 	n.t.Errorf("%s %q was run", c.Tool, c.Args)

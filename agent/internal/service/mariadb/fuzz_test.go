@@ -18,9 +18,9 @@ type nothing struct{}
 
 var errNothing = errors.New("there is nothing here")
 
-func (nothing) Launch(context.Context, quiesce.Spec, string) error { return errNothing }
-func (nothing) Clear(context.Context, string) error                { return nil }
-func (nothing) Exit(context.Context, string, string) string        { return "" }
+func (nothing) Launch(context.Context, quiesce.Spec, string) error   { return errNothing }
+func (nothing) Clear(context.Context, string) error                  { return nil }
+func (nothing) Exit(context.Context, string, string) (string, error) { return "", nil }
 func (nothing) Run(context.Context, hostexec.Command) (hostexec.Result, error) {
 	return hostexec.Result{}, errNothing
 }

@@ -414,7 +414,8 @@ type HungProbe struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "mariadb", "replication", "volume"; "unit" and "facts" (all of MariaDB that costs more than a
 	// sample may) once they have not been known for a minute; "call", a call of the agent that still
-	// goes on two minutes after it was over.
+	// goes on two minutes after it was over; "resume", a MariaDB that nobody quiesces any more and
+	// that has not resumed.
 	Probe string `protobuf:"bytes,1,opt,name=probe,proto3" json:"probe,omitempty"`
 	// Since when.
 	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
