@@ -94,7 +94,8 @@ func (p *parts) observer(datadir string) *observe.Sampler {
 		Unit: func(ctx context.Context) (systemd.Unit, error) {
 			return p.units.Get(ctx, mariadb.Unit)
 		},
-		Errors: p.units.Journal.Errors, Quiesced: p.quiesced,
+		Starting: p.units.Starting,
+		Errors:   p.units.Journal.Errors, Quiesced: p.quiesced,
 		Unresumed: p.quiesce.Unresumed, PausedBy: p.mariadb.Replica.PausedBy, Hanging: p.hanging,
 		Datadir: datadir}, p.watch)
 }

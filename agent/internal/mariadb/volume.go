@@ -28,6 +28,9 @@ type Volume struct {
 	Path string
 	// Number is "major:minor" of its device; major 0 is none that is a block device.
 	Number string
+	// MountID is an id of its mount that no other mount ever gets; 0 before Linux 6.8, and where
+	// another filesystem was mounted there meanwhile. The number of a device comes again.
+	MountID uint64
 	// UsedBytes and FreeBytes are its room.
 	UsedBytes, FreeBytes int64
 }
@@ -42,7 +45,16 @@ func Locate(path string) (Volume, error) {
 	if err != nil {
 		return Volume{}, fmt.Errorf("cannot read the mounts: %w", err)
 	}
-	return locate(mounts, real)
+	v, err := locate(mounts, real)
+	if err == nil {
+		v.MountID = mountID(v.Mount, v.Number)
+	}
+	return v, err
+}
+
+// IsOther is true when that is known to be another filesystem, or another mount of it.
+func (v Volume) IsOther(number string, mountID uint64) bool {
+	return v.Number != number || v.MountID != 0 && mountID != 0 && v.MountID != mountID
 }
 
 // volumes finds filesystems.
@@ -102,8 +114,7 @@ func within(path, dir string) bool {
 // filesystemUUID probes the device itself; empty when that tells nothing. What it finds it keeps
 // for as long as the filesystem is mounted, where the kernel tells one mount from all others.
 func (vs *volumes) filesystemUUID(ctx context.Context, v Volume) string {
-	mount, unique := mountOf(v.Mount)
-	if known, ok := vs.uuids.Load(mount); unique && ok {
+	if known, ok := vs.uuids.Load(v.MountID); ok {
 		return known.(string)
 	}
 	if !strings.HasPrefix(v.Device, "/dev/") {
@@ -116,20 +127,23 @@ func (vs *volumes) filesystemUUID(ctx context.Context, v Volume) string {
 	if err != nil || uuid == "" {
 		return ""
 	}
-	if unique {
-		vs.uuids.Store(mount, uuid)
+	if v.MountID != 0 {
+		vs.uuids.Store(v.MountID, uuid)
 	}
 	return uuid
 }
 
-// mountOf is the id of the mount at a path, which the kernel never gives to another mount; false
-// before Linux 6.8. The id in mountinfo is given again once its mount is gone.
-func mountOf(path string) (id uint64, unique bool) {
+// mountID is the id of the mount at a path, which the kernel never gives to another mount; 0 before
+// Linux 6.8, and when what is mounted there is not on the device of that number. The id in
+// mountinfo is given again once its mount is gone.
+func mountID(path, number string) uint64 {
 	var at unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID_UNIQUE, &at); err != nil {
-		return 0, false
+	err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID_UNIQUE, &at)
+	if err != nil || at.Mask&unix.STATX_MNT_ID_UNIQUE == 0 ||
+		fmt.Sprintf("%d:%d", at.Dev_major, at.Dev_minor) != number {
+		return 0
 	}
-	return at.Mnt_id, at.Mask&unix.STATX_MNT_ID_UNIQUE != 0
+	return at.Mnt_id
 }
 
 // mark writes a file into the directory that is ours on the volume.

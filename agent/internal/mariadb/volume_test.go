@@ -50,3 +50,26 @@ func TestWhatIsWrittenOntoAVolumeFollowsNoLink(t *testing.T) {
 		}
 	}
 }
+
+// TestAnIDIsOfTheMountThatWasFound knows none when another device is mounted there since: what is
+// kept under it would be held against that one for as long as it is mounted.
+func TestAnIDIsOfTheMountThatWasFound(t *testing.T) {
+	t.Parallel()
+	v, err := Locate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := mountID(v.Mount, v.Number); again != v.MountID {
+		t.Errorf("%d, then %d", v.MountID, again)
+	}
+	if id := mountID(v.Mount, "8:255"); id != 0 {
+		t.Errorf("%d for a device that is not mounted", id)
+	}
+	vs := volumes{}
+	vs.uuids.Store(uint64(7), "new")
+	for id, want := range map[uint64]string{0: "", 7: "new", 8: ""} {
+		if got := vs.filesystemUUID(t.Context(), Volume{MountID: id}); got != want {
+			t.Errorf("mount %d: %q, want %q", id, got, want)
+		}
+	}
+}

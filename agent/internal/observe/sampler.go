@@ -31,6 +31,8 @@ type Config struct {
 	Connections func(ctx context.Context) ([]mariadb.Replication, error)
 	// Unit reads the state of MariaDB's unit.
 	Unit func(ctx context.Context) (systemd.Unit, error)
+	// Starting is true while systemd starts the host.
+	Starting func(ctx context.Context) bool
 	// Errors are what MariaDB logged as errors in that run of its unit.
 	Errors func(ctx context.Context, unit systemd.Unit) []string
 	// Quiesced is true while MariaDB is quiesced, PausedBy the job that stopped replication.
@@ -58,6 +60,8 @@ type Observation struct {
 	Hung map[string]Hang
 	// PausedBy is the job that stopped replication on purpose.
 	PausedBy string
+	// Starting is true while systemd starts the host, and MariaDB waits.
+	Starting bool
 }
 
 // Sampler observes the host once a second.

@@ -26,6 +26,7 @@ type world struct {
 	held          atomic.Bool
 	mute          atomic.Bool // systemd does not answer
 	unresumed     error       // why MariaDB has not resumed
+	boots         bool        // systemd starts the host
 	hangs         bool        // MariaDB answers when hang is closed
 	threadsHang   bool        // the same of SHOW ALL SLAVES STATUS, and threads
 	hang, threads chan struct{}
@@ -62,6 +63,7 @@ func (w *world) config(datadir string) observe.Config {
 			return systemd.Unit{Name: mariadb.Unit, Active: w.active,
 				InvocationID: strconv.Itoa(int(w.run.Load()))}, nil
 		},
+		Starting: func(context.Context) bool { return w.boots },
 		Errors: func(context.Context, systemd.Unit) []string {
 			w.read.Add(1)
 			return []string{"[ERROR] InnoDB: no"}
@@ -130,6 +132,20 @@ func TestAMariaDBThatHasNotResumedIsToldAtOnce(t *testing.T) {
 	})
 }
 
+// TestAHostStarts says so for as long as MariaDB waits.
+func TestAHostStarts(t *testing.T) {
+	t.Parallel()
+	for active, starting := range map[string]bool{"inactive": true, "failed": true,
+		"activating": false, "active": false} {
+		observed(t, &world{active: active, boots: true}, 2*time.Second,
+			func(o observe.Observation, _ *observe.Sampler) {
+				if o.Starting != starting {
+					t.Errorf("%s: %t", active, o.Starting)
+				}
+			})
+	}
+}
+
 func TestOneThatDoesNotRunIsNotConnectedTo(t *testing.T) {
 	t.Parallel()
 	w := &world{active: "failed"}
@@ -137,7 +153,7 @@ func TestOneThatDoesNotRunIsNotConnectedTo(t *testing.T) {
 		if w.sampled.Load()+w.full.Load() != 0 {
 			t.Error("a connection would start it, through its socket unit")
 		}
-		if o.Status.Answers || len(o.Errors) != 1 || o.Volume.Mount == "" {
+		if o.Status.Answers || len(o.Errors) != 1 || o.Volume.Mount == "" || o.Starting {
 			t.Errorf("observed %+v", o)
 		}
 		if n := w.read.Load(); n < 2 || n > 4 {

@@ -45,8 +45,9 @@ type fullLook struct {
 
 // unitLook is the state of the unit, or why it is not known.
 type unitLook struct {
-	unit systemd.Unit
-	err  error
+	unit     systemd.Unit
+	starting bool // the host, and the unit does not run
+	err      error
 }
 
 // lookAtUnit asks systemd. That there is no unit is an answer.
@@ -54,17 +55,17 @@ func (s *Sampler) lookAtUnit(ctx context.Context) unitLook {
 	unit, err := s.cfg.Unit(ctx)
 	switch {
 	case errors.Is(err, errs.NotFound):
-		return unitLook{}
+		return unitLook{starting: s.cfg.Starting(ctx)}
 	case err != nil:
 		return unitLook{err: err}
 	}
-	return unitLook{unit: unit}
+	return unitLook{unit: unit, starting: unit.Stopped() && s.cfg.Starting(ctx)}
 }
 
 // observeUnit gives the unit's state. That it is not known for long is a fact.
 func (s *Sampler) observeUnit(ctx context.Context, p *part) {
 	found, since := s.unit.run(ctx, probeLimit, s.lookAtUnit)
-	p.Unit = found.unit
+	p.Unit, p.Starting = found.unit, found.starting
 	if since.IsZero() && found.err == nil {
 		s.unitAt.known(p.At)
 	}

@@ -14,8 +14,9 @@ import (
 // Volume is the state of the filesystem and the device of a datadir.
 type Volume struct {
 	// Mount, Type, UsedBytes and FreeBytes are the filesystem's; Number is "major:minor" of its
-	// device.
+	// device, MountID an id that no other mount ever gets.
 	Mount, Type, Number  string
+	MountID              uint64
 	UsedBytes, FreeBytes int64
 	// ReadOnly is true when it takes no writes.
 	ReadOnly bool
@@ -36,7 +37,7 @@ func lookAtVolume(datadir string, quiesced bool) Volume {
 	if err != nil {
 		return Volume{Fault: err.Error()}
 	}
-	v := Volume{Mount: at.Mount, Type: at.Type, Number: at.Number,
+	v := Volume{Mount: at.Mount, Type: at.Type, Number: at.Number, MountID: at.MountID,
 		DeviceGone: deviceGone(at.Number)}
 	dir, err := untrusted.Open(datadir)
 	if err != nil {

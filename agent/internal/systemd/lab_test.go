@@ -359,3 +359,13 @@ func TestList(t *testing.T) {
 		t.Errorf("units = %s", all)
 	}
 }
+
+func TestAHostThatHasStartedDoesNotStart(t *testing.T) {
+	m := manager(t)
+	lab.Eventually(t, time.Minute, "the host has started", func() bool {
+		return !m.Starting(t.Context())
+	})
+	if state, _ := lab.Try("systemctl", "is-system-running"); strings.Contains(state, "start") {
+		t.Errorf("it is %s", state)
+	}
+}

@@ -76,6 +76,7 @@ func (o *observed) take(m *agentv1.ObserveResponse) bool {
 
 func facts(f *agentv1.HostFacts) replication.Observed {
 	o := replication.Observed{Status: status(f.GetMariadb()), PausedBy: f.GetReplicationPausedBy(),
+		Starting: f.GetStarting(),
 		Unit: replication.Unit{Active: f.GetUnit().GetActiveState(),
 			Sub: f.GetUnit().GetSubState(), Result: f.GetUnit().GetResult(),
 			ExitStatus: int(f.GetUnit().GetExitStatus()), Errors: f.GetUnit().GetErrors()},

@@ -45,8 +45,9 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 		facts := &agentv1.HostFacts{Mariadb: &agentv1.MariaDBStatus{Answers: true, ServerId: 7,
 			Replication: []*agentv1.ReplicationStatus{{IoRunning: "Yes"}}},
 			Volume: &agentv1.VolumeFacts{ReadOnly: true}, ReplicationPausedBy: "jobs/1",
-			Unit: &agentv1.UnitFacts{ActiveState: "active", Errors: []string{"no"}},
-			Hung: []*agentv1.HungProbe{{Probe: "volume"}}}
+			Starting: true,
+			Unit:     &agentv1.UnitFacts{ActiveState: "active", Errors: []string{"no"}},
+			Hung:     []*agentv1.HungProbe{{Probe: "volume"}}}
 		if r.GetKnownHash() == hashA {
 			facts = nil
 		}
@@ -71,7 +72,8 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 	}
 	first, second := all[0], all[1]
 	if !first.Answers || first.ServerID != 7 || !first.Volume.ReadOnly || len(first.Hung) != 1 ||
-		first.PausedBy != "jobs/1" || first.Unit.Errors[0] != "no" || first.BinlogOffset != 1 ||
+		first.PausedBy != "jobs/1" ||
+		!first.Starting || first.Unit.Errors[0] != "no" || first.BinlogOffset != 1 ||
 		time.Since(first.At) < time.Hour {
 		t.Errorf("first %+v", first)
 	}

@@ -23,6 +23,8 @@ type Observed struct {
 	Hung []Hung
 	// PausedBy is the job that stopped replication on purpose, "jobs/{job}"; empty for none.
 	PausedBy string
+	// Starting is true while systemd starts the host, and MariaDB waits.
+	Starting bool
 }
 
 // Unit is the state of MariaDB's unit.
@@ -143,13 +145,9 @@ func (o Observed) host(x Expected) []Finding {
 	all.add(v.WriteError != "", VolumeLost, "the filesystem of its datadir takes no writes: %s",
 		v.WriteError)
 	all.add(v.Full, VolumeFull, "the filesystem of its datadir is full")
-	all.add(x.FilesystemUUID != "" && o.FilesystemUUID != "" &&
-		o.FilesystemUUID != x.FilesystemUUID, VolumeLost,
-		"its datadir is on filesystem %s, not on its volume's, %s", o.FilesystemUUID,
-		x.FilesystemUUID)
-	all.add(x.Mount != "" && o.FilesystemMount != "" && o.FilesystemMount != x.Mount, VolumeLost,
-		"its datadir is on the filesystem at %s, not on its volume's, at %s", o.FilesystemMount,
-		x.Mount)
+	if !o.Starting { // its volume may still come, and MariaDB waits for it
+		o.elsewhere(&all, x)
+	}
 	all.add(x.Lineage != "", LineageBroken, "its primary is not what it follows any more: %s",
 		x.Lineage)
 	all.add(x.Namesake != "", ReplicationIDTaken,
@@ -158,6 +156,17 @@ func (o Observed) host(x Expected) []Finding {
 		o.hung(&all, h)
 	}
 	return all
+}
+
+// elsewhere finds a datadir that is not on its server's volume.
+func (o Observed) elsewhere(all *findings, x Expected) {
+	all.add(x.FilesystemUUID != "" && o.FilesystemUUID != "" &&
+		o.FilesystemUUID != x.FilesystemUUID, VolumeLost,
+		"its datadir is on filesystem %s, not on its volume's, %s", o.FilesystemUUID,
+		x.FilesystemUUID)
+	all.add(x.Mount != "" && o.FilesystemMount != "" && o.FilesystemMount != x.Mount, VolumeLost,
+		"its datadir is on the filesystem at %s, not on its volume's, at %s", o.FilesystemMount,
+		x.Mount)
 }
 
 func (o Observed) hung(all *findings, h Hung) {
@@ -211,6 +220,9 @@ func (o Observed) explain(f Finding) Finding {
 		f.Text = unit + " is stopped"
 	case u.Active != "" && u.Active != "active":
 		f.Text = fmt.Sprintf("%s is %s (%s)", unit, u.Active, u.Sub)
+	}
+	if o.Starting {
+		f.Text += "; its host is starting"
 	}
 	return f
 }

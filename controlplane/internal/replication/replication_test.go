@@ -310,3 +310,33 @@ func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
 		}
 	}
 }
+
+// TestAVolumeThatMayStillComeIsNotLost has a host that systemd starts: its datadir is on the root
+// filesystem until the volume is there.
+func TestAVolumeThatMayStillComeIsNotLost(t *testing.T) {
+	t.Parallel()
+	want := replication.Expected{Server: "db1", Mount: "/srv/mariadb", FilesystemUUID: "u"}
+	for name, c := range map[string]struct {
+		starting, gone bool
+		lost           bool
+	}{
+		"it waits":           {true, false, false},
+		"its device is gone": {true, true, true},
+		"the start is over":  {false, false, true},
+	} {
+		o := replication.Observed{Starting: c.starting, Unit: replication.Unit{Active: "inactive"},
+			Status: replication.Status{FilesystemMount: "/", DownReason: "it does not run"},
+			Volume: replication.VolumeState{DeviceGone: c.gone}}
+		lost, down := false, ""
+		for _, f := range o.Primary(1, want) {
+			lost = lost || f.Code == replication.VolumeLost
+			if f.Code == replication.MariaDBDown {
+				down = f.Text
+			}
+		}
+		if lost != c.lost || strings.HasSuffix(down, "its host is starting") != c.starting ||
+			!strings.HasPrefix(down, "mariadb.service is stopped") {
+			t.Errorf("%s: lost %t, %q", name, lost, down)
+		}
+	}
+}

@@ -21,7 +21,7 @@ func toFacts(o observe.Observation) *agentv1.HostFacts {
 			Result: o.Unit.Result, ExitStatus: int32(o.Unit.ExitStatus)},
 		Volume: &agentv1.VolumeFacts{ReadOnly: o.Volume.ReadOnly, WriteError: o.Volume.WriteError,
 			Full: o.Volume.Full, DeviceGone: o.Volume.DeviceGone},
-		ReplicationPausedBy: o.PausedBy}
+		ReplicationPausedBy: o.PausedBy, Starting: o.Starting}
 	for _, line := range o.Errors {
 		facts.Unit.Errors = append(facts.Unit.Errors, cut(line))
 	}
@@ -46,7 +46,7 @@ func still(m *agentv1.MariaDBStatus, o observe.Observation) {
 	m.DownReason = cut(m.GetDownReason())
 	if o.Volume.Mount != "" {
 		m.FilesystemMount, m.Filesystem = o.Volume.Mount, o.Volume.Type
-		if o.Volume.Number != o.Status.Volume.Number {
+		if o.Status.Volume.IsOther(o.Volume.Number, o.Volume.MountID) {
 			m.FilesystemUuid = "" // of another one; a full observation reads it again
 		}
 	}

@@ -138,3 +138,28 @@ func TestFactsWhenTheyChangeAndBeatsOtherwise(t *testing.T) {
 		}
 	})
 }
+
+// TestAUUIDIsOfTheFilesystemThatIsThere has another filesystem mounted since MariaDB was observed
+// in full: on a device of the same number, too.
+func TestAUUIDIsOfTheFilesystemThatIsThere(t *testing.T) {
+	t.Parallel()
+	seen := mariadb.Volume{Mount: "/srv/mariadb", Number: "8:16", MountID: 7, UUID: "old"}
+	for name, c := range map[string]struct {
+		now  observe.Volume
+		uuid string
+	}{
+		"the same":                      {observe.Volume{Number: "8:16", MountID: 7}, "old"},
+		"another device":                {observe.Volume{Number: "8:32", MountID: 8}, ""},
+		"another device of that number": {observe.Volume{Number: "8:16", MountID: 8}, ""},
+		"a kernel that does not tell":   {observe.Volume{Number: "8:16"}, "old"},
+	} {
+		c.now.Mount = seen.Mount
+		got := toFacts(observe.Observation{Status: mariadb.Status{Volume: seen}, Volume: c.now})
+		if uuid := got.GetMariadb().GetFilesystemUuid(); uuid != c.uuid {
+			t.Errorf("%s: %q, want %q", name, uuid, c.uuid)
+		}
+	}
+	if !toFacts(observe.Observation{Starting: true}).GetStarting() {
+		t.Error("that the host is starting is not told")
+	}
+}

@@ -184,8 +184,11 @@ type HostFacts struct {
 	// Job that stopped replication on purpose and did not start it again, "jobs/{job}"; empty for
 	// none.
 	ReplicationPausedBy string `protobuf:"bytes,5,opt,name=replication_paused_by,json=replicationPausedBy,proto3" json:"replication_paused_by,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Whether systemd is still starting the host, and MariaDB's unit waits: its volume may
+	// still come.
+	Starting      bool `protobuf:"varint,6,opt,name=starting,proto3" json:"starting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostFacts) Reset() {
@@ -251,6 +254,13 @@ func (x *HostFacts) GetReplicationPausedBy() string {
 		return x.ReplicationPausedBy
 	}
 	return ""
+}
+
+func (x *HostFacts) GetStarting() bool {
+	if x != nil {
+		return x.Starting
+	}
+	return false
 }
 
 // UnitFacts are the state of MariaDB's unit.
@@ -709,13 +719,14 @@ const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"\x05facts\x18\x03 \x01(\v2\x1e.understudy.agent.v1.HostFactsR\x05facts\x12=\n" +
 	"\bprogress\x18\x04 \x01(\v2!.understudy.agent.v1.HostProgressR\bprogress\x12+\n" +
 	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12.\n" +
-	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9f\x02\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xbb\x02\n" +
 	"\tHostFacts\x12<\n" +
 	"\amariadb\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\amariadb\x122\n" +
 	"\x04unit\x18\x02 \x01(\v2\x1e.understudy.agent.v1.UnitFactsR\x04unit\x128\n" +
 	"\x06volume\x18\x03 \x01(\v2 .understudy.agent.v1.VolumeFactsR\x06volume\x122\n" +
 	"\x04hung\x18\x04 \x03(\v2\x1e.understudy.agent.v1.HungProbeR\x04hung\x122\n" +
-	"\x15replication_paused_by\x18\x05 \x01(\tR\x13replicationPausedBy\"\x9c\x01\n" +
+	"\x15replication_paused_by\x18\x05 \x01(\tR\x13replicationPausedBy\x12\x1a\n" +
+	"\bstarting\x18\x06 \x01(\bR\bstarting\"\x9c\x01\n" +
 	"\tUnitFacts\x12!\n" +
 	"\factive_state\x18\x01 \x01(\tR\vactiveState\x12\x1b\n" +
 	"\tsub_state\x18\x02 \x01(\tR\bsubState\x12\x16\n" +
