@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
@@ -34,7 +35,8 @@ func listening(ctx context.Context, units UnitReader) ([]string, error) {
 // offline stops MariaDB cleanly.
 type offline struct {
 	base
-	stopped []string // sockets to start again
+	stopped []string         // sockets to start again
+	files   untrusted.Stamps // of the datadir at the point
 	began   time.Time
 	downFor time.Duration
 	failed  error
@@ -62,7 +64,22 @@ func (w *offline) reach(ctx context.Context) (consistentpoint.Point, error) {
 		return point, err
 	}
 	w.point = point
-	return point, w.freeze(ctx)
+	if err := w.freeze(ctx); err != nil {
+		return point, err
+	}
+	w.files, err = w.stamps(ctx)
+	return point, err
+}
+
+// stamps are those of the files at the top of the datadir, some of which any MariaDB changes that
+// starts, and without a freeze those of its tables.
+func (w *offline) stamps(ctx context.Context) (untrusted.Stamps, error) {
+	datadir, err := untrusted.Open(w.point.Datadir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot see the files of the datadir: %w", err)
+	}
+	defer datadir.Close()
+	return datadir.Stamps(ctx, w.filesystem == nil)
 }
 
 // atRest replaces what was read from the running server by what the stopped one left: writes
@@ -114,7 +131,17 @@ func (w *offline) prove(ctx context.Context) (mariadb.Positions, error) {
 		return mariadb.Positions{},
 			errors.New("another process started MariaDB meanwhile")
 	}
-	return mariadb.PositionsOf(w.point), w.stillFrozen()
+	if err := w.stillFrozen(); err != nil {
+		return mariadb.Positions{}, err
+	}
+	now, err := w.stamps(ctx)
+	if err != nil {
+		return mariadb.Positions{}, fmt.Errorf("cannot prove that nothing was written: %w", err)
+	}
+	if name, differs := w.files.Differs(now); differs {
+		return mariadb.Positions{}, fmt.Errorf("the datadir was written to meanwhile: %s", name)
+	}
+	return mariadb.PositionsOf(w.point), nil
 }
 
 // resume starts MariaDB again, whatever stopped it.

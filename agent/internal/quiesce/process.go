@@ -38,8 +38,12 @@ type ProcessConfig struct {
 	Log *slog.Logger
 }
 
-// proofTime bounds the proof; a statement that hangs longer breaks the point.
-const proofTime = 2 * time.Second
+const (
+	// proofTime bounds the proof; a statement that hangs longer breaks the point.
+	proofTime = 2 * time.Second
+	// filesTime bounds it where all files of a datadir are part of it.
+	filesTime = 30 * time.Second
+)
 
 // Run quiesces MariaDB once: it connects to the agent's socket, receives the spec, and returns when
 // MariaDB has resumed. It resumes at once when ctx is done (SIGTERM), when the agent's side closes,
@@ -177,7 +181,11 @@ func (p *process) awaitResume(ctx context.Context, chosen strategy) Result {
 			context.Cause(ctx).Error()}
 	case <-p.released:
 	}
-	proof, cancel := context.WithTimeout(ctx, proofTime)
+	bound := proofTime
+	if p.spec.Mode == Offline && !p.spec.Freeze {
+		bound = filesTime
+	}
+	proof, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	after, err := chosen.prove(proof)
 	if err == nil {

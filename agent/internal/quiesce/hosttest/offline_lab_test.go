@@ -101,6 +101,38 @@ func TestOffline(t *testing.T) {
 	}
 }
 
+// TestOfflineProvesThatNothingWasWritten has MariaDB run in the middle of a session, by hand, and
+// looks at its unit, and at the freeze, as before afterwards.
+func TestOfflineProvesThatNothingWasWritten(t *testing.T) {
+	h := newHost(t)
+	const byHand = "mariadbd --user=mysql --bootstrap </dev/null"
+	for name, test := range map[string]struct {
+		freeze    bool
+		meanwhile string
+	}{
+		"untouched":               {false, "cp -a /var/lib/mysql /run/copy && rm -r /run/copy"},
+		"not frozen, MariaDB ran": {false, byHand},
+		"not frozen, a table was written to": {false,
+			"cd /var/lib/mysql/shop && dd if=t.frm of=t.frm conv=notrunc status=none"},
+		"frozen, thawed, MariaDB ran, frozen": {true,
+			"fsfreeze -u " + volume + " && " + byHand + " && fsfreeze -f " + volume},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := spec(quiesce.Offline, 2*time.Minute)
+			s.Freeze = test.freeze
+			session := h.open(t, s)
+			lab.Run(t, "sh", "-euc", test.meanwhile)
+			result, err := session.Resume(lab.Context(t))
+			if err != nil || result.Unbroken != (name == "untouched") || !result.Unbroken &&
+				!strings.Contains(result.BrokenReason, "was written to meanwhile") {
+				t.Errorf("%+v %v", result, err)
+			}
+			t.Log(result.BrokenReason)
+			h.serves(t, 50*time.Second)
+		})
+	}
+}
+
 // hang stops a process for all but SIGKILL, as if it were deadlocked. SIGSTOP would not do: systemd
 // sends SIGCONT with SIGTERM.
 func hang(t *testing.T, pid int) {
