@@ -115,7 +115,8 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.Duration("retain-identities", 0, "how long certificates and join tokens are kept after "+
 		"they expired; 0s is for ever (default 2160h)")
 	flags.Duration("degraded-after", 0,
-		"how long a server may fail its role until it is DEGRADED (default 3s)")
+		"how long a server may fail its role until it is DEGRADED; 0s is at once, with what comes "+
+			"and goes damped as at 1s (default 3s)")
 }
 
 // newServeCommand runs the control plane.

@@ -6,6 +6,13 @@ import "time"
 // longest time that it has to be well for to count as healthy.
 const relapseWithin = time.Minute
 
+// leastCalm is the least time that a server has to be well for after a relapse, where one is to be
+// DEGRADED at once: else what comes and goes would be an event at each sample.
+const leastCalm = time.Second
+
+// calm is how long a server has to be well for after its first relapse.
+func (c MonitorConfig) calm() time.Duration { return max(c.DegradedAfter, leastCalm) }
+
 // oftenIll is the number of relapses from which on an illness is said to come and go.
 const oftenIll = 2
 

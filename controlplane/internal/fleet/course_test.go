@@ -75,6 +75,42 @@ func TestWhatComesAndGoesIsNotHealthy(t *testing.T) {
 	}
 }
 
+// TestWhatComesAndGoesIsDampedAtOnceToo has no time that an illness is to last for: each first one
+// counts, and no sample after it is an event of its own.
+func TestWhatComesAndGoesIsDampedAtOnceToo(t *testing.T) {
+	t.Parallel()
+	for pattern, want := range map[string]struct {
+		end     inventory.ServerState
+		changes int
+	}{
+		"i+++++++++": {inventory.ServerReady, 24}, // ten seconds apart
+		"i+":         {inventory.ServerDegraded, 3},
+		"ii+":        {inventory.ServerDegraded, 3},
+		"+":          {inventory.ServerReady, 0},
+	} {
+		cfg := MonitorConfig{}
+		begin := time.Now()
+		c, state, changes := course{since: begin}, inventory.ServerReady, 0
+		for i := range 240 {
+			at, ill := begin.Add(time.Duration(i)*time.Second), pattern[i%len(pattern)] == 'i'
+			c.observe(at, ill, cfg.calm())
+			v := decide(cfg, state, facts{ill: ill, illFor: at.Sub(c.since),
+				unsettled: !c.settled(cfg.calm())})
+			if ill && v.state != inventory.ServerDegraded {
+				t.Fatalf("%s: %s at second %d", pattern, v.state, i)
+			}
+			if v.decided && v.state != state {
+				state = v.state
+				changes++
+			}
+		}
+		if changes > want.changes || len(pattern) < 5 && state != want.end {
+			t.Errorf("%s: %s after %d changes, want %s, %d", pattern, state, changes, want.end,
+				want.changes)
+		}
+	}
+}
+
 func TestWhatComesAndGoesIsSaidSoOnce(t *testing.T) {
 	t.Parallel()
 	f := judged(t, MonitorConfig{})

@@ -250,12 +250,12 @@ func (f *follower) observe(now time.Time) {
 	switch {
 	case silent != "":
 		f.shown = []replication.Finding{f.silence(silent)}
-		f.course.observe(now, true, f.m.cfg.DegradedAfter)
+		f.course.observe(now, true, f.m.cfg.calm())
 	case !f.last.At.IsZero():
 		if len(f.found) > 0 {
 			f.shown = f.found
 		}
-		f.course.observe(f.last.At, len(f.found) > 0, f.m.cfg.DegradedAfter)
+		f.course.observe(f.last.At, len(f.found) > 0, f.m.cfg.calm())
 	}
 }
 

@@ -75,7 +75,7 @@ func (f *follower) verdict(state inventory.ServerState, now time.Time) verdict {
 	}
 	v := decide(f.m.cfg, state, facts{ill: len(f.found) > 0,
 		illFor: now.Sub(f.course.since), unknown: f.last.At.IsZero(),
-		unsettled: !f.course.settled(f.m.cfg.DegradedAfter)})
+		unsettled: !f.course.settled(f.m.cfg.calm())})
 	if v.state == inventory.ServerDegraded {
 		v.found = f.degradedBy()
 	}

@@ -64,7 +64,8 @@ type MonitorConfig struct {
 	Beat time.Duration
 	// UnreachableAfter is how long an agent may be silent before its server is UNREACHABLE.
 	UnreachableAfter time.Duration
-	// DegradedAfter is how long a server may be unhealthy before it is DEGRADED.
+	// DegradedAfter is how long a server may be unhealthy before it is DEGRADED. At 0 it is so at
+	// once; what comes and goes is damped as at a second.
 	DegradedAfter time.Duration
 	Loops         *loop.Set
 	Log           *slog.Logger
