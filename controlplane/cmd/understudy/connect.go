@@ -27,6 +27,7 @@ type api struct {
 	cpv1.ProviderServiceClient
 	cpv1.EnrollmentServiceClient
 	cpv1.ControlPlaneServiceClient
+	cpv1.AuditServiceClient
 }
 
 // rpc is a method of the control plane, such as (*api).GetServer.
@@ -97,7 +98,8 @@ func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) e
 	}
 	a := &api{cpv1.NewServerServiceClient(to), cpv1.NewSnapshotServiceClient(to),
 		cpv1.NewJobServiceClient(prefixConn{to}), cpv1.NewProviderServiceClient(to),
-		cpv1.NewEnrollmentServiceClient(to), cpv1.NewControlPlaneServiceClient(to)}
+		cpv1.NewEnrollmentServiceClient(to), cpv1.NewControlPlaneServiceClient(to),
+		cpv1.NewAuditServiceClient(to)}
 	if c.flags.local {
 		return use(ctx, a)
 	}

@@ -45,8 +45,8 @@ func TestCommandsOfThePagesAreUnderstood(t *testing.T) {
 // talks reports whether a command calls the control plane: no other command is run here, and least
 // of all the control plane itself.
 func talks(command string) bool {
-	return slices.Contains([]string{"server", "replica", "snapshot", "job", "event", "provider",
-		"token", "agent", "operator", "context"}, command)
+	return slices.Contains([]string{"server", "replica", "snapshot", "job", "event", "audit",
+		"provider", "token", "agent", "operator", "context"}, command)
 }
 
 // filled puts something where a page leaves a name open.
@@ -56,6 +56,8 @@ func filled(args []string) []string {
 		switch arg {
 		case "STEP", "NAME", "SERVER", "PRIMARY":
 			args[i] = "db1"
+		case "SEQ:HASH":
+			args[i] = "7:9c1f8a6b4d2e0f13579bdf02468ace10"
 		case "JOB":
 			args[i] = "j-1"
 		case "jobs/JOB":

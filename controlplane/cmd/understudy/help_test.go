@@ -124,6 +124,7 @@ func understood(t *testing.T, args []string) {
 		!strings.Contains(said, "cannot restore "+w.getenv("UNDERSTUDY_STATE_DIR")+
 			" from a dump") &&
 		!strings.Contains(said, "cannot read --credentials") &&
+		!strings.Contains(said, "cannot read --file") &&
 		!strings.Contains(said, "at /nosuch: ") &&
 		!strings.Contains(said, "there is no context") && !strings.Contains(said, "no contexts") {
 		t.Errorf("understudy %s: %s", strings.Join(args, " "), said)

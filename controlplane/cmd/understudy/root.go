@@ -57,7 +57,8 @@ const rootExample = `  # a primary, and a verified replica of it
 func newRoot(c *cli) *cobra.Command {
 	root := group("understudy",
 		"Make MariaDB replicas from volume snapshots, each verified", rootLong,
-		newServer(c), newReplica(c), newSnapshot(c), newJob(c), newEvent(c), newProvider(c),
+		newServer(c), newReplica(c), newSnapshot(c), newJob(c), newEvent(c), newAudit(c),
+		newProvider(c),
 		newToken(c), newAgent(c), newOperator(c),
 		newContext(c), newDoctor(c), newVersion(c), newBackup(c), newRestore(c),
 		c.foreign(newServeCommand(c.World)))

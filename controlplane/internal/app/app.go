@@ -24,10 +24,12 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/trail"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/stored"
 	"github.com/understudy-db/understudy/proto/loop"
+	"github.com/understudy-db/understudy/proto/rpc/audit"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -54,6 +56,8 @@ type App struct {
 	work     *kit.Kit
 	server   *chassis.Server
 	local    *chassis.Server // break-glass; nil without its socket
+	trail    *trail.Trail
+	audit    *audit.Log
 	metrics  *prometheus.Registry
 	loops    *loop.Set
 	jobs     *observe.Jobs
@@ -105,7 +109,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger, dev Dev) (*App, erro
 		}
 	}
 	for _, build := range []func(context.Context) error{a.openState, a.openNetwork, a.openIdentity,
-		a.openJobs, a.openServer} {
+		a.openAudit, a.openJobs, a.openServer} {
 		if err := build(ctx); err != nil {
 			return nil, errors.Join(err, a.Close())
 		}
@@ -309,6 +313,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { a.monitor.Run(ctx); return nil })
 	group.Go(func() error { a.verifier.Run(ctx); return nil })
 	group.Go(func() error { a.loops.Run(ctx, pruning, a.prune); return nil })
+	group.Go(func() error { a.loops.Run(ctx, noting, a.trail.Note); return nil })
 	group.Go(func() error { a.loops.Run(ctx, announcing, a.announcer.Round); return nil })
 	if a.metricsListener != nil {
 		group.Go(func() error { return a.endpoint().Serve(ctx, a.metricsListener) })
@@ -322,6 +327,7 @@ func (a *App) Run(ctx context.Context) error {
 		return nil
 	})
 	err := group.Wait()
+	a.endAudit(context.WithoutCancel(ctx))
 	a.log.Info("the control plane has stopped")
 	return err
 }

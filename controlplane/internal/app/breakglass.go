@@ -26,6 +26,7 @@ func (a *App) openBreakGlass(ctx context.Context, rules authz.Table) error {
 	}
 	a.closers = append(a.closers, listener.Close)
 	a.local, err = chassis.New(chassis.Config{Listener: listener, Rules: rules, Logger: a.log,
+		Audit:      a.audit,
 		LocalUsers: []uint32{0, uint32(os.Geteuid())}})
 	return err
 }

@@ -113,6 +113,8 @@ type Config struct {
 	// RetainIdentities is how long certificates and join tokens are kept after they expired, but
 	// certificates that were revoked; 0: for ever.
 	RetainIdentities time.Duration `koanf:"retain_identities"`
+	// RetainAudit is how long the records of calls that changed something are kept; 0: for ever.
+	RetainAudit time.Duration `koanf:"retain_audit"`
 }
 
 func defaults() map[string]any {
@@ -147,6 +149,7 @@ func defaults() map[string]any {
 		"retain_jobs":        "2160h",
 		"retain_events":      "8760h",
 		"retain_identities":  "2160h",
+		"retain_audit":       "17520h",
 	}
 }
 
@@ -234,7 +237,8 @@ func (c Config) check() error {
 	fault(c.VerifyInterval < time.Second, "verify_interval: %s is less than 1s", c.VerifyInterval)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
 	for key, kept := range map[string]time.Duration{"retain_jobs": c.RetainJobs,
-		"retain_events": c.RetainEvents, "retain_identities": c.RetainIdentities} {
+		"retain_events": c.RetainEvents, "retain_identities": c.RetainIdentities,
+		"retain_audit": c.RetainAudit} {
 		fault(kept != 0 && kept < minRetention, "%s: %s is less than %s, and not 0 for ever", key,
 			kept, minRetention)
 	}

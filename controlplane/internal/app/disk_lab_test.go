@@ -11,6 +11,10 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // shutdown is FS_IOC_SHUTDOWN: the filesystem ends, as after a disk's error.
@@ -80,5 +84,31 @@ func TestReadinessSeesTheDisk(t *testing.T) {
 		if err := probe(name); err == nil {
 			t.Errorf("a disk that ended: %s is fine", name)
 		}
+	}
+}
+
+// On a full disk a change is refused, and the state can be read.
+func TestNoChangeOnAFullDisk(t *testing.T) {
+	p := startPlane(t, newDisk(t), stillWorld(t))
+	create := func(name string) error {
+		_, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{Name: name})
+		return err
+	}
+	if err := create("servers/db1"); err != nil {
+		t.Fatal(err)
+	}
+	free := fill(t, p.Dir)
+	refused(t, create("servers/db2"), errs.Unavailable, errorsv1.Reason_REASON_AUDIT_UNAVAILABLE)
+	jobs, err := p.jobs().ListJobs(t.Context(), &cpv1.ListJobsRequest{})
+	if err != nil || len(jobs.GetJobs()) != 1 {
+		t.Errorf("on a full disk %v, %v", jobs.GetJobs(), err)
+	}
+	free()
+	if err := create("servers/db2"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	found, err := p.audit().VerifyAudit(t.Context(), &cpv1.VerifyAuditRequest{})
+	if err != nil || len(found.GetProblems()) > 0 {
+		t.Errorf("verified %v, %v", found, err)
 	}
 }

@@ -59,6 +59,8 @@ var freeText = map[string][]string{
 		"line separator", "not UTF-8 like"},
 	"actor": {"oversized", "newline", "newline name", "zero byte", "right to left",
 		"line separator", "not UTF-8 like"},
+	"method": {"oversized", "newline", "newline name", "zero byte", "right to left",
+		"line separator", "not UTF-8 like"},
 	// Output only: what a caller sends in them does not count.
 	"state_reason": nil,
 }
@@ -118,7 +120,13 @@ func sane() map[string]proto.Message {
 		"ListOperators":   &cpv1.ListOperatorsRequest{},
 		"RenewOperator":   &cpv1.RenewOperatorRequest{},
 		"GetVersion":      &cpv1.GetVersionRequest{},
-		"Renew":           &cpv1.RenewRequest{}, "Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
+
+		"ListAuditRecords":   &cpv1.ListAuditRecordsRequest{},
+		"ExportAuditRecords": &cpv1.ExportAuditRecordsRequest{},
+		"VerifyAudit":        &cpv1.VerifyAuditRequest{},
+		"Renew":              &cpv1.RenewRequest{},
+
+		"Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
 	}
 }
 
@@ -229,9 +237,11 @@ func (f field) spoilers(method string) map[string]func(protoreflect.Message) {
 		}
 	case f.desc.Kind() == protoreflect.Int64Kind:
 		all["negative"] = f.to(protoreflect.ValueOfInt64(-1))
-		all["of one byte"] = f.to(protoreflect.ValueOfInt64(1))
-		all["not of sectors"] = f.to(protoreflect.ValueOfInt64(1<<30 + 1))
-		all["too large"] = f.to(protoreflect.ValueOfInt64(1 << 62))
+		if strings.HasSuffix(f.name, "_bytes") {
+			all["of one byte"] = f.to(protoreflect.ValueOfInt64(1))
+			all["not of sectors"] = f.to(protoreflect.ValueOfInt64(1<<30 + 1))
+			all["too large"] = f.to(protoreflect.ValueOfInt64(1 << 62))
+		}
 	case f.desc.Kind() == protoreflect.MessageKind: // a duration
 		for what, d := range map[string]*durationpb.Duration{
 			"negative": durationpb.New(-time.Second), "endless": durationpb.New(1000 * time.Hour),
@@ -344,6 +354,7 @@ func files() []protoreflect.FileDescriptor {
 		cpv1.File_understudy_controlplane_v1_provider_service_proto,
 		cpv1.File_understudy_controlplane_v1_enrollment_service_proto,
 		cpv1.File_understudy_controlplane_v1_control_plane_service_proto,
+		cpv1.File_understudy_controlplane_v1_audit_service_proto,
 	}
 }
 

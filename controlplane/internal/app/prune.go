@@ -24,5 +24,13 @@ func (a *App) prune(ctx context.Context) error {
 		a.log.Info("pruned the records", "jobs", pruned.Jobs, "records", pruned.Records, "events",
 			pruned.Events, "certificates", pruned.Certificates, "tokens", pruned.Tokens)
 	}
+	if err != nil || a.cfg.RetainAudit == 0 {
+		return err
+	}
+	a.trail.Say()
+	removed, err := a.trail.Prune(ctx, time.Now().Add(-a.cfg.RetainAudit))
+	if removed > 0 {
+		a.log.Info("pruned the audit", "records", removed)
+	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/observe"
 	"github.com/understudy-db/understudy/controlplane/internal/proof"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
+	auditservice "github.com/understudy-db/understudy/controlplane/internal/service/audit"
 	"github.com/understudy-db/understudy/controlplane/internal/service/controlplane"
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	jobservice "github.com/understudy-db/understudy/controlplane/internal/service/job"
@@ -26,7 +27,8 @@ import (
 // Rules says who may call which method of the control plane.
 func Rules() (authz.Table, error) {
 	return authz.Merge(serverservice.Rules(), snapshotservice.Rules(), jobservice.Rules(),
-		providerservice.Rules(), enrollment.Rules(), controlplane.Rules())
+		providerservice.Rules(), enrollment.Rules(), controlplane.Rules(),
+		auditservice.Rules())
 }
 
 func (a *App) openServer(ctx context.Context) error {
@@ -48,7 +50,7 @@ func (a *App) openServer(ctx context.Context) error {
 			return own.Certificate, nil
 		}}))
 	a.server, err = chassis.New(chassis.Config{
-		Listener: a.listener, Rules: rules, Logger: a.log, Metrics: a.metrics,
+		Listener: a.listener, Rules: rules, Logger: a.log, Metrics: a.metrics, Audit: a.audit,
 		TLS: identity.ServerConfig{Source: source, AllowAnonymous: true,
 			Revoked: a.registry.Denied},
 	})
@@ -122,6 +124,11 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	if err != nil {
 		return err
 	}
+	onAudit, err := auditservice.New(a.trail)
+	if err != nil {
+		return err
+	}
+	cpv1.RegisterAuditServiceServer(to, onAudit)
 	cpv1.RegisterServerServiceServer(to, onServers)
 	cpv1.RegisterSnapshotServiceServer(to, onSnapshots)
 	cpv1.RegisterJobServiceServer(to, onJobs)

@@ -47,6 +47,9 @@ type EnrollRequest struct {
 	Address string
 	// RequestID is the id of the call.
 	RequestID string
+	// Believed is called once the token has shown that it is no stranger who asks, and before
+	// anything is written; its error ends it. May be nil.
+	Believed func(ctx context.Context) error
 }
 
 // Enroll gives a new machine its certificates for a join token. The same token and agent key get
@@ -67,6 +70,7 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 		agent: agent, keys: req.Keys, names: namesOf(req.Server, req.Address),
 		action: "server.enrol", caller: Caller{Peer: identity.Peer{Identity: agent},
 			RequestID: req.RequestID},
+		before: func(ctx context.Context, print string) error { return r.believe(ctx, req, print) },
 		admit: func(ctx context.Context, records Records, print string) error {
 			if err := redeem(ctx, records, req.Token, req.Server, print,
 				r.config.Now()); err != nil {
@@ -82,6 +86,21 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 		r.config.Enrolled(req.Server)
 	}
 	return bundle, err
+}
+
+// believe looks at the token without redeeming it.
+func (r *Registry) believe(ctx context.Context, req EnrollRequest, print string) error {
+	if req.Believed == nil {
+		return nil
+	}
+	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
+		_, err := usable(ctx, records, req.Token, req.Server, print, r.config.Now())
+		return err
+	})
+	if err != nil {
+		return storeError("cannot enrol "+req.Server, err)
+	}
+	return req.Believed(ctx)
 }
 
 // RenewRequest asks for new certificates in place of those that the caller showed.
@@ -169,6 +188,8 @@ type certification struct {
 	// admit says, in the transaction that records the certificates, whether they may be issued to
 	// the key of that print.
 	admit func(ctx context.Context, records Records, print string) error
+	// before is called before that transaction; may be nil.
+	before func(ctx context.Context, print string) error
 }
 
 // certify issues the pair and records it in the transaction that admits it.
@@ -180,6 +201,11 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 	print, err := keyPrint(agentKey)
 	if err != nil {
 		return Bundle{}, err
+	}
+	if c.before != nil {
+		if err := c.before(ctx, print); err != nil {
+			return Bundle{}, err
+		}
 	}
 	agent, err := r.config.Authority.issue(peerRequest(c.agent, c.names, r.config.AgentLife,
 		agentKey))

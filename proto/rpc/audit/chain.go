@@ -13,6 +13,9 @@ type Head struct {
 	Hash string `json:"hash"`
 }
 
+// ControlPlane is the name of the chain of the control plane.
+const ControlPlane = "controlplane"
+
 // Origin is what the first record of a chain follows: no record fits into a chain of another name.
 func Origin(chain string) Head { return Head{Hash: sum([]byte("understudy audit " + chain))} }
 

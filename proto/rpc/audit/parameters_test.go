@@ -84,7 +84,7 @@ func fill(msg protoreflect.Message, depth int) {
 var (
 	secretName = regexp.MustCompile(`password|secret|private|token|credential|(^|_)key$`)
 	noSecret   = map[string]bool{"page_token": true, "fencing_token": true, "effect_key": true,
-		"next_page_token": true}
+		"next_page_token": true, "join_tokens": true}
 )
 
 // A field whose name says that it is a secret is one that the audit has the hash of.

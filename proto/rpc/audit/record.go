@@ -4,6 +4,7 @@ package audit
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -70,6 +71,10 @@ type Line struct {
 	Hash   string          `json:"hash"`
 	Record json.RawMessage `json:"record"`
 }
+
+// Text is the line as it is exported. Its bytes are those that were hashed, also when somebody made
+// something else than JSON of them.
+func (l Line) Text() string { return fmt.Sprintf(`{"hash":%q,"record":%s}`, l.Hash, l.Record) }
 
 // Read is the record of a line.
 func (l Line) Read() (r Record, err error) {

@@ -35,7 +35,7 @@ func NewVerifier(chain string, noted ...Head) *Verifier {
 	v := &Verifier{chain: chain, noted: map[int64]string{}, open: map[int64]struct{}{}}
 	for _, head := range noted {
 		if old, twice := v.noted[head.Seq]; twice && old != head.Hash {
-			v.fault(head.Seq, "it was noted with two hashes: %s and %s", old, head.Hash)
+			v.Fault(head.Seq, "it was noted with two hashes: %s and %s", old, head.Hash)
 		}
 		if head.Seq > 0 {
 			v.noted[head.Seq] = head.Hash
@@ -51,7 +51,8 @@ func (v *Verifier) PrunedThrough(last Head) {
 	}
 }
 
-func (v *Verifier) fault(seq int64, format string, args ...any) {
+// Fault notes what else is wrong with a record, as fmt.Sprintf has it.
+func (v *Verifier) Fault(seq int64, format string, args ...any) {
 	if len(v.problems) < mostProblems {
 		v.problems = append(v.problems, Problem{Seq: seq, Text: fmt.Sprintf(format, args...)})
 	}
@@ -62,17 +63,17 @@ func (v *Verifier) Add(line Line) {
 	v.count++
 	r, err := line.Read()
 	if err != nil {
-		v.fault(v.head.Seq+1, "it cannot be read: %v", err)
+		v.Fault(v.head.Seq+1, "it cannot be read: %v", err)
 		v.head = Head{Seq: v.head.Seq + 1, Hash: line.Hash}
 		return
 	}
 	hash := sum(line.Record)
 	switch {
 	case hash != line.Hash:
-		v.fault(r.Seq, "it was changed: its hash is %s, and %s was written with it", hash,
+		v.Fault(r.Seq, "it was changed: its hash is %s, and %s was written with it", hash,
 			line.Hash)
 	case v.noted[r.Seq] != "" && v.noted[r.Seq] != hash:
-		v.fault(r.Seq, "it was replaced: its hash is %s, and %s was noted", hash, v.noted[r.Seq])
+		v.Fault(r.Seq, "it was replaced: its hash is %s, and %s was noted", hash, v.noted[r.Seq])
 	}
 	v.follow(r)
 	v.head = Head{Seq: r.Seq, Hash: line.Hash}
@@ -94,11 +95,11 @@ func (v *Verifier) follow(r Record) {
 	case v.count == 1:
 		v.first = r
 	case r.Seq > v.head.Seq+1:
-		v.fault(v.head.Seq+1, "records %d to %d are missing", v.head.Seq+1, r.Seq-1)
+		v.Fault(v.head.Seq+1, "records %d to %d are missing", v.head.Seq+1, r.Seq-1)
 	case r.Seq != v.head.Seq+1:
-		v.fault(r.Seq, "it stands behind record %d", v.head.Seq)
+		v.Fault(r.Seq, "it stands behind record %d", v.head.Seq)
 	case r.Prev != v.head.Hash:
-		v.fault(r.Seq, "it does not follow the record before it: one of them was replaced")
+		v.Fault(r.Seq, "it does not follow the record before it: one of them was replaced")
 	}
 }
 
@@ -120,16 +121,16 @@ func (v *Verifier) Finish() Result {
 	case v.count == 0:
 	case first.Seq == 1:
 		if first.Prev != origin.Hash {
-			v.fault(1, "it is the first record of another chain than %s", v.chain)
+			v.Fault(1, "it is the first record of another chain than %s", v.chain)
 		}
 	case v.pruned.Seq < first.Seq-1:
-		v.fault(v.pruned.Seq+1, "records %d to %d are missing", v.pruned.Seq+1, first.Seq-1)
+		v.Fault(v.pruned.Seq+1, "records %d to %d are missing", v.pruned.Seq+1, first.Seq-1)
 	case v.pruned.Seq == first.Seq-1 && v.pruned.Hash != first.Prev:
-		v.fault(first.Seq, "it does not follow what was pruned before it")
+		v.Fault(first.Seq, "it does not follow what was pruned before it")
 	}
 	for _, seq := range slices.Sorted(maps.Keys(v.noted)) {
 		if seq > v.head.Seq && seq > v.pruned.Seq {
-			v.fault(v.head.Seq+1, "the end was cut off: record %d was noted, and the last one is "+
+			v.Fault(v.head.Seq+1, "the end was cut off: record %d was noted, and the last one is "+
 				"%d", seq, v.head.Seq)
 		}
 	}

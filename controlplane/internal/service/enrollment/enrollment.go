@@ -165,8 +165,8 @@ func (s *Service) Enroll(ctx context.Context,
 	}
 	bundle, err := s.Registry.Enroll(ctx, ca.EnrollRequest{
 		Token: req.GetToken(), Server: req.GetServer(), Address: address,
-		RequestID: chassis.RequestID(ctx),
-		Keys:      ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
+		RequestID: chassis.RequestID(ctx), Believed: chassis.Intend,
+		Keys: ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
 	})
 	if err != nil {
 		return nil, err

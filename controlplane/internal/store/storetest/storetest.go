@@ -34,6 +34,8 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"revoked join tokens":       testRevokedJoinTokens,
 		"certificates":              testCertificates,
 		"documents":                 testDocuments,
+		"audit":                     testAudit,
+		"audit at once":             testAuditAtOnce,
 		"newest certificates":       testNewestCertificates,
 		"revocation among renewals": testRevocationAmongRenewals,
 		"server ids":                testServerIDs,

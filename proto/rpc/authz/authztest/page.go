@@ -51,7 +51,8 @@ func table(rules authz.Table) string {
 	for _, role := range operators {
 		fmt.Fprintf(&out, " %s |", role)
 	}
-	out.WriteString(" others |\n| --- | --- |" + strings.Repeat(" --- |", len(operators)+1) + "\n")
+	out.WriteString(" others | recorded |\n| --- | --- |" +
+		strings.Repeat(" --- |", len(operators)+2) + "\n")
 	for _, method := range slices.Sorted(maps.Keys(rules)) {
 		service, call, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
 		fmt.Fprintf(&out, "| %s | %s |", service[strings.LastIndex(service, ".")+1:], call)
@@ -59,7 +60,8 @@ func table(rules authz.Table) string {
 			out.WriteString(map[bool]string{true: " yes |", false: " |"}[slices.Contains(
 				rules[method], role)])
 		}
-		out.WriteString(" " + strings.Join(others(rules[method], operators), ", ") + " |\n")
+		out.WriteString(" " + strings.Join(others(rules[method], operators), ", ") + " |")
+		out.WriteString(map[bool]string{true: " yes |\n", false: " |\n"}[authz.Changes(method)])
 	}
 	return strings.ReplaceAll(out.String(), "|  |", "| |")
 }
