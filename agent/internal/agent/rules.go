@@ -57,7 +57,9 @@ func changed() methods {
 // the agent from starting.
 func Rules() (authz.Table, error) {
 	plane := identity.RoleControlPlane
-	return authz.Merge(observed().by(authz.Readers(plane)), examined().by(authz.Changers(plane)),
+	told := methods{agentv1.HostService_ServiceDesc.ServiceName: {"SetDenyList"}}
+	return authz.Merge(told.by([]identity.Role{plane}),
+		observed().by(authz.Readers(plane)), examined().by(authz.Changers(plane)),
 		changed().by(authz.Changers(plane)))
 }
 

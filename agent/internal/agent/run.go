@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/understudy-db/understudy/agent/internal/denylist"
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/fencing"
 	"github.com/understudy-db/understudy/proto/loop"
@@ -180,8 +181,13 @@ func (d *runner) server(name string, source identity.Source,
 	if err != nil {
 		return nil, err
 	}
+	denied, err := denylist.Open(denyFile(d.config))
+	if err != nil {
+		return nil, err
+	}
 	server, err := chassis.New(chassis.Config{
-		Listener: listener, TLS: identity.ServerConfig{Source: source}, Rules: allowed,
+		Listener: listener, Rules: allowed,
+		TLS:    identity.ServerConfig{Source: source, Revoked: denied.Denied},
 		Checks: []chassis.Check{epochs.Check}, Logger: d.options.Log,
 		Deadline: longCall, Grace: stopGrace,
 	})
@@ -189,7 +195,8 @@ func (d *runner) server(name string, source identity.Source,
 		return nil, err
 	}
 	d.parts.server.Store(server)
-	d.parts.register(server, name, d.options.Version, d.enroller, epochs, d.options.Log)
+	d.parts.register(server, name, d.options.Version, d.enroller, epochs, denied,
+		d.options.Log)
 	return server, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-db/understudy/agent/internal/denylist"
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/fencing"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
@@ -130,13 +131,15 @@ func (p *parts) close(log *slog.Logger) {
 
 // register adds the services to the server.
 func (p *parts) register(server *chassis.Server, name, version string,
-	enroller *enroll.Enroller, epochs *fencing.Epochs, log *slog.Logger) {
+	enroller *enroll.Enroller, epochs *fencing.Epochs, denied *denylist.List,
+	log *slog.Logger) {
 	server.RegisterService(&agentv1.SystemdService_ServiceDesc,
 		systemdservice.New(p.units, p.allow))
 	server.RegisterService(&agentv1.MountService_ServiceDesc, mountservice.New(p.mounts, p.allow))
 	server.RegisterService(&agentv1.HostService_ServiceDesc, hostservice.New(hostservice.Config{
 		Server: name, Version: version, MariaDB: p.mariadb, Systemd: p.units,
-		Databases: p.mounts, SetControlPlane: enroller.SetControlPlane, Log: log}))
+		Databases: p.mounts, SetControlPlane: enroller.SetControlPlane,
+		SetDenyList: denied.Set, Log: log}))
 	server.RegisterService(&agentv1.MariaDBService_ServiceDesc,
 		mariadbservice.New(p.mariadb, p.quiesce))
 	server.RegisterService(&agentv1.ObservationService_ServiceDesc,
@@ -167,6 +170,8 @@ func (p *parts) resume(ctx context.Context, log *slog.Logger) {
 }
 
 func epochsFile(config Config) string { return filepath.Join(config.StateDir, "epochs.json") }
+
+func denyFile(config Config) string { return filepath.Join(config.StateDir, "denied.json") }
 
 // mariadbRuns asks systemd alone: a connection would start a MariaDB that was stopped, through its
 // socket unit.

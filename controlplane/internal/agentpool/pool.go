@@ -15,7 +15,9 @@ import (
 	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -110,6 +112,21 @@ func (p *Pool) Announce(ctx context.Context, server string, addresses []string) 
 	}
 	_, err = call(ctx, found, lookLimit, found.host.SetControlPlane,
 		&agentv1.SetControlPlaneRequest{Addresses: addresses})
+	return err
+}
+
+// Deny tells the server's agent which certificates to refuse. Refused as Agent refuses.
+func (p *Pool) Deny(ctx context.Context, server string, list ca.DenyList) error {
+	found, err := p.agent(ctx, server)
+	if err != nil {
+		return err
+	}
+	req := &agentv1.SetDenyListRequest{Sequence: list.Sequence}
+	for serial, expires := range list.Certificates {
+		req.Certificates = append(req.Certificates, &agentv1.DeniedCertificate{Serial: serial,
+			ExpireTime: timestamppb.New(expires)})
+	}
+	_, err = call(ctx, found, lookLimit, found.host.SetDenyList, req)
 	return err
 }
 

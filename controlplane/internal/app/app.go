@@ -66,6 +66,8 @@ type App struct {
 	// announcer tells agents advertise, the addresses of this control plane.
 	announcer *fleet.Announcer
 	advertise []string
+	// denier tells agents who was revoked.
+	denier *fleet.Denier
 
 	listener        net.Listener
 	metricsListener net.Listener
@@ -95,6 +97,8 @@ type Agents interface {
 	enrollment.Agents
 	// Announce tells a server's agent the addresses of this control plane.
 	Announce(ctx context.Context, server string, addresses []string) error
+	// Deny tells a server's agent which certificates to refuse.
+	Deny(ctx context.Context, server string, list ca.DenyList) error
 }
 
 // New puts a control plane together: it makes the state directory with its store, its CA and the
@@ -216,6 +220,9 @@ func (a *App) openIdentity(ctx context.Context) (err error) {
 
 // enrolled wakes the job that waits for the server's agent.
 func (a *App) enrolled(server string) {
+	if a.denier != nil {
+		a.denier.Forget(server)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), wakeLimit)
 	defer cancel()
 	r, err := query.Servers{Store: a.st}.Get(ctx, server)
@@ -275,6 +282,8 @@ func (a *App) openJobs(ctx context.Context) error {
 		Loops:         a.loops, Log: a.log})
 	a.announcer = fleet.NewAnnouncer(fleet.AnnouncerConfig{Store: a.st,
 		Announce: a.agents.Announce, Addresses: a.advertise, Log: a.log})
+	a.denier = fleet.NewDenier(fleet.DenierConfig{Store: a.st, Tell: a.agents.Deny,
+		List: a.registry.DenyList, Log: a.log})
 	a.work, err = workflow.New(kit.Config{
 		Agents: a.agents, Provider: a.cloud, Store: records, Tokens: a.registry,
 		Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
@@ -315,6 +324,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { a.loops.Run(ctx, pruning, a.prune); return nil })
 	group.Go(func() error { a.loops.Run(ctx, noting, a.trail.Note); return nil })
 	group.Go(func() error { a.loops.Run(ctx, announcing, a.announcer.Round); return nil })
+	group.Go(func() error { a.denier.Run(ctx, a.loops); return nil })
 	if a.metricsListener != nil {
 		group.Go(func() error { return a.endpoint().Serve(ctx, a.metricsListener) })
 	}

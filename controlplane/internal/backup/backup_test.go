@@ -104,6 +104,33 @@ func (p *plane) generation() (generation int64) {
 	return generation
 }
 
+// denials is the number of the list of who was revoked.
+func (p *plane) denials() (number int64) {
+	p.t.Helper()
+	p.write(func(ctx context.Context, tx *store.Tx) (err error) {
+		number, _, err = tx.Certificates().Revoked(ctx)
+		return err
+	})
+	return number
+}
+
+// revoke revokes one certificate after the other.
+func (p *plane) revoke(serials ...string) {
+	p.t.Helper()
+	p.write(func(ctx context.Context, tx *store.Tx) error {
+		for _, serial := range serials {
+			if err := tx.Certificates().Insert(ctx, inventory.Certificate{Serial: serial,
+				Identity: serial, NotAfter: time.Now().Add(time.Hour)}); err != nil {
+				return err
+			}
+			if _, err := tx.Certificates().Revoke(ctx, serial, "left"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (p *plane) backup() string {
 	p.t.Helper()
 	path := filepath.Join(p.t.TempDir(), "backup.tar")
@@ -225,6 +252,25 @@ func TestEpochsNeverGoBack(t *testing.T) {
 		}
 		generation = r.generation()
 		seen, now = r.claims(20), now.Add(time.Minute)
+	}
+}
+
+// An agent refuses a list of who was revoked whose number is lower than that of one that it has.
+func TestTheNumberOfTheDenyListNeverGoesBack(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	p.revoke("one")
+	path := p.backup()
+	p.revoke("two", "three")
+	seen, now := p.denials(), time.Now()
+	for range 3 { // of the same backup, again and again
+		r, err := restore(t, path, now)
+		must(t, err)
+		if got := r.denials(); seen < 3 || got <= seen {
+			t.Errorf("list %d, agents have %d", got, seen)
+		}
+		r.revoke("four")
+		seen, now = r.denials(), now.Add(time.Minute)
 	}
 }
 

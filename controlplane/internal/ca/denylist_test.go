@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/loop"
 )
 
@@ -23,9 +24,12 @@ type listed struct {
 	after func(ctx context.Context) error
 }
 
-func (l *listed) Revoked(ctx context.Context) ([]string, error) {
-	serials := *l.serials.Load()
-	return serials, l.after(ctx)
+func (l *listed) Revoked(ctx context.Context) (int64, []inventory.Certificate, error) {
+	var all []inventory.Certificate
+	for _, serial := range *l.serials.Load() {
+		all = append(all, inventory.Certificate{Serial: serial})
+	}
+	return 0, all, l.after(ctx)
 }
 
 func (l *listed) Read(ctx context.Context,

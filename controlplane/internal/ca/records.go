@@ -34,8 +34,9 @@ type Certificates interface {
 	// Revoke revokes those issued under that name, expired ones too, and returns the serials of
 	// those that were good.
 	Revoke(ctx context.Context, identity, reason string) ([]string, error)
-	// Revoked reads the serials of revoked certificates that have not expired.
-	Revoked(ctx context.Context) ([]string, error)
+	// Revoked reads the revoked certificates that have not expired, those that expire last first,
+	// and the number of that list, which is greater after each revocation.
+	Revoked(ctx context.Context) (sequence int64, all []inventory.Certificate, err error)
 	// KeyRevoked says whether a certificate for the key of that print was revoked.
 	KeyRevoked(ctx context.Context, print string) (bool, error)
 	// Ends reads until when the newest certificate of each identity is good; revoked ones do not

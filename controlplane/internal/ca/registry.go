@@ -19,7 +19,7 @@ const (
 	defaultTokenLife = 15 * time.Minute
 	minTokenLife     = time.Minute
 	maxTokenLife     = 24 * time.Hour
-	// defaultLife is short enough for what a deny list does not reach: agents do not read it.
+	// defaultLife is short enough for what a deny list does not reach: agents that are away.
 	defaultLife = 30 * 24 * time.Hour
 	minLife     = time.Minute
 )

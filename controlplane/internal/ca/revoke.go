@@ -20,16 +20,38 @@ var refreshing = loop.Spec{Name: "read the deny list", Every: time.Second, Limit
 	LateAfter: 10 * time.Second,
 	Means:     "certificates that another control plane has revoked since are let in"}
 
-// denyList is the serials that are revoked, as last read.
+// mostDenied fit into a request. Renewals are limited, so they are those of many operators.
+const mostDenied = 8_000
+
+// denyList is what is revoked, as last read.
 type denyList struct {
-	serials atomic.Pointer[map[string]struct{}]
+	list    atomic.Pointer[denied]
 	reading chan struct{} // of one: reads come one after the other, so none stores what is older
 }
+
+type denied struct {
+	serials   map[string]struct{}
+	operators DenyList
+}
+
+// DenyList is which certificates agents are to refuse.
+type DenyList struct {
+	// Sequence is greater in each that has more.
+	Sequence int64
+	// Certificates are those of operators that were revoked and have not expired, by serial, with
+	// when they expire. Who has another one can call nothing of an agent.
+	Certificates map[string]time.Time
+	// Left is how many did not fit, of those that expire first.
+	Left int
+}
+
+// DenyList is the list as last read. It asks no store.
+func (r *Registry) DenyList() DenyList { return r.denied.list.Load().operators }
 
 // Denied says whether the certificate with that serial is revoked. It asks no store and can be
 // asked on every call.
 func (r *Registry) Denied(serial string) bool {
-	_, denied := (*r.denied.serials.Load())[serial]
+	_, denied := r.denied.list.Load().serials[serial]
 	return denied
 }
 
@@ -41,19 +63,29 @@ func (r *Registry) Refresh(ctx context.Context) error {
 	case <-ctx.Done():
 		return storeError("cannot read the deny list", ctx.Err())
 	}
-	var serials []string
+	var sequence int64
+	var all []inventory.Certificate
 	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) (err error) {
-		serials, err = records.Certificates.Revoked(ctx)
+		sequence, all, err = records.Certificates.Revoked(ctx)
 		return err
 	})
 	if err != nil {
 		return storeError("cannot read the deny list", err)
 	}
-	set := make(map[string]struct{}, len(serials))
-	for _, serial := range serials {
-		set[serial] = struct{}{}
+	next := denied{serials: make(map[string]struct{}, len(all)),
+		operators: DenyList{Sequence: sequence, Certificates: map[string]time.Time{}}}
+	for _, cert := range all {
+		next.serials[cert.Serial] = struct{}{}
+		who, foreign := identity.Parse(cert.Identity)
+		switch list := &next.operators; {
+		case foreign != nil || !who.Role.IsOperator():
+		case len(list.Certificates) == mostDenied:
+			list.Left++
+		default:
+			list.Certificates[cert.Serial] = cert.NotAfter
+		}
 	}
-	r.denied.serials.Store(&set)
+	r.denied.list.Store(&next)
 	return nil
 }
 

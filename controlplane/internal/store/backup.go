@@ -68,8 +68,9 @@ func Copy(ctx context.Context, path, into string) (schema int64, err error) {
 
 // Restored makes records that were backed up at that time fit to go on. Agents refuse an epoch of a
 // job that is lower than one that they saw, and they have seen those of after the backup: epochs go
-// up to the time of now in milliseconds, which no earlier restore can have reached. So does the
-// control plane's generation. Join tokens end, since those that were used since are unused again.
+// up to the time of now in milliseconds, which no earlier restore can have reached. So do the
+// control plane's generation and the number of its deny list. Join tokens end, since those that
+// were used since are unused again.
 func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 	now := millis(tx.now)
 	for _, change := range []struct {
@@ -83,6 +84,17 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 		if _, err := tx.exec(ctx, change.query, change.args...); err != nil {
 			return err
 		}
+	}
+	// Agents refuse a deny list whose number is lower than that of one that they have.
+	list, err := tx.counter(ctx, denyCounter)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.exec(ctx, "DELETE FROM counters WHERE name = ?", denyCounter); err != nil {
+		return err
+	}
+	if _, err := tx.Next(ctx, denyCounter, max(now, list+1)); err != nil {
+		return err
 	}
 	if err := tx.replace(ctx, restoredFact, fmt.Sprintf("%d %d", millis(backedUp),
 		now)); err != nil {

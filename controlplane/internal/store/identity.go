@@ -95,6 +95,9 @@ func scanCertificate(row scanner) (c inventory.Certificate, err error) {
 	return c, err
 }
 
+// denyCounter numbers the lists of revoked certificates.
+const denyCounter = "deny list"
+
 // Revoke revokes the certificates of an identity, and returns the serials of those that were good.
 // Those that have expired are marked too, for their keys: see KeyRevoked. It locks.
 func (c Certificates) Revoke(ctx context.Context, identity, reason string) ([]string, error) {
@@ -108,14 +111,24 @@ func (c Certificates) Revoke(ctx context.Context, identity, reason string) ([]st
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.tx.exec(ctx, "UPDATE certificates SET revoked_at = ?, reason = ? WHERE identity = "+
+	n, err := c.tx.exec(ctx, "UPDATE certificates SET revoked_at = ?, reason = ? WHERE identity = "+
 		"? AND revoked_at = 0", now, reason, identity)
+	if err == nil && n > 0 {
+		_, err = c.tx.Next(ctx, denyCounter, 1)
+	}
 	return serials, err
 }
 
-// Revoked reads the serials of revoked certificates that have not expired.
-func (c Certificates) Revoked(ctx context.Context) ([]string, error) {
-	return rowsOf(ctx, c.tx, scanText, "SELECT serial FROM certificates WHERE revoked_at <> 0 "+
-		"AND not_after > ? ORDER BY serial",
-		millis(c.tx.now))
+// Revoked reads the revoked certificates that have not expired, those that expire last first, and
+// the number of that list: it is greater after each revocation, and after a restore.
+func (c Certificates) Revoked(ctx context.Context) (sequence int64, all []inventory.Certificate,
+	err error) {
+	sequence, err = c.tx.counter(ctx, denyCounter)
+	if err != nil {
+		return 0, nil, err
+	}
+	all, err = rowsOf(ctx, c.tx, scanCertificate, "SELECT "+certificateColumns+
+		" FROM certificates WHERE revoked_at <> 0 AND not_after > ? "+
+		"ORDER BY not_after DESC, serial", millis(c.tx.now))
+	return sequence, all, err
 }

@@ -66,6 +66,18 @@ func (tx *Tx) Next(ctx context.Context, name string, first int64) (value int64, 
 	return value, err
 }
 
+// counter reads the counter of that name, which is 0 before its first move.
+func (tx *Tx) counter(ctx context.Context, name string) (int64, error) {
+	values, err := rowsOf(ctx, tx, func(row scanner) (value int64, err error) {
+		err = row.Scan(&value)
+		return value, err
+	}, "SELECT value FROM counters WHERE name = ?", name)
+	if err != nil || len(values) == 0 {
+		return 0, err
+	}
+	return values[0], nil
+}
+
 // Claim records a server_id that a server was found with, or refuses when another server has or had
 // it.
 func (s ServerIDs) Claim(ctx context.Context, server string, id uint32) error {

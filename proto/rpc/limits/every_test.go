@@ -32,6 +32,7 @@ var free = []protoreflect.FullName{
 	"understudy.agent.v1.SetConfigurationRequest.log_bin",
 	"understudy.agent.v1.SetConfigurationRequest.options",
 	"understudy.agent.v1.SetConfigurationRequest.report_host",
+	"understudy.agent.v1.SetDenyListRequest.certificates",
 	"understudy.controlplane.v1.CleanupJobRequest.confirm_delete",
 	"understudy.controlplane.v1.RedoStepRequest.confirm_delete",
 	"understudy.controlplane.v1.UpdateServerRequest.update_mask",

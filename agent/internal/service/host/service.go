@@ -46,6 +46,9 @@ type Config struct {
 	Databases Databases
 	// SetControlPlane sets where the agent renews its certificate, and says whether that is new.
 	SetControlPlane func(addresses []string) (changed bool, err error)
+	// SetDenyList sets which certificates are refused, each until it expires, and says whether that
+	// is new.
+	SetDenyList func(sequence int64, denied map[string]time.Time) (changed bool, err error)
 	// Log gets what cannot be read.
 	Log *slog.Logger
 }
@@ -100,6 +103,20 @@ func (s *Service) SetControlPlane(_ context.Context,
 		return nil, err
 	}
 	return &agentv1.SetControlPlaneResponse{Changed: changed}, nil
+}
+
+// SetDenyList sets which certificates the agent refuses.
+func (s *Service) SetDenyList(_ context.Context,
+	req *agentv1.SetDenyListRequest) (*agentv1.SetDenyListResponse, error) {
+	denied := make(map[string]time.Time, len(req.GetCertificates()))
+	for _, cert := range req.GetCertificates() {
+		denied[cert.GetSerial()] = cert.GetExpireTime().AsTime()
+	}
+	changed, err := s.config.SetDenyList(req.GetSequence(), denied)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.SetDenyListResponse{Changed: changed}, nil
 }
 
 func fillResources(host *agentv1.GetHostResponse) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
@@ -71,6 +72,9 @@ func (a Agents) Reach(ctx context.Context, server, host string) (string, error) 
 	_, err := a.Agent(ctx, server)
 	return net.JoinHostPort(host, strconv.Itoa(7443)), err
 }
+
+// Deny does nothing: nobody calls simulated agents.
+func (Agents) Deny(context.Context, string, ca.DenyList) error { return nil }
 
 // Announce fails: simulated agents call nobody.
 func (Agents) Announce(context.Context, string, []string) error {

@@ -24,6 +24,162 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SetDenyListRequest has the whole list.
+type SetDenyListRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the list: greater in each that has more.
+	Sequence int64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The certificates to refuse, as many as a request can have.
+	Certificates  []*DeniedCertificate `protobuf:"bytes,2,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDenyListRequest) Reset() {
+	*x = SetDenyListRequest{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDenyListRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDenyListRequest) ProtoMessage() {}
+
+func (x *SetDenyListRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDenyListRequest.ProtoReflect.Descriptor instead.
+func (*SetDenyListRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SetDenyListRequest) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *SetDenyListRequest) GetCertificates() []*DeniedCertificate {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+// DeniedCertificate is a certificate that was revoked.
+type DeniedCertificate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its serial (hexadecimal).
+	Serial string `protobuf:"bytes,1,opt,name=serial,proto3" json:"serial,omitempty"`
+	// When it expires: it is not remembered any longer.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeniedCertificate) Reset() {
+	*x = DeniedCertificate{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeniedCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeniedCertificate) ProtoMessage() {}
+
+func (x *DeniedCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeniedCertificate.ProtoReflect.Descriptor instead.
+func (*DeniedCertificate) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DeniedCertificate) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *DeniedCertificate) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// SetDenyListResponse says whether the agent had another list.
+type SetDenyListResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether something was changed.
+	Changed       bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDenyListResponse) Reset() {
+	*x = SetDenyListResponse{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDenyListResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDenyListResponse) ProtoMessage() {}
+
+func (x *SetDenyListResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDenyListResponse.ProtoReflect.Descriptor instead.
+func (*SetDenyListResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SetDenyListResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
 // SetControlPlaneRequest has all addresses.
 type SetControlPlaneRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -35,7 +191,7 @@ type SetControlPlaneRequest struct {
 
 func (x *SetControlPlaneRequest) Reset() {
 	*x = SetControlPlaneRequest{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -47,7 +203,7 @@ func (x *SetControlPlaneRequest) String() string {
 func (*SetControlPlaneRequest) ProtoMessage() {}
 
 func (x *SetControlPlaneRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -60,7 +216,7 @@ func (x *SetControlPlaneRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetControlPlaneRequest.ProtoReflect.Descriptor instead.
 func (*SetControlPlaneRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{0}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SetControlPlaneRequest) GetAddresses() []string {
@@ -81,7 +237,7 @@ type SetControlPlaneResponse struct {
 
 func (x *SetControlPlaneResponse) Reset() {
 	*x = SetControlPlaneResponse{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -93,7 +249,7 @@ func (x *SetControlPlaneResponse) String() string {
 func (*SetControlPlaneResponse) ProtoMessage() {}
 
 func (x *SetControlPlaneResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -106,7 +262,7 @@ func (x *SetControlPlaneResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetControlPlaneResponse.ProtoReflect.Descriptor instead.
 func (*SetControlPlaneResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{1}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SetControlPlaneResponse) GetChanged() bool {
@@ -125,7 +281,7 @@ type GetHostRequest struct {
 
 func (x *GetHostRequest) Reset() {
 	*x = GetHostRequest{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -137,7 +293,7 @@ func (x *GetHostRequest) String() string {
 func (*GetHostRequest) ProtoMessage() {}
 
 func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -150,7 +306,7 @@ func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostRequest.ProtoReflect.Descriptor instead.
 func (*GetHostRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{2}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{5}
 }
 
 // GetHostResponse describes the host.
@@ -196,7 +352,7 @@ type GetHostResponse struct {
 
 func (x *GetHostResponse) Reset() {
 	*x = GetHostResponse{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -208,7 +364,7 @@ func (x *GetHostResponse) String() string {
 func (*GetHostResponse) ProtoMessage() {}
 
 func (x *GetHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -221,7 +377,7 @@ func (x *GetHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostResponse.ProtoReflect.Descriptor instead.
 func (*GetHostResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetHostResponse) GetServer() string {
@@ -362,7 +518,7 @@ type DatabaseProcess struct {
 
 func (x *DatabaseProcess) Reset() {
 	*x = DatabaseProcess{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +530,7 @@ func (x *DatabaseProcess) String() string {
 func (*DatabaseProcess) ProtoMessage() {}
 
 func (x *DatabaseProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +543,7 @@ func (x *DatabaseProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseProcess.ProtoReflect.Descriptor instead.
 func (*DatabaseProcess) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DatabaseProcess) GetPid() int32 {
@@ -429,7 +585,16 @@ var File_understudy_agent_v1_host_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\n" +
-	"&understudy/agent/v1/host_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"C\n" +
+	"&understudy/agent/v1/host_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\x86\x01\n" +
+	"\x12SetDenyListRequest\x12$\n" +
+	"\bsequence\x18\x01 \x01(\x03B\b\xea\xbb\x18\x04\b\x01\x10\x01R\bsequence\x12J\n" +
+	"\fcertificates\x18\x02 \x03(\v2&.understudy.agent.v1.DeniedCertificateR\fcertificates\"r\n" +
+	"\x11DeniedCertificate\x12 \n" +
+	"\x06serial\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01@@R\x06serial\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"/\n" +
+	"\x13SetDenyListResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"C\n" +
 	"\x16SetControlPlaneRequest\x12)\n" +
 	"\taddresses\x18\x01 \x03(\tB\v\xea\xbb\x18\a\b\x01@\xac\x02H\x10R\taddresses\"3\n" +
 	"\x17SetControlPlaneResponse\x12\x18\n" +
@@ -461,10 +626,11 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\adatadir\x18\x03 \x01(\tR\adatadir\x12\x1d\n" +
 	"\n" +
 	"device_ids\x18\x04 \x03(\tR\tdeviceIds\x12\x1c\n" +
-	"\tdatabases\x18\x05 \x03(\tR\tdatabases2\xdb\x01\n" +
+	"\tdatabases\x18\x05 \x03(\tR\tdatabases2\xc2\x02\n" +
 	"\vHostService\x12Y\n" +
 	"\aGetHost\x12#.understudy.agent.v1.GetHostRequest\x1a$.understudy.agent.v1.GetHostResponse\"\x03\x90\x02\x01\x12q\n" +
-	"\x0fSetControlPlane\x12+.understudy.agent.v1.SetControlPlaneRequest\x1a,.understudy.agent.v1.SetControlPlaneResponse\"\x03\x90\x02\x02B\xe0\x01\n" +
+	"\x0fSetControlPlane\x12+.understudy.agent.v1.SetControlPlaneRequest\x1a,.understudy.agent.v1.SetControlPlaneResponse\"\x03\x90\x02\x02\x12e\n" +
+	"\vSetDenyList\x12'.understudy.agent.v1.SetDenyListRequest\x1a(.understudy.agent.v1.SetDenyListResponse\"\x03\x90\x02\x02B\xe0\x01\n" +
 	"\x17com.understudy.agent.v1B\x10HostServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
 
 var (
@@ -479,29 +645,36 @@ func file_understudy_agent_v1_host_service_proto_rawDescGZIP() []byte {
 	return file_understudy_agent_v1_host_service_proto_rawDescData
 }
 
-var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_understudy_agent_v1_host_service_proto_goTypes = []any{
-	(*SetControlPlaneRequest)(nil),  // 0: understudy.agent.v1.SetControlPlaneRequest
-	(*SetControlPlaneResponse)(nil), // 1: understudy.agent.v1.SetControlPlaneResponse
-	(*GetHostRequest)(nil),          // 2: understudy.agent.v1.GetHostRequest
-	(*GetHostResponse)(nil),         // 3: understudy.agent.v1.GetHostResponse
-	(*DatabaseProcess)(nil),         // 4: understudy.agent.v1.DatabaseProcess
-	(*timestamppb.Timestamp)(nil),   // 5: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 6: google.protobuf.Duration
+	(*SetDenyListRequest)(nil),      // 0: understudy.agent.v1.SetDenyListRequest
+	(*DeniedCertificate)(nil),       // 1: understudy.agent.v1.DeniedCertificate
+	(*SetDenyListResponse)(nil),     // 2: understudy.agent.v1.SetDenyListResponse
+	(*SetControlPlaneRequest)(nil),  // 3: understudy.agent.v1.SetControlPlaneRequest
+	(*SetControlPlaneResponse)(nil), // 4: understudy.agent.v1.SetControlPlaneResponse
+	(*GetHostRequest)(nil),          // 5: understudy.agent.v1.GetHostRequest
+	(*GetHostResponse)(nil),         // 6: understudy.agent.v1.GetHostResponse
+	(*DatabaseProcess)(nil),         // 7: understudy.agent.v1.DatabaseProcess
+	(*timestamppb.Timestamp)(nil),   // 8: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 9: google.protobuf.Duration
 }
 var file_understudy_agent_v1_host_service_proto_depIdxs = []int32{
-	5, // 0: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
-	6, // 1: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
-	4, // 2: understudy.agent.v1.GetHostResponse.database_processes:type_name -> understudy.agent.v1.DatabaseProcess
-	2, // 3: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
-	0, // 4: understudy.agent.v1.HostService.SetControlPlane:input_type -> understudy.agent.v1.SetControlPlaneRequest
-	3, // 5: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
-	1, // 6: understudy.agent.v1.HostService.SetControlPlane:output_type -> understudy.agent.v1.SetControlPlaneResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	1, // 0: understudy.agent.v1.SetDenyListRequest.certificates:type_name -> understudy.agent.v1.DeniedCertificate
+	8, // 1: understudy.agent.v1.DeniedCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	8, // 2: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
+	9, // 3: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
+	7, // 4: understudy.agent.v1.GetHostResponse.database_processes:type_name -> understudy.agent.v1.DatabaseProcess
+	5, // 5: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
+	3, // 6: understudy.agent.v1.HostService.SetControlPlane:input_type -> understudy.agent.v1.SetControlPlaneRequest
+	0, // 7: understudy.agent.v1.HostService.SetDenyList:input_type -> understudy.agent.v1.SetDenyListRequest
+	6, // 8: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
+	4, // 9: understudy.agent.v1.HostService.SetControlPlane:output_type -> understudy.agent.v1.SetControlPlaneResponse
+	2, // 10: understudy.agent.v1.HostService.SetDenyList:output_type -> understudy.agent.v1.SetDenyListResponse
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_host_service_proto_init() }
@@ -515,7 +688,7 @@ func file_understudy_agent_v1_host_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_host_service_proto_rawDesc), len(file_understudy_agent_v1_host_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

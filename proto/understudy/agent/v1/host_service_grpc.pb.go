@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	HostService_GetHost_FullMethodName         = "/understudy.agent.v1.HostService/GetHost"
 	HostService_SetControlPlane_FullMethodName = "/understudy.agent.v1.HostService/SetControlPlane"
+	HostService_SetDenyList_FullMethodName     = "/understudy.agent.v1.HostService/SetDenyList"
 )
 
 // HostServiceClient is the client API for HostService service.
@@ -36,6 +37,13 @@ type HostServiceClient interface {
 	// certificate from now on. Whoever answers there has to prove that it is the control plane. A
 	// repeat changes nothing. INVALID_ARGUMENT for an address that is not host:port.
 	SetControlPlane(ctx context.Context, in *SetControlPlaneRequest, opts ...grpc.CallOption) (*SetControlPlaneResponse, error)
+	// SetDenyList sets which operators' certificates the agent refuses although they have not
+	// expired. It refuses them at once, and ends their connections within a second, also after a
+	// restart. What it refused before it goes on to refuse until it expires. A repeat changes
+	// nothing. FAILED_PRECONDITION (SUPERSEDED) for a list that is older than the agent's,
+	// UNAVAILABLE (STORE_UNAVAILABLE) or FAILED_PRECONDITION (DISK_FULL) when the list cannot be
+	// kept for a restart: it is in force until then. For the control plane.
+	SetDenyList(ctx context.Context, in *SetDenyListRequest, opts ...grpc.CallOption) (*SetDenyListResponse, error)
 }
 
 type hostServiceClient struct {
@@ -66,6 +74,16 @@ func (c *hostServiceClient) SetControlPlane(ctx context.Context, in *SetControlP
 	return out, nil
 }
 
+func (c *hostServiceClient) SetDenyList(ctx context.Context, in *SetDenyListRequest, opts ...grpc.CallOption) (*SetDenyListResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetDenyListResponse)
+	err := c.cc.Invoke(ctx, HostService_SetDenyList_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HostServiceServer is the server API for HostService service.
 // All implementations must embed UnimplementedHostServiceServer
 // for forward compatibility.
@@ -79,6 +97,13 @@ type HostServiceServer interface {
 	// certificate from now on. Whoever answers there has to prove that it is the control plane. A
 	// repeat changes nothing. INVALID_ARGUMENT for an address that is not host:port.
 	SetControlPlane(context.Context, *SetControlPlaneRequest) (*SetControlPlaneResponse, error)
+	// SetDenyList sets which operators' certificates the agent refuses although they have not
+	// expired. It refuses them at once, and ends their connections within a second, also after a
+	// restart. What it refused before it goes on to refuse until it expires. A repeat changes
+	// nothing. FAILED_PRECONDITION (SUPERSEDED) for a list that is older than the agent's,
+	// UNAVAILABLE (STORE_UNAVAILABLE) or FAILED_PRECONDITION (DISK_FULL) when the list cannot be
+	// kept for a restart: it is in force until then. For the control plane.
+	SetDenyList(context.Context, *SetDenyListRequest) (*SetDenyListResponse, error)
 	mustEmbedUnimplementedHostServiceServer()
 }
 
@@ -94,6 +119,9 @@ func (UnimplementedHostServiceServer) GetHost(context.Context, *GetHostRequest) 
 }
 func (UnimplementedHostServiceServer) SetControlPlane(context.Context, *SetControlPlaneRequest) (*SetControlPlaneResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetControlPlane not implemented")
+}
+func (UnimplementedHostServiceServer) SetDenyList(context.Context, *SetDenyListRequest) (*SetDenyListResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetDenyList not implemented")
 }
 func (UnimplementedHostServiceServer) mustEmbedUnimplementedHostServiceServer() {}
 func (UnimplementedHostServiceServer) testEmbeddedByValue()                     {}
@@ -152,6 +180,24 @@ func _HostService_SetControlPlane_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_SetDenyList_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetDenyListRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).SetDenyList(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_SetDenyList_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).SetDenyList(ctx, req.(*SetDenyListRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HostService_ServiceDesc is the grpc.ServiceDesc for HostService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -166,6 +212,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetControlPlane",
 			Handler:    _HostService_SetControlPlane_Handler,
+		},
+		{
+			MethodName: "SetDenyList",
+			Handler:    _HostService_SetDenyList_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,0 +1,122 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
+)
+
+// denied are those that a denier tells.
+type denied struct {
+	mu    sync.Mutex
+	told  []string
+	away  string
+	hangs string
+}
+
+func (a *denied) tell(ctx context.Context, server string, list ca.DenyList) error {
+	a.mu.Lock()
+	away, hangs := a.away == server, a.hangs == server
+	if !away && !hangs {
+		a.told = append(a.told, fmt.Sprintf("%s %d", server, list.Sequence))
+	}
+	a.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+	}
+	if away || hangs {
+		return errors.New("away")
+	}
+	return nil
+}
+
+func (a *denied) be(away, hangs string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.away, a.hangs = away, hangs
+}
+
+func (a *denied) heard() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	heard := a.told
+	a.told = nil
+	slices.Sort(heard)
+	return heard
+}
+
+// Each agent is told each list: one that is away when it is back, one that hangs makes no other
+// wait, and one that began again is told again.
+func TestAgentsAreToldWhoWasRevoked(t *testing.T) {
+	t.Parallel()
+	st := storetest.New(t)
+	if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		var all []error
+		for _, name := range []string{"db1", "db2", "db3", "new"} {
+			srv := inventory.Server{Name: name, State: inventory.ServerReady,
+				Role: inventory.RolePrimary, Address: "10.0.0.5", AgentIdentity: "agent/" + name}
+			if name == "new" {
+				srv.AgentIdentity = ""
+			}
+			all = append(all, tx.Servers().Insert(ctx, &srv))
+		}
+		return errors.Join(all...)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var list ca.DenyList
+	var told denied
+	d := NewDenier(DenierConfig{Store: st, Tell: told.tell,
+		List: func() ca.DenyList { return list }, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer d.calls.Wait()
+	defer cancel()
+	round := func(what string, want ...string) {
+		t.Helper()
+		if err := d.round(t.Context(), ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, server := range []string{"db1", "db2", "db3"} {
+			for d.calling(server) && server != "db3" {
+				if err := t.Context().Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got := told.heard(); !slices.Equal(got, want) {
+			t.Errorf("%s: told %v, want %v", what, got, want)
+		}
+	}
+	round("nobody is revoked")
+	list.Sequence = 1
+	told.be("db2", "db3")
+	round("one is away, and one hangs", "db1 1")
+	round("nothing is new")
+	list.Sequence = 2
+	round("a newer list", "db1 2")
+	told.be("", "db3")
+	d.agents["db2"].next = time.Now() // the pause is over
+	round("one is back", "db2 2")
+	d.Forget("db1")
+	round("one has begun again", "db1 2")
+	round("nothing is new")
+	d.agents["db1"].next = time.Now()
+	round("after a while", "db1 2")
+}
+
+// calling says whether the server's agent is being called.
+func (d *Denier) calling(server string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.agents[server] != nil && d.agents[server].busy
+}
