@@ -66,28 +66,7 @@ func newPlaneOf(t *testing.T, ca *identitytest.CA) *plane {
 		Listener: listener, Logger: quiet(),
 		TLS: identity.ServerConfig{Source: p.ca.Source(identity.ControlPlane()),
 			AllowAnonymous: true},
-		Rules: authz.Table{
-			controlplanev1.EnrollmentService_GetAuthority_FullMethodName: {
-				identity.RoleAnonymous},
-			controlplanev1.EnrollmentService_CheckJoinToken_FullMethodName: {
-				identity.RoleAnonymous},
-			controlplanev1.EnrollmentService_CheckAgent_FullMethodName: {
-				identity.RoleAgent},
-			controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: {
-				identity.RoleOperator},
-			controlplanev1.EnrollmentService_Enroll_FullMethodName: {
-				identity.RoleAnonymous},
-			controlplanev1.EnrollmentService_Renew_FullMethodName: {
-				identity.RoleAgent},
-			controlplanev1.EnrollmentService_ListOperators_FullMethodName: {
-				identity.RoleOperator},
-			controlplanev1.EnrollmentService_CreateOperator_FullMethodName: {
-				identity.RoleOperator},
-			controlplanev1.EnrollmentService_RenewOperator_FullMethodName: {
-				identity.RoleOperator},
-			controlplanev1.EnrollmentService_Revoke_FullMethodName: {
-				identity.RoleOperator},
-		},
+		Rules: rules(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +82,25 @@ func newPlaneOf(t *testing.T, ca *identitytest.CA) *plane {
 		}
 	})
 	return p
+}
+
+// rules let an agent call what it calls; everything else is an operator's.
+func rules() authz.Table {
+	all := authz.Table{}
+	for _, method := range controlplanev1.EnrollmentService_ServiceDesc.Methods {
+		all["/"+controlplanev1.EnrollmentService_ServiceDesc.ServiceName+"/"+method.MethodName] =
+			[]identity.Role{identity.RoleOperator}
+	}
+	for _, method := range []string{controlplanev1.EnrollmentService_GetAuthority_FullMethodName,
+		controlplanev1.EnrollmentService_CheckJoinToken_FullMethodName,
+		controlplanev1.EnrollmentService_Enroll_FullMethodName} {
+		all[method] = []identity.Role{identity.RoleAnonymous}
+	}
+	for _, method := range []string{controlplanev1.EnrollmentService_CheckAgent_FullMethodName,
+		controlplanev1.EnrollmentService_Renew_FullMethodName} {
+		all[method] = []identity.Role{identity.RoleAgent}
+	}
+	return all
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
