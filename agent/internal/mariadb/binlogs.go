@@ -34,10 +34,27 @@ func binlogNames(ctx context.Context, q querier) ([]Binlog, error) {
 	return logs, nil
 }
 
-// startOf is the position at which a binary log begins.
+// present are the logs behind the last one that is listed and gone: somebody deleted its file, and
+// no replica gets past it. MariaDB lists it with 0 bytes.
+func present(logs []Binlog) []Binlog {
+	for i := len(logs) - 1; i >= 0; i-- {
+		if logs[i].SizeBytes == 0 {
+			return logs[i+1:]
+		}
+	}
+	return logs
+}
+
+// startOf is the position at which a binary log begins. It fails where MariaDB cannot tell it: the
+// empty position would say that nothing was purged.
 func startOf(ctx context.Context, q querier, file string) (string, error) {
-	r, err := one(ctx, q, "SELECT BINLOG_GTID_POS("+literal(file)+", 4) AS pos")
-	return r["pos"], err
+	r, err := one(ctx, q, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d) AS pos", literal(file),
+		beginsAt))
+	if err != nil {
+		return "", err
+	}
+	start, err := positionIn(r, file, beginsAt)
+	return start.String(), err
 }
 
 // Binlogs are the server's binary logs.
@@ -71,6 +88,9 @@ func (b *Binlogs) List(ctx context.Context, after string,
 		next = logs[size-1].File
 	}
 	for i := range logs {
+		if logs[i].SizeBytes == 0 {
+			continue // its file is gone
+		}
 		if logs[i].StartGtid, err = startOf(ctx, b.server.db, logs[i].File); err != nil {
 			return nil, "", failure(what, err)
 		}

@@ -20,6 +20,7 @@ import (
 
 // Numbers of MariaDB's errors that decisions are made on.
 const (
+	errFileNotFound    = 29
 	errLockWaitTimeout = 1205
 	errMasterInfo      = 1201
 	errSyntax          = 1064

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,8 +40,9 @@ type histories struct {
 	// begins allows a history to begin while there is none, and why is the reason.
 	begins bool
 	why    string
-	// purging is true when the latest look found a log that is listed and not there.
-	purging bool
+	// purging is true when the latest look found a log that is listed and not there, absent when it
+	// was the current one.
+	purging, absent bool
 }
 
 // history is what is kept of a history.
@@ -84,7 +86,7 @@ func (h *histories) observe(dir string, now logPlace, logs logList) (string, err
 	}
 	other, why, err := h.ended(dir, logs)
 	if purging := errors.Is(err, errPurging); purging && h.purging {
-		other, why, err = true, err.Error(), nil // the list is another one, and has it still
+		other, why, err = true, strings.TrimPrefix(err.Error(), errPurging.Error()+": "), nil
 	} else {
 		h.purging = purging
 	}
@@ -136,7 +138,14 @@ func (h *histories) save() error {
 
 // of is observe for a status. What cannot be told is left to the next look.
 func (h *histories) of(live Live, dir string) history {
-	if live.BinlogFile == "" || len(live.logs) == 0 {
+	if live.BinlogFile == "" {
+		return history{}
+	}
+	if h.removed(dir, live.BinlogFile) {
+		return history{Reason: "the current binary log, " + live.BinlogFile +
+			", is not there any more: its file was deleted"}
+	}
+	if len(live.logs) == 0 {
 		return history{}
 	}
 	id, err := h.observe(dir, logPlace{live.BinlogFile, live.BinlogOffset, live.Gtid.Binlog},
@@ -148,6 +157,21 @@ func (h *histories) of(live Live, dir string) history {
 		return history{}
 	}
 	return h.known()
+}
+
+// removed is true when the file of the current log is not there at two looks. MariaDB goes on
+// writing to it, and nobody else can read it.
+func (h *histories) removed(dir, file string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was := h.absent
+	h.absent = false
+	if logs, err := untrusted.Open(dir); err == nil {
+		defer logs.Close()
+		_, err = logs.Stat(filepath.Base(file))
+		h.absent = errors.Is(err, fs.ErrNotExist)
+	}
+	return was && h.absent
 }
 
 // known is the history of the latest look, at its latest place.

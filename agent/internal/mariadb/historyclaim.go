@@ -149,10 +149,11 @@ func readLog(ctx context.Context, q querier) (readableLog, error) {
 		}
 		return positionIn(r, file, offset)
 	}}
-	var err error
-	if log.logs, err = binlogNames(ctx, q); err != nil {
+	listed, err := binlogNames(ctx, q)
+	if err != nil {
 		return readableLog{}, err
 	}
+	log.logs = present(listed)
 	v, err := variables(ctx, q, "log_bin_basename", "gtid_binlog_pos")
 	if err != nil {
 		return readableLog{}, err

@@ -281,8 +281,9 @@ func TestAPurgeMeanwhileProvesNothing(t *testing.T) {
 	if got, err := f.h.observe(f.dir, at, list); !errors.Is(err, errPurging) || got != "" {
 		t.Errorf("%s: %v", got, err)
 	}
-	if got := f.look("a.000005", 8, "0-1-41", list); got == "" || got == id {
-		t.Errorf("%s became %q without its log", id, got)
+	if got := f.look("a.000005", 8, "0-1-41", list); got == "" || got == id ||
+		f.h.known().Reason != "a.000003 is listed, and not there" {
+		t.Errorf("%s became %q without its log: %s", id, got, f.h.known().Reason)
 	}
 	if p, err := positionIn(row{}, "a.000003", 50); err == nil {
 		t.Errorf("at %s", p)

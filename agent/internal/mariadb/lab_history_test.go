@@ -80,6 +80,54 @@ func TestHistoryOfARealBinaryLog(t *testing.T) {
 	})
 }
 
+// TestBinaryLogsThatSomebodyDeleted with rm, not with PURGE: MariaDB lists them still.
+func TestBinaryLogsThatSomebodyDeleted(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
+		remove := func(file string) {
+			t.Helper()
+			if err := os.Remove(filepath.Join(i.Datadir, filepath.Base(file))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write := func() { i.Exec("INSERT INTO shop.t (a) VALUES (1)", "FLUSH BINARY LOGS") }
+		first := status(t, i)
+		write()
+		second := status(t, i)
+		write()
+		remove(first.BinlogFile)
+		now := status(t, i)
+		if now.History != first.History || now.OldestBinlog != second.BinlogFile ||
+			now.OldestGtid == "" {
+			t.Errorf("an old one: %s (%s), it begins with %s at %q", now.History,
+				now.HistoryReason, now.OldestBinlog, now.OldestGtid)
+		}
+		remembered := now.BinlogFile
+		write()
+		remove(remembered)
+		now = status(t, i)
+		if now.History != first.History || now.OldestBinlog != now.BinlogFile {
+			t.Errorf("the one before: %s (%s), it begins with %s", now.History,
+				now.HistoryReason, now.OldestBinlog)
+		}
+		logs, _, err := i.Binlogs.List(t.Context(), "", 100)
+		if err != nil || len(logs) != 4 || logs[0].StartGtid != "" || logs[3].StartGtid == "" {
+			t.Errorf("listed %+v %v", logs, err)
+		}
+		remove(now.BinlogFile)
+		status(t, i)
+		if now = status(t, i); now.History != "" ||
+			!strings.Contains(now.HistoryReason, now.BinlogFile+", is not there any more") {
+			t.Errorf("the current one: %s (%s)", now.History, now.HistoryReason)
+		}
+		write()
+		if now = status(t, i); now.History != first.History {
+			t.Errorf("the next: %s (%s), it was %s", now.History, now.HistoryReason,
+				first.History)
+		}
+	})
+}
+
 // TestALostHistoryOfARealBinaryLog has an agent lose its state on a primary with a replica: the log
 // proves the history, or does not.
 func TestALostHistoryOfARealBinaryLog(t *testing.T) {

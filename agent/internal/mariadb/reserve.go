@@ -131,7 +131,11 @@ func servedFrom(ctx context.Context, q querier, from string) ([]Binlog, error) {
 			"from_gtid is not a position", errs.Field("from_gtid", err.Error()),
 			errs.WithHint("give it as MariaDB writes it, for example 0-1001-42"))
 	}
-	start, err := startOf(ctx, q, logs[0].File)
+	there := present(logs)
+	if len(there) == 0 {
+		return nil, fmt.Errorf("the current binary log, %s, is gone", logs[len(logs)-1].File)
+	}
+	start, err := startOf(ctx, q, there[0].File)
 	if err != nil {
 		return nil, err
 	}

@@ -232,15 +232,29 @@ func binlogFacts(ctx context.Context, q querier, live *Live) error {
 	}
 	for _, log := range logs {
 		live.BinlogBytes += log.SizeBytes
+	}
+	for _, log := range present(logs) {
 		live.logs = append(live.logs, log.File)
 	}
-	if len(logs) > 0 {
-		live.OldestBinlog = logs[0].File
-		if live.OldestGtid, err = startOf(ctx, q, live.OldestBinlog); err != nil {
-			return err
-		}
+	if err := live.oldestLog(ctx, q); err != nil {
+		return err
 	}
 	live.Replicas, err = connectedReplicas(ctx, q)
+	return err
+}
+
+// oldestLog finds where the binary logs begin: nowhere when the current one alone is left, and its
+// file is gone.
+func (l *Live) oldestLog(ctx context.Context, q querier) (err error) {
+	if len(l.logs) == 0 {
+		return nil
+	}
+	l.OldestBinlog = l.logs[0]
+	l.OldestGtid, err = startOf(ctx, q, l.OldestBinlog)
+	if errno(err) == errFileNotFound && l.OldestBinlog == l.BinlogFile {
+		l.logs, l.OldestBinlog = nil, ""
+		return nil
+	}
 	return err
 }
 

@@ -51,6 +51,10 @@ func LogLosses(s Status) []string {
 	if s.Answers && s.LogBin && s.BinlogFile == "" && !s.Held {
 		found = append(found, "it has no current binary log: MariaDB stopped logging")
 	}
+	if s.Answers && s.LogBin && s.BinlogHistory == "" && s.HistoryReason != "" {
+		found = append(found, s.HistoryReason+": no replica reads it any more once it connects "+
+			"again; FLUSH BINARY LOGS begins the next one")
+	}
 	return found
 }
 

@@ -64,6 +64,20 @@ func text(found []replication.Finding) string {
 	return found[0].Text
 }
 
+func TestACurrentBinaryLogWhoseFileIsGone(t *testing.T) {
+	t.Parallel()
+	s := replication.Status{Answers: true, LogBin: true, BinlogFile: "b.000001",
+		HistoryReason: "the current binary log, b.000001, is not there any more"}
+	if found := replication.LogLosses(s); len(found) != 1 ||
+		!strings.Contains(found[0], "b.000001") {
+		t.Errorf("found %q", found)
+	}
+	s.BinlogHistory = "one" // which began another time, for that reason
+	if found := replication.LogLosses(s); len(found) > 0 {
+		t.Errorf("found %q", found)
+	}
+}
+
 func TestBinaryLogThatLeavesChangesOut(t *testing.T) {
 	t.Parallel()
 	for cause, spoil := range map[string]func(s *replication.Status){
