@@ -3,6 +3,7 @@ package workflow_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -151,7 +152,10 @@ func TestAnOfflineQuiesceOutlivesAStopOfTheControlPlane(t *testing.T) {
 			p.Run()
 			j := p.Ask(offlineSnapshot)
 			<-reached
-			go func() { close(stopped) }()
+			go func() {
+				synctest.Wait() // the stop waits for the step
+				close(stopped)
+			}()
 			p.Stop()
 			if h := w.Host("db1"); !h.Hold.Open() && at == "snapshot" {
 				t.Error("the stop ended the quiesce")

@@ -100,6 +100,9 @@ func (a *admission) arrive(conn net.Conn) (*guest, error) {
 	address := network(conn.RemoteAddr().String())
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if same := len(a.strangers[address]); same >= a.room.Strangers {
+		return nil, fmt.Errorf("%d connections of %s have shown no certificate", same, address)
+	}
 	if a.strangersIn >= a.room.Strangers*addressesOfMany {
 		if crowd := a.mostCrowded(); crowd != address {
 			oldest := a.strangers[crowd][0]
@@ -107,11 +110,9 @@ func (a *admission) arrive(conn net.Conn) (*guest, error) {
 			_ = oldest.Conn.Close()
 		}
 	}
-	switch same := len(a.strangers[address]); {
+	switch {
 	case len(a.connections) >= a.room.Connections:
 		return nil, fmt.Errorf("%d connections are open", len(a.connections))
-	case same >= a.room.Strangers:
-		return nil, fmt.Errorf("%d connections of %s have shown no certificate", same, address)
 	case a.strangersIn >= a.room.Strangers*addressesOfMany:
 		return nil, fmt.Errorf("%d connections have shown no certificate", a.strangersIn)
 	}

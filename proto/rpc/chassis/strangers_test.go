@@ -49,6 +49,11 @@ func TestACrowdedAddressMakesRoom(t *testing.T) {
 			t.Errorf("a third of %s is let in", same)
 		}
 	}
+	for _, c := range crowd {
+		if c.closed {
+			t.Errorf("%s made room for one that was refused", c.from)
+		}
+	}
 	if _, err := arrive("192.0.2.99:1"); err != nil {
 		t.Errorf("another address is refused: %v", err)
 	}
