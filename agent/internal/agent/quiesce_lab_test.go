@@ -207,9 +207,9 @@ func TestAnAgentThatHangsIsRestartedDuringAnOfflineQuiesce(t *testing.T) {
 	lab.Write(t, "/etc/systemd/system/"+unitName+".d/fast.conf", "[Service]\nWatchdogSec=2\n")
 	lab.Run(t, "systemctl", "daemon-reload")
 	lab.Run(t, "systemctl", "restart", unitName)
-	lab.Eventually(t, time.Minute, "the agent answers", func() bool {
-		_, err := p.mariadb.EndQuiesce(t.Context(), &agentv1.EndQuiesceRequest{})
-		return err == nil
+	lab.Eventually(t, time.Minute, "the agent has cleared away what was left", func() bool {
+		now, err := p.mariadb.GetStatus(t.Context(), &agentv1.GetStatusRequest{})
+		return err == nil && now.GetStatus().GetAnswers() && !now.GetStatus().GetQuiesced()
 	})
 	p.quiesce(t, 10*time.Minute)
 	before := show(t, "InvocationID")
