@@ -1,9 +1,16 @@
 package agent
 
 import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
 	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // methods are some of each service.
@@ -72,4 +79,16 @@ func (m methods) by(roles []identity.Role) authz.Table {
 		}
 	}
 	return table
+}
+
+// wholeFleet refuses operators who work with some servers alone: which they are, the control plane
+// knows, and no agent.
+func wholeFleet(ctx context.Context, _ proto.Message) error {
+	caller := identity.PeerOf(ctx)
+	if caller.Certificate == nil || !identity.Scoped(caller.Certificate) {
+		return nil
+	}
+	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+		fmt.Sprintf("%s works with some servers alone, and may call no agent", caller.Identity),
+		errs.WithHint("call the control plane, or ask an operator who works with all servers"))
 }

@@ -2,15 +2,22 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net"
+	"net/url"
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/understudy-db/understudy/proto/rpc/authz/authztest"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -79,4 +86,20 @@ func TestEachRoleCallsWhatItMay(t *testing.T) {
 		as[who.Role] = conn
 	}
 	authztest.Held(t, table, served(), as)
+}
+
+// Which servers an operator works with is on record at the control plane, and at no agent.
+func TestNoAgentIsCalledByWhoWorksWithSomeServers(t *testing.T) {
+	t.Parallel()
+	for _, unit := range []string{"", identity.ScopedUnit} {
+		cert := &x509.Certificate{URIs: []*url.URL{identity.Operator("ann").URI()}}
+		if unit != "" {
+			cert.Subject.OrganizationalUnit = []string{unit}
+		}
+		ctx := peer.NewContext(t.Context(), &peer.Peer{AuthInfo: credentials.TLSInfo{
+			State: tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}}})
+		if err := wholeFleet(ctx, nil); errors.Is(err, errs.PermissionDenied) != (unit != "") {
+			t.Errorf("%q: %v", unit, err)
+		}
+	}
 }

@@ -188,7 +188,7 @@ func (d *runner) server(name string, source identity.Source,
 	server, err := chassis.New(chassis.Config{
 		Listener: listener, Rules: allowed,
 		TLS:    identity.ServerConfig{Source: source, Revoked: denied.Denied},
-		Checks: []chassis.Check{epochs.Check}, Logger: d.options.Log,
+		Checks: []chassis.Check{wholeFleet, epochs.Check}, Logger: d.options.Log,
 		Deadline: longCall, Grace: stopGrace,
 	})
 	if err != nil {

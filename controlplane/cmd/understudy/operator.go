@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,12 +19,14 @@ of three roles, each with all that the one before it may do:
   operator  changes servers, snapshots, replicas and jobs
   admin     creates and revokes operators, and revokes agents
 
-docs/roles.md has each call. With --local root says who the operators are on the
-control plane's own host, when no admin is left to do so (break-glass).`
+A viewer or an operator can be one for some servers alone (--servers), and sees
+and changes no others. docs/roles.md has each call. With --local root says who
+the operators are on the control plane's own host, when no admin is left to do so
+(break-glass).`
 
 func newOperator(c *cli) *cobra.Command {
 	return group("operator", "Create, list and revoke the identities of operators", operatorLong,
-		newOperatorCreate(c), newOperatorList(c), newOperatorRevoke(c))
+		newOperatorCreate(c), newOperatorUpdate(c), newOperatorList(c), newOperatorRevoke(c))
 }
 
 func newOperatorList(c *cli) *cobra.Command {
@@ -48,11 +51,45 @@ expired or was revoked are listed until their records are pruned.`,
 					return stamp(o.GetExpireTime().AsTime())
 				}},
 				{head: "REVOKED", path: "revoke_time"},
+				{head: "SERVERS", path: "servers", text: func(o *cpv1.Operator) string {
+					return envOr(strings.Join(o.GetServers(), ","), "*")
+				}},
 				{head: "WHY", path: "revoke_reason", wide: true},
 				{head: "SERIAL", path: "serial", wide: true},
 			}
 		}}
 	return l.command(v)
+}
+
+func newOperatorUpdate(c *cli) *cobra.Command {
+	v := newVerb(c, &cpv1.UpdateOperatorRequest{}, &cobra.Command{
+		Use:   "update OPERATOR --servers PATTERN",
+		Short: "Change which servers an operator works with",
+		Long: `Change which servers a viewer or an operator works with, who was created with
+--servers. It counts from their next call on. To give servers to an operator who
+works with all, revoke it and create it again.`,
+		Example: `  understudy operator update alice --servers 'shop-*' --servers web-1
+  understudy operator update alice --servers '*'`,
+	}, "name")
+	v.flag("servers", "servers", serversUsage)
+	v.flag("validate_only", "dry-run", "check the change; make none")
+	return answer(v, (*api).UpdateOperator,
+		func(_ show.Style, answer *cpv1.UpdateOperatorResponse) string {
+			return fmt.Sprintf("%s %s %s\n", show.ID(v.req.GetName()),
+				word(v.req.GetValidateOnly(), "would work with", "works with"),
+				serversOf(answer.GetServers()))
+		})
+}
+
+const serversUsage = "only servers whose names match `PATTERN`, with * for any characters; can " +
+	"be repeated"
+
+// serversOf are the servers that an operator works with, in words.
+func serversOf(patterns []string) string {
+	if len(patterns) == 0 {
+		return "all servers"
+	}
+	return "the servers " + show.Clean(strings.Join(patterns, ", "))
 }
 
 func newOperatorRevoke(c *cli) *cobra.Command {

@@ -30,14 +30,20 @@ Without --role it is the role that the command is named after: enough for the
 daily work, and no power over who the operators are. A viewer is for whoever
 only looks: dashboards, reports, somebody on call in another team.
 
+With --servers the operator sees and changes only the servers whose names match
+one of the patterns, with their snapshots, jobs and events. It is kept for the
+name until "operator update" or another --servers changes it.
+
 An operator has one role at a time: revoke it before you create it in another
 one. The file is a secret: whoever has it is that operator. Delete it when it is
 added. "operator revoke" revokes what was created under a name.`,
 		Example: `  understudy operator create alice --out alice.json
   understudy operator create board --role viewer --out board.json
+  understudy operator create shop --servers 'shop-*' --out shop.json
   understudy context add prod --credentials alice.json`,
 	}, "name")
 	v.flag("role", "role", "what the operator may do")
+	v.flag("servers", "servers", serversUsage)
 	out := v.cmd.Flags().String("out", "", "`FILE` to write, - for standard output (required)")
 	v.checks = append(v.checks, func() error {
 		if *out == "" {
@@ -56,12 +62,21 @@ added. "operator revoke" revokes what was created under a name.`,
 			return err
 		}
 		return c.print(answer, func(show.Style) string {
-			return fmt.Sprintf("%s holds the credentials of %s, in the role %s, valid until %s\n",
+			return fmt.Sprintf("%s holds the credentials of %s, in the role %s%s, valid until %s\n",
 				*out, show.ID(v.req.GetName()),
 				envOr(enum.Word(v.req.GetRole()), string(identity.RoleOperator)),
+				only(answer.GetServers()),
 				stamp(answer.GetCertificate().GetExpireTime().AsTime()))
 		})
 	})
+}
+
+// only says that the operator works with these servers alone; nothing where it is all.
+func only(patterns []string) string {
+	if len(patterns) == 0 {
+		return ""
+	}
+	return " for " + serversOf(patterns)
 }
 
 // createOperator makes a key, has it certified, and packs both.

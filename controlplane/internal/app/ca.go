@@ -57,7 +57,7 @@ func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []s
 func identityRecords(tx *store.Tx) ca.Records {
 	return ca.Records{
 		Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events(),
-		Lost: tx.Lost,
+		Operators: tx.Operators(), Lost: tx.Lost,
 		NoteAgent: func(ctx context.Context, server, agentIdentity string) error {
 			srv, err := tx.Servers().Get(ctx, server)
 			if errors.Is(err, inventory.ErrNotFound) {

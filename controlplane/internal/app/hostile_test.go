@@ -118,8 +118,10 @@ func sane() map[string]proto.Message {
 		"CreateOperator":  &cpv1.CreateOperatorRequest{Name: "operators/ann"},
 		"ListJoinTokens":  &cpv1.ListJoinTokensRequest{},
 		"ListOperators":   &cpv1.ListOperatorsRequest{},
-		"RenewOperator":   &cpv1.RenewOperatorRequest{},
-		"GetVersion":      &cpv1.GetVersionRequest{},
+		"UpdateOperator": &cpv1.UpdateOperatorRequest{Name: "operators/ann",
+			Servers: []string{"shop-*"}},
+		"RenewOperator": &cpv1.RenewOperatorRequest{},
+		"GetVersion":    &cpv1.GetVersionRequest{},
 
 		"ListAuditRecords":   &cpv1.ListAuditRecordsRequest{},
 		"ExportAuditRecords": &cpv1.ExportAuditRecordsRequest{},

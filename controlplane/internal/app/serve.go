@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 
 	"google.golang.org/grpc"
 
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/observe"
 	"github.com/understudy-db/understudy/controlplane/internal/proof"
 	"github.com/understudy-db/understudy/controlplane/internal/query"
@@ -15,6 +17,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/service/enrollment"
 	jobservice "github.com/understudy-db/understudy/controlplane/internal/service/job"
 	providerservice "github.com/understudy-db/understudy/controlplane/internal/service/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/service/scope"
 	serverservice "github.com/understudy-db/understudy/controlplane/internal/service/server"
 	snapshotservice "github.com/understudy-db/understudy/controlplane/internal/service/snapshot"
 	"github.com/understudy-db/understudy/controlplane/internal/sweep"
@@ -66,6 +69,23 @@ func (a *App) openServer(ctx context.Context) error {
 	return a.register(both{a.server, a.local})
 }
 
+// guard holds operators who work with some servers alone to these.
+func (a *App) guard() *scope.Guard {
+	records := query.Servers{Store: a.st}
+	return scope.New(scope.Config{Scope: a.registry.Scope, Job: a.engine.Get,
+		Source: func(ctx context.Context, snapshot string) (string, error) {
+			found, err := query.Snapshots{Store: a.st}.Get(ctx, snapshot)
+			return found.Server, err
+		},
+		Primary: func(ctx context.Context, server string) (string, error) {
+			found, err := records.Get(ctx, server)
+			if errors.Is(err, inventory.ErrNotFound) {
+				return "", nil
+			}
+			return found.Primary, err
+		}})
+}
+
 // both are the server of the network and that of break-glass: the same services, of which the
 // access rules leave break-glass few.
 type both []grpc.ServiceRegistrar
@@ -87,6 +107,7 @@ type servers struct {
 
 // register adds all services.
 func (a *App) register(to grpc.ServiceRegistrar) error {
+	to = a.guard().Around(to)
 	start := starter{Kit: a.work, engine: a.engine, st: a.st}
 	onServers, err := serverservice.New(serverservice.Config{Records: servers{
 		fleet.NewPurging(query.Servers{Store: a.st}, a.agents), a.monitor,

@@ -96,7 +96,7 @@ func (h *house) open() *ca.Registry {
 
 func records(tx *store.Tx) ca.Records {
 	return ca.Records{Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events(),
-		Lost: tx.Lost,
+		Lost: tx.Lost, Operators: tx.Operators(),
 		NoteAgent: func(ctx context.Context, name, agent string) error {
 			server, err := tx.Servers().Get(ctx, name)
 			if errors.Is(err, inventory.ErrNotFound) {

@@ -30,6 +30,7 @@ type request struct {
 	usage      []x509.ExtKeyUsage
 	life       time.Duration
 	key        crypto.PublicKey
+	scoped     bool // the identity is an operator's with a scope
 }
 
 // Issued is a certificate with its record.
@@ -80,6 +81,9 @@ func (a *Authority) issue(r request) (Issued, error) {
 	}
 	if r.identity != (identity.Identity{}) {
 		template.URIs = []*url.URL{r.identity.URI()}
+	}
+	if r.scoped {
+		template.Subject.OrganizationalUnit = []string{identity.ScopedUnit}
 	}
 	addNames(template, r.names)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.root, r.key, a.key)

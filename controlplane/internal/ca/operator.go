@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -27,6 +28,8 @@ type OperatorBundle struct {
 	Expires time.Time
 	// Addresses are where the control plane is reached, host:port.
 	Addresses []string
+	// Scope is the servers that the operator works with.
+	Scope inventory.Scope
 }
 
 // OperatorRequest asks for the certificate of an operator.
@@ -37,6 +40,9 @@ type OperatorRequest struct {
 	Role identity.Role
 	// CSR is the signing request (DER) of the operator's key.
 	CSR []byte
+	// Servers are patterns of the names of the servers that the operator works with: those of
+	// before when there are none.
+	Servers []string
 	// ValidateOnly checks the request and issues nothing.
 	ValidateOnly bool
 	// Caller is who asks.
@@ -176,37 +182,49 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 		return OperatorBundle{}, err
 	}
 	what := "cannot issue a certificate for the operator " + req.Name
+	bundle := OperatorBundle{CA: r.config.Authority.PEM(), Addresses: r.config.ControlPlane}
 	admitted := func(ctx context.Context, records Records) error {
-		if err := admit(ctx, records); err != nil {
+		err := admit(ctx, records)
+		if err == nil {
+			bundle.Scope, err = r.scoped(ctx, records, who, req.Servers)
+		}
+		if err != nil {
 			return err
 		}
 		return trusted(ctx, records, print)
 	}
-	bundle := OperatorBundle{CA: r.config.Authority.PEM(), Addresses: r.config.ControlPlane}
 	if req.ValidateOnly {
 		return bundle, storeError(what, r.config.Store.Read(ctx, admitted))
 	}
-	issued, err := r.config.Authority.issue(peerRequest(who, nil, r.config.OperatorLife, key))
-	if err != nil {
-		return OperatorBundle{}, err
-	}
+	var issued Issued
 	err = r.alone(ctx, what, func(ctx context.Context, records Records) error {
 		if err := admitted(ctx, records); err != nil {
 			return err
+		}
+		want := peerRequest(who, nil, r.config.OperatorLife, key)
+		want.scoped = len(bundle.Scope) > 0
+		var err error
+		if issued, err = r.config.Authority.issue(want); err != nil {
+			return err
+		}
+		if records.Operators != nil {
+			if err := records.Operators.SetScope(ctx, req.Name, bundle.Scope); err != nil {
+				return err
+			}
 		}
 		if err := records.Certificates.Insert(ctx, issued.Record); err != nil {
 			return err
 		}
 		return records.Events.Add(ctx, req.Caller.event(r.config.Now().UTC(), action,
-			operatorSubject(req.Name), fmt.Sprintf("certificate issued in the role %s until %s, "+
-				"serial %s", req.Role, issued.Record.NotAfter.UTC().Format(time.RFC3339),
-				issued.Record.Serial)))
+			operatorSubject(req.Name), fmt.Sprintf("certificate issued in the role %s for %s "+
+				"until %s, serial %s", req.Role, scopeText(bundle.Scope),
+				issued.Record.NotAfter.UTC().Format(time.RFC3339), issued.Record.Serial)))
 	})
 	if err != nil {
 		return OperatorBundle{}, err
 	}
 	bundle.Certificate, bundle.Expires = issued.PEM, issued.Record.NotAfter
-	return bundle, nil
+	return bundle, r.Refresh(ctx)
 }
 
 // trusted refuses a key whose certificate was revoked: somebody else may have it.

@@ -44,6 +44,14 @@ type Certificates interface {
 	Ends(ctx context.Context) (map[string]time.Time, error)
 }
 
+// Operators keeps which servers operators work with.
+type Operators interface {
+	// Scopes reads the scopes of all operators who have one, by name.
+	Scopes(ctx context.Context) (map[string]inventory.Scope, error)
+	// SetScope writes the scope of an operator; an empty one is none.
+	SetScope(ctx context.Context, name string, scope inventory.Scope) error
+}
+
 // Events is the audit.
 type Events interface {
 	// Add appends an event.
@@ -58,6 +66,8 @@ type Records struct {
 	Certificates Certificates
 	// Events is the audit.
 	Events Events
+	// Operators are the operators' scopes. May be nil: there are none.
+	Operators Operators
 	// NoteAgent writes the agent's identity into the server's record; a server without a record is
 	// fine. May be nil.
 	NoteAgent func(ctx context.Context, server, agentIdentity string) error

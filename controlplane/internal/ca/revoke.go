@@ -32,6 +32,7 @@ type denyList struct {
 type denied struct {
 	serials   map[string]struct{}
 	operators DenyList
+	scopes    map[string]inventory.Scope
 }
 
 // DenyList is which certificates agents are to refuse.
@@ -65,14 +66,18 @@ func (r *Registry) Refresh(ctx context.Context) error {
 	}
 	var sequence int64
 	var all []inventory.Certificate
+	var scopes map[string]inventory.Scope
 	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) (err error) {
 		sequence, all, err = records.Certificates.Revoked(ctx)
+		if err == nil && records.Operators != nil {
+			scopes, err = records.Operators.Scopes(ctx)
+		}
 		return err
 	})
 	if err != nil {
 		return storeError("cannot read the deny list", err)
 	}
-	next := denied{serials: make(map[string]struct{}, len(all)),
+	next := denied{scopes: scopes, serials: make(map[string]struct{}, len(all)),
 		operators: DenyList{Sequence: sequence, Certificates: map[string]time.Time{}}}
 	for _, cert := range all {
 		next.serials[cert.Serial] = struct{}{}

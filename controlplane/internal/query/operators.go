@@ -18,6 +18,8 @@ type Operator struct {
 	identity.Identity
 	// Newest is the newest certificate in that role.
 	Newest inventory.Certificate
+	// Scope is the servers that the operator works with; empty for all.
+	Scope inventory.Scope
 }
 
 // Key is what operators are sorted by: their names, then their roles. No name has a space.
@@ -27,6 +29,10 @@ func (o Operator) Key() string { return o.Name + " " + string(o.Role) }
 func (o Operators) List(ctx context.Context) (all []Operator, err error) {
 	err = o.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		all = nil
+		scopes, err := tx.Operators().Scopes(ctx)
+		if err != nil {
+			return err
+		}
 		for _, role := range identity.Operators() {
 			of := identity.Identity{Role: role}
 			newest, err := tx.Certificates().Newest(ctx, of.String())
@@ -38,7 +44,8 @@ func (o Operators) List(ctx context.Context) (all []Operator, err error) {
 				if err != nil {
 					return err
 				}
-				all = append(all, Operator{Identity: who, Newest: cert})
+				all = append(all, Operator{Identity: who, Newest: cert,
+					Scope: inventory.ScopeOf(scopes[who.Name])})
 			}
 		}
 		return nil

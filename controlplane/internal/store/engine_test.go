@@ -106,7 +106,7 @@ func TestASchemaOfANewerProgramIsRefused(t *testing.T) {
 		_ = st.Close()
 	}
 	if errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_MISMATCH ||
-		!strings.Contains(err.Error(), "version 7") || !strings.Contains(err.Error(), "up to 5") {
+		!strings.Contains(err.Error(), "version 7") || !strings.Contains(err.Error(), "up to 6") {
 		t.Errorf("opened a schema of a newer program: %v", err)
 	}
 }

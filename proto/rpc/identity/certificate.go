@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -20,6 +21,15 @@ func FromCertificate(cert *x509.Certificate) (Identity, error) {
 // Serial is how a certificate is named in records and in the deny list: its serial number in
 // lower-case hexadecimal.
 func Serial(cert *x509.Certificate) string { return cert.SerialNumber.Text(16) }
+
+// ScopedUnit is the organizational unit in certificates of operators who work with some servers
+// alone. The control plane knows which.
+const ScopedUnit = "scoped"
+
+// Scoped says whether it is the certificate of such an operator.
+func Scoped(cert *x509.Certificate) bool {
+	return slices.Contains(cert.Subject.OrganizationalUnit, ScopedUnit)
+}
 
 // verification is what a peer's certificate has to stand up to.
 type verification struct {

@@ -221,6 +221,7 @@ var examples = map[limitsv1.Format][2]string{
 	limitsv1.Format_FORMAT_DATADIR:         {"/var/lib/mysql", "/var/../lib"},
 	limitsv1.Format_FORMAT_GTID:            {"0-1-100,1-2-7", "0-1"},
 	limitsv1.Format_FORMAT_TABLE:           {"shop.orders", "orders"},
+	limitsv1.Format_FORMAT_SERVER_PATTERN:  {"shop-*", "shop-?"},
 	limitsv1.Format_FORMAT_REASON:          {"it is late", "  "},
 }
 

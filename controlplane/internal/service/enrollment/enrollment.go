@@ -40,6 +40,8 @@ type Registry interface {
 	Renew(ctx context.Context, req ca.RenewRequest) (ca.Bundle, error)
 	// CreateOperator gives an operator a certificate.
 	CreateOperator(ctx context.Context, req ca.OperatorRequest) (ca.OperatorBundle, error)
+	// SetScope has an operator work with other servers.
+	SetScope(ctx context.Context, req ca.ScopeRequest) (inventory.Scope, error)
 	// RenewOperator gives an operator a new certificate.
 	RenewOperator(ctx context.Context, peer identity.Peer, csr []byte,
 		requestID string) (ca.OperatorBundle, error)
@@ -124,6 +126,7 @@ func Rules() authz.Table {
 		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: authz.Changers(
 			identity.RoleControlPlane),
 		controlplanev1.EnrollmentService_CreateOperator_FullMethodName: admins,
+		controlplanev1.EnrollmentService_UpdateOperator_FullMethodName: admins,
 		controlplanev1.EnrollmentService_Revoke_FullMethodName:         admins,
 		controlplanev1.EnrollmentService_ListOperators_FullMethodName: authz.Readers(
 			identity.RoleBreakGlass),

@@ -19,16 +19,28 @@ func (s *Service) CreateOperator(ctx context.Context,
 	req *controlplanev1.CreateOperatorRequest) (*controlplanev1.CreateOperatorResponse, error) {
 	bundle, err := s.Registry.CreateOperator(ctx, ca.OperatorRequest{
 		Name: wire.ID(req.GetName()), Role: roleOf(req.GetRole()), CSR: req.GetCsr(),
-		ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
+		Servers: req.GetServers(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
 	})
 	if err != nil {
 		return nil, err
 	}
-	answer := &controlplanev1.CreateOperatorResponse{Addresses: bundle.Addresses}
+	answer := &controlplanev1.CreateOperatorResponse{Addresses: bundle.Addresses,
+		Servers: bundle.Scope}
 	if !req.GetValidateOnly() {
 		answer.Certificate = operatorCertificate(bundle)
 	}
 	return answer, nil
+}
+
+// UpdateOperator has an operator work with other servers.
+func (s *Service) UpdateOperator(ctx context.Context,
+	req *controlplanev1.UpdateOperatorRequest) (*controlplanev1.UpdateOperatorResponse, error) {
+	scope, err := s.Registry.SetScope(ctx, ca.ScopeRequest{Name: wire.ID(req.GetName()),
+		Servers: req.GetServers(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx)})
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.UpdateOperatorResponse{Servers: scope}, nil
 }
 
 // RenewOperator gives the calling operator a new certificate.
@@ -87,5 +99,5 @@ func (s *Service) operator(o query.Operator) *controlplanev1.Operator {
 		Role:       enum.Of[controlplanev1.OperatorRole](string(o.Role)),
 		IssueTime:  wire.Time(ca.IssuedAt(cert.NotBefore, cert.NotAfter)),
 		ExpireTime: wire.Time(cert.NotAfter), RevokeTime: wire.Time(cert.RevokedAt),
-		RevokeReason: cert.Reason, Serial: cert.Serial}
+		RevokeReason: cert.Reason, Serial: cert.Serial, Servers: o.Scope}
 }

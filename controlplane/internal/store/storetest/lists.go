@@ -325,3 +325,26 @@ func testRevokedJoinTokens(t *testing.T, open Open) {
 		return err
 	})
 }
+
+func testScopes(t *testing.T, open Open) {
+	st := open(t)
+	set := func(name string, servers ...string) {
+		t.Helper()
+		write(t, st, func(ctx context.Context, tx *store.Tx) error {
+			return tx.Operators().SetScope(ctx, name, servers)
+		})
+	}
+	set("ann", "shop-*", "web-1")
+	set("bob", "a")
+	set("bob", "b")
+	set("bob") // a certificate of before may be limited still
+	set("cat")
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		got, err := tx.Operators().Scopes(ctx)
+		if len(got) != 2 || !slices.Equal(got["ann"], []string{"shop-*", "web-1"}) ||
+			!slices.Equal(got["bob"], []string{"*"}) {
+			t.Errorf("%v", got)
+		}
+		return err
+	})
+}

@@ -32,6 +32,7 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"events":                    testEvents,
 		"join tokens":               testJoinTokens,
 		"revoked join tokens":       testRevokedJoinTokens,
+		"scopes of operators":       testScopes,
 		"certificates":              testCertificates,
 		"documents":                 testDocuments,
 		"audit":                     testAudit,

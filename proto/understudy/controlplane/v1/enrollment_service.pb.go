@@ -196,7 +196,7 @@ func (x Operator_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operator_State.Descriptor instead.
 func (Operator_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24, 0}
 }
 
 // GetAuthorityRequest asks for the CA.
@@ -1138,7 +1138,11 @@ type CreateOperatorRequest struct {
 	// Validate only; no certificate is issued.
 	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// What the operator may do; OPERATOR_ROLE_OPERATOR when unspecified.
-	Role          OperatorRole `protobuf:"varint,4,opt,name=role,proto3,enum=understudy.controlplane.v1.OperatorRole" json:"role,omitempty"`
+	Role OperatorRole `protobuf:"varint,4,opt,name=role,proto3,enum=understudy.controlplane.v1.OperatorRole" json:"role,omitempty"`
+	// Patterns of the names of the servers that the operator works with, in which * stands for any
+	// characters; "*" is all servers. Those on record when there are none, which are all for a new
+	// operator. An admin works with all.
+	Servers       []string `protobuf:"bytes,5,rep,name=servers,proto3" json:"servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1201,20 +1205,140 @@ func (x *CreateOperatorRequest) GetRole() OperatorRole {
 	return OperatorRole_OPERATOR_ROLE_UNSPECIFIED
 }
 
+func (x *CreateOperatorRequest) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+// UpdateOperatorRequest names an operator.
+type UpdateOperatorRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "operators/{operator}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Patterns of the names of the servers that the operator works with from now on, as in
+	// CreateOperatorRequest. Required.
+	Servers []string `protobuf:"bytes,2,rep,name=servers,proto3" json:"servers,omitempty"`
+	// Validate only; nothing is changed.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateOperatorRequest) Reset() {
+	*x = UpdateOperatorRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateOperatorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateOperatorRequest) ProtoMessage() {}
+
+func (x *UpdateOperatorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateOperatorRequest.ProtoReflect.Descriptor instead.
+func (*UpdateOperatorRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UpdateOperatorRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateOperatorRequest) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *UpdateOperatorRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// UpdateOperatorResponse has what counts now.
+type UpdateOperatorResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Patterns of the names of the servers that the operator works with; none for all.
+	Servers       []string `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateOperatorResponse) Reset() {
+	*x = UpdateOperatorResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateOperatorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateOperatorResponse) ProtoMessage() {}
+
+func (x *UpdateOperatorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateOperatorResponse.ProtoReflect.Descriptor instead.
+func (*UpdateOperatorResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *UpdateOperatorResponse) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
 // CreateOperatorResponse has the certificate.
 type CreateOperatorResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The certificate; absent with `validate_only`.
 	Certificate *OperatorCertificate `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	// Where the control plane is reached, HOST:PORT each.
-	Addresses     []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Patterns of the names of the servers that the operator works with; none for all.
+	Servers       []string `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1350,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1363,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreateOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -1256,6 +1380,13 @@ func (x *CreateOperatorResponse) GetAddresses() []string {
 	return nil
 }
 
+func (x *CreateOperatorResponse) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
 // RenewOperatorRequest has the key to certify; it may be the one in use.
 type RenewOperatorRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1267,7 +1398,7 @@ type RenewOperatorRequest struct {
 
 func (x *RenewOperatorRequest) Reset() {
 	*x = RenewOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1410,7 @@ func (x *RenewOperatorRequest) String() string {
 func (*RenewOperatorRequest) ProtoMessage() {}
 
 func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1423,7 @@ func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorRequest.ProtoReflect.Descriptor instead.
 func (*RenewOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RenewOperatorRequest) GetCsr() []byte {
@@ -1313,7 +1444,7 @@ type RenewOperatorResponse struct {
 
 func (x *RenewOperatorResponse) Reset() {
 	*x = RenewOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1456,7 @@ func (x *RenewOperatorResponse) String() string {
 func (*RenewOperatorResponse) ProtoMessage() {}
 
 func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1469,7 @@ func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorResponse.ProtoReflect.Descriptor instead.
 func (*RenewOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RenewOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -1361,7 +1492,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1504,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1517,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListOperatorsRequest) GetPageSize() int32 {
@@ -1416,7 +1547,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1559,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1572,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*Operator {
@@ -1476,14 +1607,16 @@ type Operator struct {
 	// Why it was revoked; empty when it was not.
 	RevokeReason string `protobuf:"bytes,7,opt,name=revoke_reason,json=revokeReason,proto3" json:"revoke_reason,omitempty"`
 	// Its serial (hexadecimal).
-	Serial        string `protobuf:"bytes,8,opt,name=serial,proto3" json:"serial,omitempty"`
+	Serial string `protobuf:"bytes,8,opt,name=serial,proto3" json:"serial,omitempty"`
+	// Patterns of the names of the servers that the operator works with; none for all.
+	Servers       []string `protobuf:"bytes,9,rep,name=servers,proto3" json:"servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Operator) Reset() {
 	*x = Operator{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1628,7 @@ func (x *Operator) String() string {
 func (*Operator) ProtoMessage() {}
 
 func (x *Operator) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1641,7 @@ func (x *Operator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operator.ProtoReflect.Descriptor instead.
 func (*Operator) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Operator) GetName() string {
@@ -1567,6 +1700,13 @@ func (x *Operator) GetSerial() string {
 	return ""
 }
 
+func (x *Operator) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
 // OperatorCertificate is what an operator needs beside the key, each as PEM.
 type OperatorCertificate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1582,7 +1722,7 @@ type OperatorCertificate struct {
 
 func (x *OperatorCertificate) Reset() {
 	*x = OperatorCertificate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +1734,7 @@ func (x *OperatorCertificate) String() string {
 func (*OperatorCertificate) ProtoMessage() {}
 
 func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +1747,7 @@ func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
 func (*OperatorCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OperatorCertificate) GetCaPem() []byte {
@@ -1646,7 +1786,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1798,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1811,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -1710,7 +1850,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +1862,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +1875,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -1830,16 +1970,25 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\vmariadb_pem\x18\x03 \x01(\fR\n" +
 	"mariadbPem\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xc3\x01\n" +
+	"expireTime\"\xe7\x01\n" +
 	"\x15CreateOperatorRequest\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x1cR\x04name\x12\x19\n" +
 	"\x03csr\x18\x02 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\x03csr\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12L\n" +
 	"\x04role\x18\x04 \x01(\x0e2(.understudy.controlplane.v1.OperatorRoleB\x0e\xea\xbb\x18\n" +
-	"r\boperatorR\x04role\"\x89\x01\n" +
+	"r\boperatorR\x04role\x12\"\n" +
+	"\aservers\x18\x05 \x03(\tB\b\xea\xbb\x18\x04H2P\x1eR\aservers\"\x80\x01\n" +
+	"\x15UpdateOperatorRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x1cR\x04name\x12$\n" +
+	"\aservers\x18\x02 \x03(\tB\n" +
+	"\xea\xbb\x18\x06\b\x01H2P\x1eR\aservers\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"2\n" +
+	"\x16UpdateOperatorResponse\x12\x18\n" +
+	"\aservers\x18\x01 \x03(\tR\aservers\"\xa3\x01\n" +
 	"\x16CreateOperatorResponse\x12Q\n" +
 	"\vcertificate\x18\x01 \x01(\v2/.understudy.controlplane.v1.OperatorCertificateR\vcertificate\x12\x1c\n" +
-	"\taddresses\x18\x02 \x03(\tR\taddresses\"1\n" +
+	"\taddresses\x18\x02 \x03(\tR\taddresses\x12\x18\n" +
+	"\aservers\x18\x03 \x03(\tR\aservers\"1\n" +
 	"\x14RenewOperatorRequest\x12\x19\n" +
 	"\x03csr\x18\x01 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\x03csr\"j\n" +
 	"\x15RenewOperatorResponse\x12Q\n" +
@@ -1851,7 +2000,7 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"\x83\x01\n" +
 	"\x15ListOperatorsResponse\x12B\n" +
 	"\toperators\x18\x01 \x03(\v2$.understudy.controlplane.v1.OperatorR\toperators\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe7\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x81\x04\n" +
 	"\bOperator\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +
 	"\x04role\x18\x02 \x01(\x0e2(.understudy.controlplane.v1.OperatorRoleR\x04role\x12@\n" +
@@ -1863,7 +2012,8 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\vrevoke_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"revokeTime\x12#\n" +
 	"\rrevoke_reason\x18\a \x01(\tR\frevokeReason\x12\x16\n" +
-	"\x06serial\x18\b \x01(\tR\x06serial\"U\n" +
+	"\x06serial\x18\b \x01(\tR\x06serial\x12\x18\n" +
+	"\aservers\x18\t \x03(\tR\aservers\"U\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vSTATE_VALID\x10\x01\x12\x11\n" +
@@ -1885,7 +2035,8 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x19OPERATOR_ROLE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OPERATOR_ROLE_VIEWER\x10\x01\x12\x1a\n" +
 	"\x16OPERATOR_ROLE_OPERATOR\x10\x02\x12\x17\n" +
-	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xff\t\n" +
+	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xfd\n" +
+	"\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
@@ -1895,7 +2046,8 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x0eListJoinTokens\x121.understudy.controlplane.v1.ListJoinTokensRequest\x1a2.understudy.controlplane.v1.ListJoinTokensResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\x06Enroll\x12).understudy.controlplane.v1.EnrollRequest\x1a*.understudy.controlplane.v1.EnrollResponse\x12\\\n" +
 	"\x05Renew\x12(.understudy.controlplane.v1.RenewRequest\x1a).understudy.controlplane.v1.RenewResponse\x12w\n" +
-	"\x0eCreateOperator\x121.understudy.controlplane.v1.CreateOperatorRequest\x1a2.understudy.controlplane.v1.CreateOperatorResponse\x12t\n" +
+	"\x0eCreateOperator\x121.understudy.controlplane.v1.CreateOperatorRequest\x1a2.understudy.controlplane.v1.CreateOperatorResponse\x12|\n" +
+	"\x0eUpdateOperator\x121.understudy.controlplane.v1.UpdateOperatorRequest\x1a2.understudy.controlplane.v1.UpdateOperatorResponse\"\x03\x90\x02\x02\x12t\n" +
 	"\rRenewOperator\x120.understudy.controlplane.v1.RenewOperatorRequest\x1a1.understudy.controlplane.v1.RenewOperatorResponse\x12y\n" +
 	"\rListOperators\x120.understudy.controlplane.v1.ListOperatorsRequest\x1a1.understudy.controlplane.v1.ListOperatorsResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\x06Revoke\x12).understudy.controlplane.v1.RevokeRequest\x1a*.understudy.controlplane.v1.RevokeResponseB\x97\x02\n" +
@@ -1914,7 +2066,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 }
 
 var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(OperatorRole)(0),               // 0: understudy.controlplane.v1.OperatorRole
 	(JoinToken_State)(0),            // 1: understudy.controlplane.v1.JoinToken.State
@@ -1936,42 +2088,44 @@ var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(*RenewResponse)(nil),           // 17: understudy.controlplane.v1.RenewResponse
 	(*Certificates)(nil),            // 18: understudy.controlplane.v1.Certificates
 	(*CreateOperatorRequest)(nil),   // 19: understudy.controlplane.v1.CreateOperatorRequest
-	(*CreateOperatorResponse)(nil),  // 20: understudy.controlplane.v1.CreateOperatorResponse
-	(*RenewOperatorRequest)(nil),    // 21: understudy.controlplane.v1.RenewOperatorRequest
-	(*RenewOperatorResponse)(nil),   // 22: understudy.controlplane.v1.RenewOperatorResponse
-	(*ListOperatorsRequest)(nil),    // 23: understudy.controlplane.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),   // 24: understudy.controlplane.v1.ListOperatorsResponse
-	(*Operator)(nil),                // 25: understudy.controlplane.v1.Operator
-	(*OperatorCertificate)(nil),     // 26: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),           // 27: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),          // 28: understudy.controlplane.v1.RevokeResponse
-	(*timestamppb.Timestamp)(nil),   // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 30: google.protobuf.Duration
+	(*UpdateOperatorRequest)(nil),   // 20: understudy.controlplane.v1.UpdateOperatorRequest
+	(*UpdateOperatorResponse)(nil),  // 21: understudy.controlplane.v1.UpdateOperatorResponse
+	(*CreateOperatorResponse)(nil),  // 22: understudy.controlplane.v1.CreateOperatorResponse
+	(*RenewOperatorRequest)(nil),    // 23: understudy.controlplane.v1.RenewOperatorRequest
+	(*RenewOperatorResponse)(nil),   // 24: understudy.controlplane.v1.RenewOperatorResponse
+	(*ListOperatorsRequest)(nil),    // 25: understudy.controlplane.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),   // 26: understudy.controlplane.v1.ListOperatorsResponse
+	(*Operator)(nil),                // 27: understudy.controlplane.v1.Operator
+	(*OperatorCertificate)(nil),     // 28: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),           // 29: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),          // 30: understudy.controlplane.v1.RevokeResponse
+	(*timestamppb.Timestamp)(nil),   // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 32: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
-	29, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
-	29, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	30, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	29, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	31, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	31, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	32, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	31, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	13, // 4: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
 	1,  // 5: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
-	29, // 6: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
-	29, // 7: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
-	29, // 8: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
-	29, // 9: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
+	31, // 6: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	31, // 7: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	31, // 8: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
+	31, // 9: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
 	18, // 10: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
 	18, // 11: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	29, // 12: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	31, // 12: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
 	0,  // 13: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
-	26, // 14: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	26, // 15: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	25, // 16: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
+	28, // 14: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	28, // 15: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	27, // 16: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
 	0,  // 17: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
 	2,  // 18: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
-	29, // 19: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
-	29, // 20: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
-	29, // 21: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
-	29, // 22: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	31, // 19: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	31, // 20: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	31, // 21: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	31, // 22: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
 	3,  // 23: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
 	5,  // 24: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
 	7,  // 25: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
@@ -1980,22 +2134,24 @@ var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
 	14, // 28: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
 	16, // 29: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
 	19, // 30: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	21, // 31: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	23, // 32: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
-	27, // 33: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	4,  // 34: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	6,  // 35: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	8,  // 36: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	10, // 37: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	12, // 38: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
-	15, // 39: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	17, // 40: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	20, // 41: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	22, // 42: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	24, // 43: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
-	28, // 44: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	34, // [34:45] is the sub-list for method output_type
-	23, // [23:34] is the sub-list for method input_type
+	20, // 31: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
+	23, // 32: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	25, // 33: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	29, // 34: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	4,  // 35: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	6,  // 36: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	8,  // 37: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	10, // 38: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	12, // 39: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
+	15, // 40: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	17, // 41: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	22, // 42: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	21, // 43: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
+	24, // 44: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	26, // 45: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	30, // 46: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	35, // [35:47] is the sub-list for method output_type
+	23, // [23:35] is the sub-list for method input_type
 	23, // [23:23] is the sub-list for extension type_name
 	23, // [23:23] is the sub-list for extension extendee
 	0,  // [0:23] is the sub-list for field type_name
@@ -2012,7 +2168,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	EnrollmentService_Enroll_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Enroll"
 	EnrollmentService_Renew_FullMethodName           = "/understudy.controlplane.v1.EnrollmentService/Renew"
 	EnrollmentService_CreateOperator_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
+	EnrollmentService_UpdateOperator_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/UpdateOperator"
 	EnrollmentService_RenewOperator_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
 	EnrollmentService_ListOperators_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/ListOperators"
 	EnrollmentService_Revoke_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Revoke"
@@ -73,9 +74,15 @@ type EnrollmentServiceClient interface {
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
 	// another one; earlier ones stay valid until they expire or are revoked. PERMISSION_DENIED
 	// (NOT_ALLOWED) for a role above the caller's own, ALREADY_EXISTS while the operator has valid
-	// certificates in another role, INVALID_ARGUMENT (CSR_INVALID), FAILED_PRECONDITION
-	// (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For admins, and for break-glass.
+	// certificates in another role, or for all servers when some are asked for, INVALID_ARGUMENT
+	// (CSR_INVALID), FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was
+	// revoked. For admins, and for break-glass.
 	CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*CreateOperatorResponse, error)
+	// UpdateOperator has an operator work with other servers, from their next call on. NOT_FOUND for
+	// who never had a certificate, ALREADY_EXISTS while an operator for all servers has valid
+	// certificates, INVALID_ARGUMENT for an admin, who works with all. For admins, and for
+	// break-glass.
+	UpdateOperator(ctx context.Context, in *UpdateOperatorRequest, opts ...grpc.CallOption) (*UpdateOperatorResponse, error)
 	// RenewOperator gives the calling operator a new certificate for itself, in the role that it has.
 	// UNAUTHENTICATED (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID),
 	// FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For
@@ -180,6 +187,16 @@ func (c *enrollmentServiceClient) CreateOperator(ctx context.Context, in *Create
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) UpdateOperator(ctx context.Context, in *UpdateOperatorRequest, opts ...grpc.CallOption) (*UpdateOperatorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateOperatorResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_UpdateOperator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollmentServiceClient) RenewOperator(ctx context.Context, in *RenewOperatorRequest, opts ...grpc.CallOption) (*RenewOperatorResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RenewOperatorResponse)
@@ -251,9 +268,15 @@ type EnrollmentServiceServer interface {
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
 	// another one; earlier ones stay valid until they expire or are revoked. PERMISSION_DENIED
 	// (NOT_ALLOWED) for a role above the caller's own, ALREADY_EXISTS while the operator has valid
-	// certificates in another role, INVALID_ARGUMENT (CSR_INVALID), FAILED_PRECONDITION
-	// (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For admins, and for break-glass.
+	// certificates in another role, or for all servers when some are asked for, INVALID_ARGUMENT
+	// (CSR_INVALID), FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was
+	// revoked. For admins, and for break-glass.
 	CreateOperator(context.Context, *CreateOperatorRequest) (*CreateOperatorResponse, error)
+	// UpdateOperator has an operator work with other servers, from their next call on. NOT_FOUND for
+	// who never had a certificate, ALREADY_EXISTS while an operator for all servers has valid
+	// certificates, INVALID_ARGUMENT for an admin, who works with all. For admins, and for
+	// break-glass.
+	UpdateOperator(context.Context, *UpdateOperatorRequest) (*UpdateOperatorResponse, error)
 	// RenewOperator gives the calling operator a new certificate for itself, in the role that it has.
 	// UNAUTHENTICATED (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID),
 	// FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For
@@ -301,6 +324,9 @@ func (UnimplementedEnrollmentServiceServer) Renew(context.Context, *RenewRequest
 }
 func (UnimplementedEnrollmentServiceServer) CreateOperator(context.Context, *CreateOperatorRequest) (*CreateOperatorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateOperator not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) UpdateOperator(context.Context, *UpdateOperatorRequest) (*UpdateOperatorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateOperator not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) RenewOperator(context.Context, *RenewOperatorRequest) (*RenewOperatorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RenewOperator not implemented")
@@ -476,6 +502,24 @@ func _EnrollmentService_CreateOperator_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_UpdateOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateOperatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).UpdateOperator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_UpdateOperator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).UpdateOperator(ctx, req.(*UpdateOperatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollmentService_RenewOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RenewOperatorRequest)
 	if err := dec(in); err != nil {
@@ -568,6 +612,10 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateOperator",
 			Handler:    _EnrollmentService_CreateOperator_Handler,
+		},
+		{
+			MethodName: "UpdateOperator",
+			Handler:    _EnrollmentService_UpdateOperator_Handler,
 		},
 		{
 			MethodName: "RenewOperator",

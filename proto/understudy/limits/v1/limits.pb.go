@@ -84,6 +84,8 @@ const (
 	Format_FORMAT_OPERATOR Format = 28
 	// Why something is asked for.
 	Format_FORMAT_REASON Format = 27
+	// Pattern of the names of servers.
+	Format_FORMAT_SERVER_PATTERN Format = 30
 	// Digest of a text or of a file.
 	Format_FORMAT_DIGEST Format = 29
 )
@@ -120,6 +122,7 @@ var (
 		26: "FORMAT_TABLE",
 		28: "FORMAT_OPERATOR",
 		27: "FORMAT_REASON",
+		30: "FORMAT_SERVER_PATTERN",
 		29: "FORMAT_DIGEST",
 	}
 	Format_value = map[string]int32{
@@ -152,6 +155,7 @@ var (
 		"FORMAT_TABLE":           26,
 		"FORMAT_OPERATOR":        28,
 		"FORMAT_REASON":          27,
+		"FORMAT_SERVER_PATTERN":  30,
 		"FORMAT_DIGEST":          29,
 	}
 )
@@ -466,7 +470,7 @@ const file_understudy_limits_v1_limits_proto_rawDesc = "" +
 	"\n" +
 	"FormatRule\x12\x18\n" +
 	"\apattern\x18\x01 \x01(\tR\apattern\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text*\x97\x1a\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text*\xce\x1b\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x9f\x01\n" +
 	"\rFORMAT_SERVER\x10\x01\x1a\x8b\x01\xea\xbb\x18\x86\x01\n" +
@@ -526,7 +530,9 @@ const file_understudy_limits_v1_limits_proto_rawDesc = "" +
 	"\x0fFORMAT_OPERATOR\x10\x1c\x1a\x96\x01\xea\xbb\x18\x91\x01\n" +
 	".operators/[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?\x12_\"operators/{operator}\" with at most 63 lower-case letters, digits, dots, dashes and underscores\x12H\n" +
 	"\rFORMAT_REASON\x10\x1b\x1a5\xea\xbb\x181\n" +
-	"\x06.*\\S.*\x12'a sentence that says why, for the audit\x12S\n" +
+	"\x06.*\\S.*\x12'a sentence that says why, for the audit\x12\xb4\x01\n" +
+	"\x15FORMAT_SERVER_PATTERN\x10\x1e\x1a\x98\x01\xea\xbb\x18\x93\x01\n" +
+	"\x1b[a-z0-9*][a-z0-9.*_-]{0,62}\x12ta server's name with * for any characters, at most 63 of lower-case letters, digits, dots, dashes, underscores and *\x12S\n" +
 	"\rFORMAT_DIGEST\x10\x1d\x1a@\xea\xbb\x18<\n" +
 	"\x0f[0-9a-f]{32,64}\x12)32 to 64 hexadecimal digits in lower case:X\n" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\xbd\x87\x03 \x01(\v2!.understudy.limits.v1.FieldLimitsR\x05field:Y\n" +

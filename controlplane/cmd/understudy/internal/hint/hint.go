@@ -64,6 +64,7 @@ var commands = map[string]string{
 	"GetVersion":      "version",
 	"CreateOperator":  "operator create {name} --out {file}",
 	"RenewOperator":   "context renew",
+	"UpdateOperator":  "operator update {name} --servers {servers}",
 	"ListOperators":   "operator list",
 	"Revoke":          "agent revoke {name} --reason {reason}",
 }

@@ -1,0 +1,263 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// What somebody does who has the key of an operator of some servers.
+
+// shopkeeper is the connection of an operator who works with the servers of the shop.
+func (p *plane) shopkeeper() *grpc.ClientConn {
+	p.t.Helper()
+	key, csr := p.newKey()
+	made, err := cpv1.NewEnrollmentServiceClient(p.conn).CreateOperator(p.t.Context(),
+		&cpv1.CreateOperatorRequest{Name: "operators/sally", Csr: csr,
+			Servers: []string{"shop-*"}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return p.Dial(p.source(key, made.GetCertificate().GetCertificatePem()))
+}
+
+// works has sally work with other servers.
+func (p *plane) works(patterns ...string) {
+	p.t.Helper()
+	if _, err := cpv1.NewEnrollmentServiceClient(p.conn).UpdateOperator(p.t.Context(),
+		&cpv1.UpdateOperatorRequest{Name: "operators/sally", Servers: patterns}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// fleet is a control plane with db1 and shop-1, a replica of each in the shop, a snapshot of each,
+// and a job that makes one more of each.
+func fleet(t *testing.T) (p *plane, outside, inside string) {
+	t.Helper()
+	p = newPlane(t)
+	p.addServer("db1", "")
+	p.addServer("shop-1", "")
+	p.addServer("shop-2", "shop-1")
+	p.addServer("shop-db", "db1")
+	p.write(func(ctx context.Context, tx *store.Tx) error {
+		for id, server := range map[string]string{"s1": "db1", "shop-s1": "shop-1"} {
+			s := inventory.Snapshot{ID: id, Server: server, State: inventory.SnapshotPending}
+			if err := tx.Snapshots().Insert(ctx, &s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	make1 := func(name string) string {
+		made, err := p.servers().CreateServer(t.Context(), &cpv1.CreateServerRequest{
+			Name: "servers/" + name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.until(made.GetJob().GetName(), inState(cpv1.Job_STATE_WAITING))
+		if _, err := cpv1.NewEnrollmentServiceClient(p.conn).CreateJoinToken(t.Context(),
+			&cpv1.CreateJoinTokenRequest{Server: "servers/" + name}); err != nil {
+			t.Fatal(err)
+		}
+		return made.GetJob().GetName()
+	}
+	return p, make1("db8"), make1("shop-8")
+}
+
+// With every call that there is.
+func TestWhatIsOutsideIsNeitherSeenNorChanged(t *testing.T) {
+	t.Parallel()
+	p, outside, _ := fleet(t)
+	admin := p.conn
+	sally := p.shopkeeper()
+	before, changes := p.fingerprint(), p.changes()
+	for method, desc := range methods() {
+		req := sane()[string(desc.Name())]
+		if desc.Name() == "RenewOperator" {
+			continue // it changes nothing but her own certificate
+		}
+		about(t, req, outside)
+		resp := desc.Output()
+		answer, err := answered(t, sally, method, req, resp.FullName())
+		// A replica's own record names the primary that it follows.
+		answer = regexp.MustCompile(`"primary": +"servers/db1"`).ReplaceAllString(answer, "")
+		if err == nil && (strings.Contains(answer, "db1") || strings.Contains(answer, "db8")) {
+			t.Errorf("%s shows %s", method, answer)
+		}
+		if err != nil && strings.Contains(err.Error(), "shop-1") {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	p.conn = admin
+	if after := p.fingerprint(); after != before || p.changes() != changes {
+		t.Errorf("changed from\n%s\nto\n%s", before, after)
+	}
+}
+
+// about makes a request one about that job, where it is about any.
+func about(t *testing.T, req proto.Message, job string) {
+	t.Helper()
+	text, err := protojson.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const some = "jobs/01a20494-d160-738a-9eb3-bf50ac338cac"
+	if err := protojson.Unmarshal([]byte(strings.ReplaceAll(string(text), some, job)),
+		req); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answered is the first answer to a call, as text.
+func answered(t *testing.T, conn *grpc.ClientConn, method string, req proto.Message,
+	answer protoreflect.FullName) (string, error) {
+	t.Helper()
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method)
+	if err == nil {
+		err = errors.Join(stream.SendMsg(req), stream.CloseSend())
+	}
+	got := kind.New().Interface()
+	if err == nil {
+		err = stream.RecvMsg(got)
+	}
+	return protojson.Format(got), err
+}
+
+func TestAnOperatorWorksWithTheServersOfTheScope(t *testing.T) {
+	t.Parallel()
+	p, outside, inside := fleet(t)
+	conn := p.shopkeeper()
+	servers, ctx := cpv1.NewServerServiceClient(conn), t.Context()
+	jobs, snapshots := cpv1.NewJobServiceClient(conn), cpv1.NewSnapshotServiceClient(conn)
+	list, err := servers.ListServers(ctx, &cpv1.ListServersRequest{})
+	if err != nil || len(list.GetServers()) < 3 {
+		t.Errorf("%v: %v", list, err)
+	}
+	some, err := jobs.ListJobs(ctx, &cpv1.ListJobsRequest{})
+	if err != nil || len(some.GetJobs()) != 1 || some.GetJobs()[0].GetName() != inside {
+		t.Errorf("%v: %v", some, err)
+	}
+	events, err := jobs.ListEvents(ctx, &cpv1.ListEventsRequest{})
+	if err != nil || len(events.GetEvents()) == 0 {
+		t.Errorf("%v: %v", events, err)
+	}
+	tokens, err := cpv1.NewEnrollmentServiceClient(conn).ListJoinTokens(ctx,
+		&cpv1.ListJoinTokensRequest{})
+	if err != nil || len(tokens.GetJoinTokens()) != 2 {
+		t.Errorf("%v: %v", tokens, err)
+	}
+	for what, err := range map[string]error{
+		"a server": second(servers.GetServer(ctx, &cpv1.GetServerRequest{Name: "servers/shop-1"})),
+		"a job":    second(jobs.GetJob(ctx, &cpv1.GetJobRequest{Name: inside})),
+		"a snapshot": second(snapshots.GetSnapshot(ctx,
+			&cpv1.GetSnapshotRequest{Name: "snapshots/shop-s1"})),
+		"a new server": second(servers.CreateServer(ctx,
+			&cpv1.CreateServerRequest{Name: "servers/shop-9"})),
+		"a cancelled job": second(jobs.CancelJob(ctx, &cpv1.CancelJobRequest{Name: inside})),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for what, err := range map[string]error{
+		"a server": second(servers.GetServer(ctx, &cpv1.GetServerRequest{Name: "servers/db1"})),
+		"no server": second(servers.GetServer(ctx,
+			&cpv1.GetServerRequest{Name: "servers/shop-77"})),
+		"a job": second(jobs.GetJob(ctx, &cpv1.GetJobRequest{Name: outside})),
+		"a snapshot": second(snapshots.GetSnapshot(ctx,
+			&cpv1.GetSnapshotRequest{Name: "snapshots/s1"})),
+		"no snapshot": second(snapshots.GetSnapshot(ctx,
+			&cpv1.GetSnapshotRequest{Name: "snapshots/s77"})),
+		"a primary": second(servers.CreateReplica(ctx, &cpv1.CreateReplicaRequest{
+			Name: "servers/shop-9", Primary: "servers/db1"})),
+		"a snapshot to copy": second(servers.CreateReplica(ctx, &cpv1.CreateReplicaRequest{
+			Name: "servers/shop-9", Snapshot: "snapshots/s1"})),
+	} {
+		t.Run(what, func(t *testing.T) {
+			refused(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
+			if strings.Contains(err.Error(), "scope") {
+				t.Errorf("it tells that there is one: %v", err)
+			}
+		})
+	}
+	for what, err := range map[string]error{
+		"a name outside": second(servers.CreateServer(ctx,
+			&cpv1.CreateServerRequest{Name: "servers/db9"})),
+		"a machine outside": second(cpv1.NewEnrollmentServiceClient(conn).CreateJoinToken(ctx,
+			&cpv1.CreateJoinTokenRequest{Server: "servers/db9"})),
+		"a load on a primary outside": second(servers.VerifyReplica(ctx,
+			&cpv1.VerifyReplicaRequest{Name: "servers/shop-db"})),
+		"the provider": second(cpv1.NewProviderServiceClient(conn).ListObjects(ctx,
+			&cpv1.ListObjectsRequest{})),
+	} {
+		t.Run(what, func(t *testing.T) {
+			refused(t, err, errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED)
+		})
+	}
+}
+
+// The scope is on record: another one counts from the next call on, and for what is watched.
+func TestAScopeChangesAtOnce(t *testing.T) {
+	t.Parallel()
+	p, outside, inside := fleet(t)
+	conn := p.shopkeeper()
+	get := func(name string) error {
+		return second(cpv1.NewServerServiceClient(conn).GetServer(t.Context(),
+			&cpv1.GetServerRequest{Name: "servers/" + name}))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	watch, err := cpv1.NewJobServiceClient(conn).WatchJob(ctx,
+		&cpv1.WatchJobRequest{Name: inside})
+	if err == nil {
+		_, err = watch.Recv()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.works("db*")
+	if err := get("db1"); err != nil {
+		t.Error(err)
+	}
+	refused(t, get("shop-1"), errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
+	if _, err := p.jobs().CancelJob(ctx, &cpv1.CancelJobRequest{Name: inside}); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = watch.Recv()
+	}
+	refused(t, err, errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
+	p.works("*")
+	for _, name := range []string{"db1", "shop-1"} {
+		if err := get(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := second(cpv1.NewJobServiceClient(conn).GetJob(ctx,
+		&cpv1.GetJobRequest{Name: outside})); err != nil {
+		t.Error(err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -1,0 +1,5 @@
+-- +goose Up
+CREATE TABLE IF NOT EXISTS operators (
+  name VARCHAR(64) NOT NULL PRIMARY KEY,
+  servers MEDIUMTEXT NOT NULL
+);
