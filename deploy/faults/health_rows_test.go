@@ -58,6 +58,13 @@ func healthRows() []row {
 			why:     "READY over settings of long ago is proved by nothing",
 		},
 		{
+			id: "F14", variant: "a volume that comes late at boot", run: (*lab).lateAtBoot,
+			planted: "the host of a READY replica is restarted, and the mount of its volume waits",
+			happens: "DEGRADED, its host is starting, and no word of a lost volume; READY once " +
+				"it is mounted",
+			why: "until systemd has started the host, a datadir on the root filesystem is no loss",
+		},
+		{
 			id: "F14", variant: "two replicas with one server_id", run: (*lab).twinIDs,
 			planted: "another replica of the primary is given the server_id of a READY replica",
 			happens: "DEGRADED, SERVER_ID_TAKEN, naming the other one; READY once it has its own",
@@ -112,6 +119,29 @@ func (l *lab) killedInJob() {
 	again()
 	l.exec(name, "systemctl", "reset-failed", mariadbUnit)
 	l.exec(name, "systemctl", "start", mariadbUnit)
+	l.whole(name)
+}
+
+func (l *lab) lateAtBoot() {
+	name := l.stand()
+	const hold = "/etc/systemd/system/zz-hold.service"
+	drop := "/etc/systemd/system/srv-mariadb.mount.d/zz-fault.conf"
+	l.put(name, hold, "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\n"+
+		"RemainAfterExit=yes\nTimeoutStartSec=infinity\n"+
+		"ExecStart=/bin/sh -c 'until [ -e /run/go-on ]; do sleep 0.2; done'\n")
+	l.put(name, drop, "[Unit]\nWants=zz-hold.service\nAfter=zz-hold.service\n")
+	l.exec(name, "systemctl", "daemon-reload")
+	if err := l.Lab(l.t.Context(), "reboot", name).Run(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.seen(name, "DEGRADED", "its host is starting")
+	if said := l.run("server", "get", name); strings.Contains(said, "not on its volume") {
+		l.t.Errorf("its volume is said to be lost:\n%s", said)
+	}
+	l.exec(name, "touch", "/run/go-on")
+	l.ready(name)
+	l.exec(name, "rm", hold, drop)
+	l.exec(name, "systemctl", "daemon-reload")
 	l.whole(name)
 }
 
