@@ -27,22 +27,26 @@ func TestAgentsRefuseWhoWasRevoked(t *testing.T) {
 	l.run("server", "create", "db1")
 	address := l.server("db1").GetAddress()
 	stolen := l.operator("mallory")
-	dial := func() (agentv1.HostServiceClient, *grpc.ClientConn) {
+	dial := func(with identity.Source) (agentv1.HostServiceClient, *grpc.ClientConn) {
 		conn, err := chassis.Dial(chassis.DialConfig{Address: address + ":7443",
-			TLS: identity.ClientConfig{Source: stolen, Expect: identity.Agent("db1")}})
+			TLS: identity.ClientConfig{Source: with, Expect: identity.Agent("db1")}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
 		return agentv1.NewHostServiceClient(conn), conn
 	}
-	mallory, conn := dial()
+	mallory, conn := dial(stolen)
 	look := func(by agentv1.HostServiceClient) error {
 		_, err := by.GetHost(t.Context(), &agentv1.GetHostRequest{})
 		return err
 	}
 	if err := look(mallory); err != nil {
 		t.Fatal(err)
+	}
+	some, _ := dial(l.operator("some", "--servers", "db*"))
+	if err := look(some); !errors.Is(err, errs.PermissionDenied) {
+		t.Errorf("an agent lets in who works with some servers alone: %v", err)
 	}
 	watch, err := agentv1.NewSystemdServiceClient(conn).WatchUnits(t.Context(),
 		&agentv1.WatchUnitsRequest{Units: []string{"mariadb.service"}})
@@ -70,7 +74,7 @@ func TestAgentsRefuseWhoWasRevoked(t *testing.T) {
 	})
 	t.Logf("refused %s after the revocation", time.Since(revoked).Round(time.Millisecond))
 	t.Logf("the stream ended %s after it", (<-ended).Sub(revoked).Round(time.Millisecond))
-	again, _ := dial()
+	again, _ := dial(stolen)
 	if err := look(again); err == nil {
 		t.Error("a new connection is served")
 	}
@@ -85,16 +89,17 @@ func TestAgentsRefuseWhoWasRevoked(t *testing.T) {
 		defer own.Close()
 		return look(agentv1.NewHostServiceClient(own)) == nil
 	})
-	again, _ = dial()
+	again, _ = dial(stolen)
 	if err := look(again); err == nil {
 		t.Error("a restarted agent that reaches no control plane lets mallory in")
 	}
 }
 
 // operator is a new operator, by the command line.
-func (l *lab) operator(name string) identity.Source {
+func (l *lab) operator(name string, more ...string) identity.Source {
 	l.t.Helper()
-	out, err := l.CLI(l.t.Context(), "operator", "create", name, "--out", "-").Output()
+	out, err := l.CLI(l.t.Context(), append([]string{"operator", "create", name, "--out", "-"},
+		more...)...).Output()
 	var made struct {
 		CA          string `json:"ca_pem"`
 		Certificate string `json:"certificate_pem"`

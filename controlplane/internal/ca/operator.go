@@ -137,6 +137,9 @@ func (r *Registry) RenewOperator(ctx context.Context, peer identity.Peer, csr []
 		if err := r.inForce(ctx, records, peer); err != nil {
 			return err
 		}
+		if err := knowsScope(ctx, records, peer); err != nil {
+			return err
+		}
 		return r.mayRenew(ctx, records, peer)
 	}
 	return r.certifyOperator(ctx, OperatorRequest{Name: peer.Identity.Name,

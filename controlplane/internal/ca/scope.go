@@ -124,6 +124,22 @@ func (r *Registry) scoped(ctx context.Context, records Records, who identity.Ide
 	return next, nil
 }
 
+// knowsScope refuses to renew a certificate for some servers when the record of which was lost with
+// a restore: the next one would be for all.
+func knowsScope(ctx context.Context, records Records, peer identity.Peer) error {
+	if records.Operators == nil || !identity.Scoped(peer.Certificate) {
+		return nil
+	}
+	all, err := records.Operators.Scopes(ctx)
+	if _, known := all[peer.Identity.Name]; known || err != nil {
+		return err
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
+		fmt.Sprintf("which servers %s works with is on no record", peer.Identity),
+		errs.WithHint("ask an admin to create the operator again for these servers",
+			another(peer.Identity)))
+}
+
 func scopeText(scope inventory.Scope) string {
 	if len(scope) == 0 {
 		return "all servers"

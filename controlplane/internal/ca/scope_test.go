@@ -1,11 +1,14 @@
 package ca_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
@@ -134,5 +137,37 @@ func TestAnAdminHasNoScope(t *testing.T) {
 	}
 	if len(h.worksWith(ada)) != 2 || len(h.worksWith(byRoot().Peer)) != 2 {
 		t.Error("an admin and root work with all servers")
+	}
+}
+
+// A restore lost which servers an operator works with: the next certificate would be for all.
+func TestACertificateForSomeServersRenewsAsNoOther(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	backedUp := h.clock.Now()
+	h.clock.forward(time.Minute)
+	bob, err := h.operatorFor(identity.Operator("bob"), "shop-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.clock.forward(time.Minute)
+	h.store = h.newStore("restored.db")
+	if err := h.store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		return tx.Restored(ctx, backedUp)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	h.registry = h.open()
+	renew := func() (ca.OperatorBundle, error) {
+		return h.registry.RenewOperator(t.Context(), bob, csr(t, newKey(t)), "r1")
+	}
+	if _, err := renew(); !errors.Is(err, errs.FailedPrecondition) {
+		t.Errorf("renewed: %v", err)
+	}
+	if _, err := h.operatorFor(bob.Identity, "shop-*"); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := renew(); err != nil || !identity.Scoped(parse(t, again.Certificate)) {
+		t.Errorf("renewed once the scope is on record: %v", err)
 	}
 }
