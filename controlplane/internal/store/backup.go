@@ -120,13 +120,13 @@ func (tx *Tx) Lost(ctx context.Context, at time.Time) (bool, error) {
 	return err == nil && millis(at) >= from && millis(at) <= to, err
 }
 
-// RestoredAt is when the records were restored; zero for never.
+// RestoredAt is when the records were restored, rounded up to a millisecond; zero for never.
 func (tx *Tx) RestoredAt(ctx context.Context) (time.Time, error) {
 	_, at, err := tx.restored(ctx)
 	if err != nil || at == 0 {
 		return time.Time{}, err
 	}
-	return time.UnixMilli(at), nil
+	return time.UnixMilli(at + 1), nil
 }
 
 // restored is when the records were backed up and restored, in milliseconds; zero for never.
