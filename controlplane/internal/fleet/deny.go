@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/loop"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 var denying = loop.Spec{Name: "tell agents who was revoked", Every: time.Second,
@@ -51,6 +53,7 @@ type told struct {
 	address  string
 	next     time.Time // of the next call, when nothing changes
 	busy     bool
+	old      bool // it knows no list
 }
 
 // NewDenier makes a denier.
@@ -123,6 +126,16 @@ func (d *Denier) tell(ctx context.Context, server string, agent *told, list ca.D
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	agent.busy = false
+	if errors.Is(err, errs.Unimplemented) {
+		if !agent.old {
+			d.cfg.Log.Warn("an agent lets in operators who were revoked until their certificates "+
+				"expire: it is too old to be told; install this version", "server", server)
+		}
+		agent.old, agent.sequence = true, list.Sequence
+		agent.next = time.Now().Add(denyRepeat)
+		return
+	}
+	agent.old = false
 	if err != nil {
 		agent.sequence = 0
 		d.cfg.Log.Debug("cannot tell an agent who was revoked yet", "server", server, "error", err)

@@ -1,11 +1,13 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // denied are those that a denier tells.
@@ -22,11 +25,18 @@ type denied struct {
 	told  []string
 	away  string
 	hangs string
+	old   string
+	asked int // while it is too old
 }
 
 func (a *denied) tell(ctx context.Context, server string, list ca.DenyList) error {
 	a.mu.Lock()
 	away, hangs := a.away == server, a.hangs == server
+	if a.old == server {
+		defer a.mu.Unlock()
+		a.asked++
+		return errs.New(errs.Unimplemented, 0, "unknown method")
+	}
 	if !away && !hangs {
 		a.told = append(a.told, fmt.Sprintf("%s %d", server, list.Sequence))
 	}
@@ -76,8 +86,9 @@ func TestAgentsAreToldWhoWasRevoked(t *testing.T) {
 	}
 	var list ca.DenyList
 	var told denied
+	var log bytes.Buffer // written while the denier is locked
 	d := NewDenier(DenierConfig{Store: st, Tell: told.tell,
-		List: func() ca.DenyList { return list }, Log: slog.New(slog.DiscardHandler)})
+		List: func() ca.DenyList { return list }, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer d.calls.Wait()
 	defer cancel()
@@ -112,6 +123,13 @@ func TestAgentsAreToldWhoWasRevoked(t *testing.T) {
 	round("nothing is new")
 	d.agents["db1"].next = time.Now()
 	round("after a while", "db1 2")
+	told.old = "db1"
+	d.agents["db1"].next = time.Now()
+	round("one is too old")
+	round("it is not asked again and again")
+	if told.asked != 1 || !strings.Contains(log.String(), "too old") {
+		t.Errorf("the log does not tell:\n%s", log.String())
+	}
 }
 
 // calling says whether the server's agent is being called.
