@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -27,22 +26,22 @@ func (p *Pool) Observe(ctx context.Context, server, address string, interval tim
 	if err != nil {
 		return err
 	}
-	var shown peer.Peer
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := agentv1.NewObservationServiceClient(p.watched(conn)).Observe(ctx,
-		&agentv1.ObserveRequest{BeatInterval: durationpb.New(interval), KnownHash: last.Hash},
-		grpc.Peer(&shown))
+		&agentv1.ObserveRequest{BeatInterval: durationpb.New(interval), KnownHash: last.Hash})
 	if err != nil {
 		return lost(ctx, server, err)
 	}
 	seen := observed{now: last}
 	for {
 		message, err := stream.Recv()
-		switch {
-		case err != nil:
+		if err != nil {
 			return lost(ctx, server, err)
-		case p.revoked(shown):
+		}
+		shown, known := peer.FromContext(stream.Context())
+		switch {
+		case !known || p.revoked(*shown):
 			p.Forget(server)
 			return revoked(server)
 		case !seen.take(message):

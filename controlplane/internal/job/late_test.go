@@ -2,6 +2,7 @@ package job_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,12 +15,12 @@ import (
 // hung is a store that answers no read while it hangs.
 type hung struct {
 	*store.Store
-	hangs bool
+	hangs atomic.Bool
 }
 
 func (h *hung) Read(ctx context.Context,
 	fn func(ctx context.Context, tx *store.Tx) error) error {
-	if h.hangs {
+	if h.hangs.Load() {
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -36,12 +37,12 @@ func TestAScanOfAStoreThatHangsIsLateAndGoesOn(t *testing.T) {
 		if late := loops.Late(); len(late) != 0 {
 			t.Errorf("late at the start: %v", late)
 		}
-		st.hangs = true
+		st.hangs.Store(true)
 		time.Sleep(time.Minute)
 		if late := loops.Late(); len(late) != 1 || late[0].Err == nil {
 			t.Errorf("late: %v", late)
 		}
-		st.hangs = false
+		st.hangs.Store(false)
 		other := newEngine(t, config{Store: st.Store}, p)
 		j := create(t, other, job.Request{Kind: "k"})
 		await(t, other, j.ID, inState(job.Succeeded))
