@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 var errEnough = errors.New("enough")
@@ -107,5 +108,33 @@ func TestOneThatStopsAnsweringIsToldAtOnce(t *testing.T) {
 	if err := f.pool.Observe(t.Context(), "db1", "", time.Second, replication.Observed{},
 		nil); errs.KindOf(err) != errs.Unavailable {
 		t.Errorf("a machine without an address: %v", err)
+	}
+}
+
+func TestAnAgentThatIsRevokedIsObservedNoMore(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	seen := make(chan struct{})
+	a := f.db1(&agent{observe: observationService{observe: func(_ *agentv1.ObserveRequest,
+		stream grpc.ServerStreamingServer[agentv1.ObserveResponse]) error {
+		for change := int64(1); ; change++ {
+			if err := stream.Send(&agentv1.ObserveResponse{Change: change, Hash: hashA,
+				Facts: &agentv1.HostFacts{}}); err != nil {
+				return err
+			}
+			select {
+			case <-seen:
+			case <-stream.Context().Done():
+				return stream.Context().Err()
+			}
+		}
+	}}})
+	err := f.pool.Observe(t.Context(), "db1", "127.0.0.2", time.Second, replication.Observed{},
+		func(replication.Observed) {
+			f.revoke(a.serial)
+			seen <- struct{}{}
+		})
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_CERTIFICATE_REVOKED {
+		t.Errorf("ended with %v", err)
 	}
 }

@@ -37,7 +37,9 @@ func stillWorld(t testing.TB) *workflowtest.World {
 
 func startPlane(t testing.TB, dir string, w *workflowtest.World) *plane {
 	t.Helper()
-	p := &plane{t: t, Plane: apptest.Start(t, w.Process(), apptest.Settings(t, dir, nil))}
+	// The servers of these tests have no host, and stay as they are recorded.
+	patient := map[string]any{"unreachable_after": "1h"}
+	p := &plane{t: t, Plane: apptest.Start(t, w.Process(), apptest.Settings(t, dir, patient))}
 	p.conn = p.Dial(apptest.Operator(t, dir))
 	return p
 }
