@@ -37,6 +37,7 @@ func TestStory(t *testing.T) {
 	l.part("the replica is one", func(l *lab, t *testing.T) { l.checkReplica(t, snapshot) })
 	l.part("the default volume is gone and nothing names it", (*lab).checkMounts)
 	l.part("grpcurl drives an agent and the control plane", (*lab).testGrpcurl)
+	l.part("the audit has who called what", (*lab).testAudit)
 	l.part("auto purge and replication exclude each other", (*lab).checkAutoPurge)
 	l.part("any step retried alone is a no-op", (*lab).checkRetries)
 	l.part("configure_replica converges on a stopped MariaDB", (*lab).checkStopped)

@@ -60,6 +60,11 @@ func changed() methods {
 	}
 }
 
+// fetched is for the control plane alone, which keeps it.
+func fetched() methods {
+	return methods{agentv1.AuditService_ServiceDesc.ServiceName: {"FetchAuditRecords"}}
+}
+
 // Rules says who may call what. Every method is named: one that is not cannot be called, and keeps
 // the agent from starting.
 func Rules() (authz.Table, error) {
@@ -67,7 +72,7 @@ func Rules() (authz.Table, error) {
 	told := methods{agentv1.HostService_ServiceDesc.ServiceName: {"SetDenyList"}}
 	return authz.Merge(told.by([]identity.Role{plane}),
 		observed().by(authz.Readers(plane)), examined().by(authz.Changers(plane)),
-		changed().by(authz.Changers(plane)))
+		changed().by(authz.Changers(plane)), fetched().by([]identity.Role{plane}))
 }
 
 // by are the rules of methods that these roles may call.

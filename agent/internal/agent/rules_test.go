@@ -28,7 +28,8 @@ func served() map[string]protoreflect.MethodDescriptor {
 		agentv1.File_understudy_agent_v1_systemd_service_proto,
 		agentv1.File_understudy_agent_v1_mount_service_proto,
 		agentv1.File_understudy_agent_v1_mariadb_service_proto,
-		agentv1.File_understudy_agent_v1_observation_service_proto)
+		agentv1.File_understudy_agent_v1_observation_service_proto,
+		agentv1.File_understudy_agent_v1_audit_service_proto)
 }
 
 func TestRules(t *testing.T) {
@@ -63,6 +64,7 @@ func TestEachRoleCallsWhatItMay(t *testing.T) {
 	agentv1.RegisterSystemdServiceServer(server, agentv1.UnimplementedSystemdServiceServer{})
 	agentv1.RegisterMountServiceServer(server, agentv1.UnimplementedMountServiceServer{})
 	agentv1.RegisterMariaDBServiceServer(server, agentv1.UnimplementedMariaDBServiceServer{})
+	agentv1.RegisterAuditServiceServer(server, agentv1.UnimplementedAuditServiceServer{})
 	agentv1.RegisterObservationServiceServer(server,
 		agentv1.UnimplementedObservationServiceServer{})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,10 +16,14 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/denylist"
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/fencing"
+	auditservice "github.com/understudy-db/understudy/agent/internal/service/audit"
+	"github.com/understudy-db/understudy/agent/internal/trail"
 	"github.com/understudy-db/understudy/proto/loop"
+	"github.com/understudy-db/understudy/proto/rpc/audit"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
 const (
@@ -97,6 +102,8 @@ type runner struct {
 	enroller *enroll.Enroller
 	say      supervisor
 	source   atomic.Pointer[identity.Files] // once the agent has enrolled
+	trail    *trail.Trail
+	audit    *audit.Log
 }
 
 func (d *runner) run(ctx context.Context) error {
@@ -144,7 +151,25 @@ func (d *runner) run(ctx context.Context) error {
 	})
 	group.Go(func() error { return d.announce(ctx, name, source, listener.Addr()) })
 	group.Go(func() error { <-ctx.Done(); d.say.stopping(); return nil })
+	defer d.endAudit(context.WithoutCancel(ctx))
 	return group.Wait()
+}
+
+// endAudit writes what is still to be written when no call is left.
+func (d *runner) endAudit(ctx context.Context) {
+	d.audit.Flush(ctx)
+	if err := d.trail.Close(); err != nil {
+		d.options.Log.Warn("cannot close the audit", "error", err)
+	}
+}
+
+// routine are calls that the control plane makes all the time and that change little: most of them
+// are counted.
+func routine() map[string]time.Duration {
+	return map[string]time.Duration{
+		agentv1.MariaDBService_ConfirmHistory_FullMethodName: time.Hour,
+		agentv1.HostService_SetDenyList_FullMethodName:       time.Hour,
+	}
 }
 
 // enrol waits until this host has an identity. What keeps it from one is logged once, and shown as
@@ -177,6 +202,14 @@ func (d *runner) server(name string, source identity.Source,
 	if err != nil {
 		return nil, err
 	}
+	if d.trail, err = trail.Open(filepath.Join(d.config.StateDir, "audit"), name); err != nil {
+		return nil, err
+	}
+	d.audit, err = audit.New(audit.Config{Sink: d.trail, Key: d.trail.Key(), Logger: d.options.Log,
+		Routine: routine()})
+	if err != nil {
+		return nil, err
+	}
 	allowed, err := Rules()
 	if err != nil {
 		return nil, err
@@ -189,6 +222,7 @@ func (d *runner) server(name string, source identity.Source,
 		Listener: listener, Rules: allowed,
 		TLS:    identity.ServerConfig{Source: source, Revoked: denied.Denied},
 		Checks: []chassis.Check{wholeFleet, epochs.Check}, Logger: d.options.Log,
+		Audit:    d.audit,
 		Deadline: longCall, Grace: stopGrace,
 	})
 	if err != nil {
@@ -197,6 +231,8 @@ func (d *runner) server(name string, source identity.Source,
 	d.parts.server.Store(server)
 	d.parts.register(server, name, d.options.Version, d.enroller, epochs, denied,
 		d.options.Log)
+	server.RegisterService(&agentv1.AuditService_ServiceDesc,
+		auditservice.New(d.trail, epochs.Newest))
 	return server, nil
 }
 

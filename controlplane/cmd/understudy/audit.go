@@ -35,6 +35,8 @@ an outcome is under way, or the control plane ended meanwhile.`,
 	filters(v, "")
 	v.flag("actor", "actor", "only the calls of this `ACTOR`, such as operator/alice")
 	v.flag("method", "method", "only calls with this `TEXT` in their method, such as DeleteServer")
+	v.flag("chain", "chain", "the calls of this `CHAIN`, as \"audit verify\" prints it",
+		"those of the control plane")
 	v.checks = append(v.checks, func() error {
 		req.Actor = identityOf(req.GetActor())
 		return nil
@@ -71,6 +73,8 @@ func auditOutcome(r *cpv1.AuditRecord) string {
 	switch r.GetKind() {
 	case cpv1.AuditKind_AUDIT_KIND_LEFT_OUT:
 		return strconv.FormatInt(r.GetCount(), 10) + " refused calls"
+	case cpv1.AuditKind_AUDIT_KIND_FETCHED:
+		return strconv.FormatInt(r.GetCount(), 10) + " records of " + r.GetChain()
 	case cpv1.AuditKind_AUDIT_KIND_PRUNED:
 		return "records up to " + strconv.FormatInt(r.GetThrough(), 10)
 	case cpv1.AuditKind_AUDIT_KIND_REFUSED:

@@ -42,6 +42,7 @@ With --file it verifies an export, and calls nobody. For one that was made with
 	noted := v.cmd.Flags().String("noted", "", "`SEQ:HASH` of a record as it was printed earlier")
 	file := v.cmd.Flags().String("file", "", "`FILE` that \"audit export\" wrote, to be verified "+
 		"instead")
+	chain := v.cmd.Flags().String("chain", audit.ControlPlane, "`CHAIN` that the file is of")
 	v.checks = append(v.checks, func() (err error) {
 		if *noted == "" {
 			return nil
@@ -70,7 +71,8 @@ With --file it verifies an export, and calls nobody. For one that was made with
 				return err
 			}
 		}
-		return verifyFile(c, *file, audit.Head{Seq: req.GetNotedSeq(), Hash: req.GetNotedHash()})
+		return verifyFile(c, *file, *chain,
+			audit.Head{Seq: req.GetNotedSeq(), Hash: req.GetNotedHash()})
 	}
 	return verify
 }
@@ -90,22 +92,44 @@ func showVerified(c *cli, answer *cpv1.VerifyAuditResponse) error {
 			fmt.Fprintf(&b, "%d calls have no outcome on record\n", answer.GetOpenCalls())
 		}
 		fmt.Fprintf(&b, "newest: %d:%s\n", answer.GetLastSeq(), show.Clean(answer.GetLastHash()))
+		for _, chain := range answer.GetChains() {
+			b.WriteString(agentChain(st, chain))
+		}
 		return b.String()
 	})
-	if n := len(answer.GetProblems()); err == nil && n > 0 {
+	n := len(answer.GetProblems())
+	for _, chain := range answer.GetChains() {
+		n += len(chain.GetProblems())
+	}
+	if err == nil && n > 0 {
 		return jobError{fmt.Sprintf("%d problems", n)}
 	}
 	return err
 }
 
+// agentChain is what was found in the chain of an agent.
+func agentChain(st show.Style, chain *cpv1.AuditChain) string {
+	name := show.Clean(chain.GetName())
+	if len(chain.GetProblems()) == 0 {
+		return fmt.Sprintf("%s %s: %d records are as they were written\n",
+			st.Good(st.Glyphs.Done), name, chain.GetRecords())
+	}
+	var b strings.Builder
+	for _, p := range chain.GetProblems() {
+		fmt.Fprintf(&b, "%s %s: record %d: %s\n", st.Bad(st.Glyphs.Failed), name, p.GetSeq(),
+			show.Clean(p.GetText()))
+	}
+	return b.String()
+}
+
 // verifyFile verifies an export without asking anybody.
-func verifyFile(c *cli, path string, noted audit.Head) error {
+func verifyFile(c *cli, path, name string, noted audit.Head) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return usageError{message: fmt.Sprintf("cannot read --file %s: %v", path, err)}
 	}
 	defer file.Close()
-	found, err := readExport(file, noted)
+	found, err := readExport(file, name, noted)
 	if err != nil {
 		return usageError{message: fmt.Sprintf("cannot read --file %s: %v", path, err)}
 	}
@@ -118,8 +142,8 @@ func verifyFile(c *cli, path string, noted audit.Head) error {
 	return showVerified(c, answer)
 }
 
-func readExport(from io.Reader, noted audit.Head) (audit.Result, error) {
-	chain := audit.NewVerifier(audit.ControlPlane, noted)
+func readExport(from io.Reader, name string, noted audit.Head) (audit.Result, error) {
+	chain := audit.NewVerifier(name, noted)
 	chain.PrunedThrough(noted) // an export with --after begins there
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, longestLine)
@@ -145,6 +169,8 @@ can any other program. With --after it goes on behind an earlier export.`,
   understudy audit export --out more.jsonl --after 1042`,
 	})
 	v.flag("after_seq", "after", "only the records behind this `SEQ`")
+	v.flag("chain", "chain", "the records of this `CHAIN`, as \"audit verify\" prints it",
+		"those of the control plane")
 	out := v.cmd.Flags().String("out", "", "`FILE` to write, - for standard output (required)")
 	v.checks = append(v.checks, func() error {
 		if *out == "" {

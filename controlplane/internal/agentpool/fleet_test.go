@@ -91,6 +91,7 @@ type agent struct {
 	mounts  mountService
 	mariadb mariadbService
 	observe observationService
+	audit   auditService
 	serial  string // of its certificate
 	stop    func()
 }
@@ -116,6 +117,7 @@ func (f *fleet) run(a *agent, id identity.Identity, address string) *agent {
 	agentv1.RegisterMountServiceServer(server, a.mounts)
 	agentv1.RegisterMariaDBServiceServer(server, a.mariadb)
 	agentv1.RegisterObservationServiceServer(server, a.observe)
+	agentv1.RegisterAuditServiceServer(server, a.audit)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
@@ -144,7 +146,8 @@ func rules() authz.Table {
 		agentv1.File_understudy_agent_v1_systemd_service_proto,
 		agentv1.File_understudy_agent_v1_mount_service_proto,
 		agentv1.File_understudy_agent_v1_mariadb_service_proto,
-		agentv1.File_understudy_agent_v1_observation_service_proto)
+		agentv1.File_understudy_agent_v1_observation_service_proto,
+		agentv1.File_understudy_agent_v1_audit_service_proto)
 	for _, method := range methods {
 		table[method] = []identity.Role{identity.RoleControlPlane}
 	}

@@ -99,6 +99,7 @@ type Agents interface {
 	Announce(ctx context.Context, server string, addresses []string) error
 	// Deny tells a server's agent which certificates to refuse.
 	Deny(ctx context.Context, server string, list ca.DenyList) error
+	trail.Agents
 }
 
 // New puts a control plane together: it makes the state directory with its store, its CA and the
@@ -323,6 +324,8 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { a.verifier.Run(ctx); return nil })
 	group.Go(func() error { a.loops.Run(ctx, pruning, a.prune); return nil })
 	group.Go(func() error { a.loops.Run(ctx, noting, a.trail.Note); return nil })
+	fetcher := &trail.Fetcher{Trail: a.trail, Agents: a.agents}
+	group.Go(func() error { a.loops.Run(ctx, fetching, fetcher.Round); return nil })
 	group.Go(func() error { a.loops.Run(ctx, announcing, a.announcer.Round); return nil })
 	group.Go(func() error { a.denier.Run(ctx, a.loops); return nil })
 	if a.metricsListener != nil {

@@ -13,6 +13,11 @@ import (
 var noting = loop.Spec{Name: "note the audit", Every: time.Minute, Limit: time.Minute,
 	LateAfter: 10 * time.Minute, Means: "an end of the audit that is cut off is not found"}
 
+// fetching brings the audits of agents here.
+var fetching = loop.Spec{Name: "fetch the audits of agents", Every: 15 * time.Second,
+	Limit: 5 * time.Minute, LateAfter: 15 * time.Minute,
+	Means: "calls of agents are on record at their hosts alone, until they refuse changes"}
+
 // endLimit is how long the last records of the audit may take.
 const endLimit = 10 * time.Second
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -40,18 +41,18 @@ const longestAuditName = 255
 // Other transactions that append to it wait until this one ends.
 func (a Audit) Append(ctx context.Context, chain string, r audit.Record,
 	seal func(hash string) string) (before, head audit.Head, err error) {
-	if before, err = a.lock(ctx, chain); err != nil {
+	if before, err = a.Lock(ctx, chain); err != nil {
 		return before, head, err
 	}
 	line, head, err := audit.Link(before, r)
 	if err != nil {
 		return before, head, err
 	}
-	return before, head, a.insert(ctx, chain, head, line, r, seal(line.Hash))
+	return before, head, a.Insert(ctx, chain, head, line, r, seal(line.Hash))
 }
 
-// lock is the head of the chain, which no other transaction moves before this one ends.
-func (a Audit) lock(ctx context.Context, chain string) (audit.Head, error) {
+// Lock is the head of the chain, which no other transaction moves before this one ends.
+func (a Audit) Lock(ctx context.Context, chain string) (audit.Head, error) {
 	const touch = "UPDATE audit_heads SET seq = seq WHERE chain = ?"
 	n, err := a.tx.exec(ctx, touch, chain)
 	if err == nil && n == 0 {
@@ -67,12 +68,14 @@ func (a Audit) lock(ctx context.Context, chain string) (audit.Head, error) {
 	return a.Head(ctx, chain)
 }
 
-func (a Audit) insert(ctx context.Context, chain string, head audit.Head, line audit.Line,
+// Insert makes a line, with what it says, the newest of a chain that is locked. What another host
+// wrote may say anything.
+func (a Audit) Insert(ctx context.Context, chain string, head audit.Head, line audit.Line,
 	r audit.Record, seal string) error {
 	_, err := a.tx.exec(ctx, insertSQL("audit_records", "chain, seq, at, kind, who, method, "+
-		"of_seq, hash, seal, body"), chain, head.Seq, millis(r.Time), string(r.Kind),
-		r.Who[:min(len(r.Who), longestAuditName)],
-		r.Method[:min(len(r.Method), longestAuditName)], r.Of, line.Hash, seal,
+		"of_seq, hash, seal, body"), chain, head.Seq, millis(r.Time),
+		short(string(r.Kind), 16), short(r.Who, longestAuditName),
+		short(r.Method, longestAuditName), r.Of, line.Hash, seal,
 		string(line.Record))
 	if err != nil {
 		return err
@@ -80,6 +83,10 @@ func (a Audit) insert(ctx context.Context, chain string, head audit.Head, line a
 	_, err = a.tx.exec(ctx, "UPDATE audit_heads SET seq = ?, hash = ? WHERE chain = ?", head.Seq,
 		head.Hash, chain)
 	return err
+}
+
+func short(text string, most int) string {
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
 }
 
 // Head is the last record of a chain; its origin when it has none.

@@ -81,11 +81,11 @@ func (w *world) exec(query string) {
 
 func (w *world) verify(noted ...audit.Head) audit.Result {
 	w.t.Helper()
-	result, err := w.Verify(w.t.Context(), noted...)
+	all, err := w.Verify(w.t.Context(), noted...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return result
+	return all[0].Result
 }
 
 // Somebody has the store, and not the control plane's host.
@@ -255,8 +255,9 @@ func TestManyAtOnceMakeOneChain(t *testing.T) {
 	}
 	group.Go(func() {
 		for range 10 {
-			if got, err := w.Verify(context.Background()); err != nil || len(got.Problems) > 0 {
-				t.Errorf("meanwhile: %v, %v", got.Problems, err)
+			if got, err := w.Verify(context.Background()); err != nil ||
+				len(got[0].Problems) > 0 {
+				t.Errorf("meanwhile: %v, %v", got, err)
 			}
 			if err := w.Note(context.Background()); err != nil {
 				t.Error(err)

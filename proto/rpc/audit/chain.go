@@ -35,3 +35,12 @@ func sum(data []byte) string {
 	hash := sha256.Sum256(data)
 	return hex.EncodeToString(hash[:])
 }
+
+// AgentChain is the name of the chain of a server's agent. Another installation of an agent has
+// another one.
+func AgentChain(server string, random []byte) string {
+	return AgentChains(server) + hex.EncodeToString(random)
+}
+
+// AgentChains begins the names of all chains of a server's agents.
+func AgentChains(server string) string { return "servers/" + server + "/" }

@@ -48,6 +48,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
+	// Routine are methods that the control plane calls all the time: once in that time a call is
+	// recorded, the others are counted.
+	Routine map[string]time.Duration
 }
 
 // Log records the calls of one server.
@@ -56,14 +59,21 @@ type Log struct {
 	mu      sync.Mutex
 	changes map[identity.Identity]*bucket
 	refused map[identity.Identity]*bucket
-	left    map[identity.Identity]*left
+	routine map[string]*bucket
+	left    map[caller]*left
 	timer   *time.Timer
+}
+
+// caller is whose calls are counted together; those of a routine by their method.
+type caller struct {
+	who    identity.Identity
+	method string
 }
 
 // left are calls that were left out, of one caller.
 type left struct {
-	count int64
-	since time.Time
+	count        int64
+	since, until time.Time
 }
 
 // New makes a Log.
@@ -78,12 +88,18 @@ func New(config Config) (*Log, error) {
 		config.Now = time.Now
 	}
 	return &Log{Config: config, changes: map[identity.Identity]*bucket{},
-		refused: map[identity.Identity]*bucket{}, left: map[identity.Identity]*left{}}, nil
+		refused: map[identity.Identity]*bucket{}, routine: map[string]*bucket{},
+		left: map[caller]*left{}}, nil
 }
 
 // Begin records that a call was allowed, before it changes anything. With an error it must not run.
+// Its number is 0 for a call that is counted.
 func (l *Log) Begin(ctx context.Context, call Call) (seq int64, err error) {
 	who := call.Peer.Identity
+	if l.counts(call) {
+		l.leaveOut(caller{who, call.Method})
+		return 0, nil
+	}
 	if limit, limited := changes(who.Role); limited {
 		l.mu.Lock()
 		wait := of(l.changes, who).take(limit, l.Now())
@@ -107,6 +123,9 @@ func (l *Log) Begin(ctx context.Context, call Call) (seq int64, err error) {
 
 // End records the outcome of the call that Begin recorded.
 func (l *Log) End(ctx context.Context, call Call, seq int64, outcome error) {
+	if seq == 0 {
+		return
+	}
 	r := Record{Time: l.Now(), Kind: End, Of: seq, Method: call.Method}
 	r.outcome(outcome)
 	if _, err := l.append(ctx, r); err != nil {
@@ -134,34 +153,74 @@ func (l *Log) Refused(ctx context.Context, call Call, cause error) {
 	}
 }
 
-// LeaveOut counts a refused call of that caller instead of recording it.
-func (l *Log) LeaveOut(who identity.Identity) {
+// counts says whether the call is one of a routine, and not the one that is recorded.
+func (l *Log) counts(call Call) bool {
+	every, routine := l.Routine[call.Method]
+	if !routine || call.Peer.Identity.Role != identity.RoleControlPlane {
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return of(l.routine, call.Method).take(rate{burst: 1, every: every}, l.Now()) > 0
+}
+
+// LeaveOut counts a refused call of that caller instead of recording it.
+func (l *Log) LeaveOut(who identity.Identity) { l.leaveOut(caller{who: who}) }
+
+func (l *Log) leaveOut(who caller) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait := countFor
+	if who.method != "" {
+		wait = l.Routine[who.method]
+	}
 	counted := l.left[who]
 	if counted == nil {
-		counted = &left{since: l.Now()}
+		counted = &left{since: l.Now(), until: l.Now().Add(wait)}
 		l.left[who] = counted
 	}
 	counted.count++
 	if l.timer == nil {
-		l.timer = time.AfterFunc(countFor, func() { l.Flush(context.Background()) })
+		l.timer = time.AfterFunc(countFor, l.tick)
+	}
+}
+
+// tick writes the counts whose time is over.
+func (l *Log) tick() {
+	l.flush(context.Background(), l.Now())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = nil
+	if len(l.left) > 0 {
+		l.timer = time.AfterFunc(countFor, l.tick)
 	}
 }
 
 // Flush records how many calls were left out. A server calls it at its end.
 func (l *Log) Flush(ctx context.Context) {
 	l.mu.Lock()
-	all := l.left
-	l.left = map[identity.Identity]*left{}
 	if l.timer != nil {
 		l.timer.Stop()
 		l.timer = nil
 	}
 	l.mu.Unlock()
-	for who, counted := range all {
-		r := Record{Time: l.Now(), Kind: LeftOut, Who: who.String(), Count: counted.count,
-			Since: counted.since}
+	l.flush(ctx, time.Time{})
+}
+
+// flush records the counts whose time is over then, or all of them.
+func (l *Log) flush(ctx context.Context, now time.Time) {
+	l.mu.Lock()
+	over := map[caller]*left{}
+	for who, counted := range l.left {
+		if now.IsZero() || !counted.until.After(now) {
+			over[who] = counted
+			delete(l.left, who)
+		}
+	}
+	l.mu.Unlock()
+	for by, counted := range over {
+		r := Record{Time: l.Now(), Kind: LeftOut, Who: by.who.String(), Method: by.method,
+			Count: counted.count, Since: counted.since}
 		if _, err := l.append(ctx, r); err != nil {
 			l.Logger.Error("cannot record in the audit how many calls were refused", "peer",
 				r.Who, "count", r.Count, "since", r.Since, "error", err)
@@ -193,7 +252,7 @@ func (r *Record) outcome(err error) {
 	r.Error = strings.ToValidUTF8(text[:min(len(text), mostError)], "")
 }
 
-func of(buckets map[identity.Identity]*bucket, who identity.Identity) *bucket {
+func of[K comparable](buckets map[K]*bucket, who K) *bucket {
 	if buckets[who] == nil {
 		buckets[who] = &bucket{}
 	}

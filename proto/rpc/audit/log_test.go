@@ -145,3 +145,37 @@ func TestWhoOnlyRenewsCannotFillTheAudit(t *testing.T) {
 		}
 	}
 }
+
+// Of what the control plane calls all the time one call an hour is recorded, and a count.
+func TestARoutineIsCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, kept := newLog(t)
+		log.Routine = map[string]time.Duration{"/a/B": time.Hour}
+		for range 2 * 3600 / 10 {
+			seq, err := log.Begin(t.Context(), call(identity.ControlPlane()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			log.End(t.Context(), call(identity.ControlPlane()), seq, nil)
+			time.Sleep(10 * time.Second)
+		}
+		log.Flush(t.Context())
+		var calls, counted int64
+		for _, r := range kept.records {
+			if r.Kind == audit.Begin {
+				calls++
+			}
+			if counted += r.Count; r.Kind == audit.LeftOut && r.Method != "/a/B" {
+				t.Errorf("counted as %+v", r)
+			}
+		}
+		if calls+counted != 720 || calls > 3 || len(kept.records) > 12 {
+			t.Errorf("%d calls, %d counted, %d records", calls, counted, len(kept.records))
+		}
+		if _, err := log.Begin(t.Context(), call(identity.Operator("ann"))); err != nil ||
+			kept.records[len(kept.records)-1].Who != "spiffe://understudy/operator/ann" {
+			t.Error("an operator's call of the same method is not recorded")
+		}
+	})
+}

@@ -21,6 +21,8 @@ const (
 	Refused Kind = "refused"
 	// LeftOut is a number of refused calls that were too many to be recorded one by one.
 	LeftOut Kind = "left_out"
+	// Fetched says that the control plane keeps the records of an agent's chain up to Through.
+	Fetched Kind = "fetched"
 	// Pruned says that the records up to Through were removed because they were old.
 	Pruned Kind = "pruned"
 )
@@ -59,9 +61,9 @@ type Record struct {
 	Count int64 `json:"count,omitempty"`
 	// Since is when the first call that was left out came.
 	Since time.Time `json:"since,omitzero"`
-	// Chain is the chain that was pruned.
+	// Chain is the chain that was fetched or pruned.
 	Chain string `json:"chain,omitempty"`
-	// Through is the last record that was pruned, and Hash its hash.
+	// Through is the last record that was fetched or pruned, and Hash its hash.
 	Through int64  `json:"through,omitempty"`
 	Hash    string `json:"hash,omitempty"`
 }
@@ -71,6 +73,9 @@ type Line struct {
 	Hash   string          `json:"hash"`
 	Record json.RawMessage `json:"record"`
 }
+
+// Whole says whether the hash is that of the record.
+func (l Line) Whole() bool { return sum(l.Record) == l.Hash }
 
 // Text is the line as it is exported. Its bytes are those that were hashed, also when somebody made
 // something else than JSON of them.

@@ -2,6 +2,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -20,8 +21,8 @@ type Trail interface {
 		token string) ([]trail.Entry, string, error)
 	// Lines reads the next records of a chain, oldest first, and the number of the last.
 	Lines(ctx context.Context, chain string, after int64, most int) ([]audit.Line, int64, error)
-	// Verify reads all of the chain.
-	Verify(ctx context.Context, noted ...audit.Head) (audit.Result, error)
+	// Verify reads all chains, the control plane's own first.
+	Verify(ctx context.Context, noted ...audit.Head) ([]trail.Verified, error)
 }
 
 // Service is AuditService.
@@ -52,7 +53,7 @@ func (s *Service) ListAuditRecords(ctx context.Context,
 	req *cpv1.ListAuditRecordsRequest) (*cpv1.ListAuditRecordsResponse, error) {
 	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
 	within := wire.RangeOf(req.GetAfter(), req.GetBefore())
-	filter := store.AuditFilter{Chain: trail.Chain, Who: req.GetActor(), Method: req.GetMethod(),
+	filter := store.AuditFilter{Chain: chain(req), Who: req.GetActor(), Method: req.GetMethod(),
 		After: within.After, Before: within.Before}
 	list, next, err := wire.Collect(page, func(size int, token string) ([]trail.Entry, string,
 		error) {
@@ -68,17 +69,23 @@ func (s *Service) ListAuditRecords(ctx context.Context,
 	return resp, nil
 }
 
+// chain is the one that a request names.
+func chain(req interface{ GetChain() string }) string {
+	return cmp.Or(req.GetChain(), trail.Chain)
+}
+
 func record(e trail.Entry) *cpv1.AuditRecord {
 	kinds := map[audit.Kind]cpv1.AuditKind{
 		audit.Begin:   cpv1.AuditKind_AUDIT_KIND_CALL,
 		audit.Refused: cpv1.AuditKind_AUDIT_KIND_REFUSED,
 		audit.LeftOut: cpv1.AuditKind_AUDIT_KIND_LEFT_OUT,
 		audit.Pruned:  cpv1.AuditKind_AUDIT_KIND_PRUNED,
+		audit.Fetched: cpv1.AuditKind_AUDIT_KIND_FETCHED,
 	}
 	shown := &cpv1.AuditRecord{Seq: e.Seq, Time: wire.Time(e.Time), Kind: kinds[e.Kind],
 		Actor: e.Who, Serial: e.Serial, Address: e.Address, Method: e.Method, CallId: e.RequestID,
 		Parameters: string(e.Parameters), Code: e.Code, Reason: e.Reason, Error: e.Error,
-		Count: e.Count, Hash: e.Hash, Through: e.Through}
+		Count: e.Count, Hash: e.Hash, Through: e.Through, Chain: e.Chain}
 	if e.Done != nil {
 		shown.Code, shown.Reason, shown.Error = e.Done.Code, e.Done.Reason, e.Done.Error
 		shown.EndTime = wire.Time(e.Done.Time)
@@ -90,7 +97,7 @@ func record(e trail.Entry) *cpv1.AuditRecord {
 func (s *Service) ExportAuditRecords(ctx context.Context,
 	req *cpv1.ExportAuditRecordsRequest) (*cpv1.ExportAuditRecordsResponse, error) {
 	size := wire.PageOf(req.GetPageSize(), "").Size
-	lines, last, err := s.trail.Lines(ctx, trail.Chain, req.GetAfterSeq(), size)
+	lines, last, err := s.trail.Lines(ctx, chain(req), req.GetAfterSeq(), size)
 	if err != nil {
 		return nil, err
 	}
@@ -101,17 +108,27 @@ func (s *Service) ExportAuditRecords(ctx context.Context,
 	return resp, nil
 }
 
-// VerifyAudit reads the whole chain.
+// VerifyAudit reads all chains.
 func (s *Service) VerifyAudit(ctx context.Context,
 	req *cpv1.VerifyAuditRequest) (*cpv1.VerifyAuditResponse, error) {
-	found, err := s.trail.Verify(ctx, audit.Head{Seq: req.GetNotedSeq(), Hash: req.GetNotedHash()})
+	all, err := s.trail.Verify(ctx, audit.Head{Seq: req.GetNotedSeq(), Hash: req.GetNotedHash()})
 	if err != nil {
 		return nil, err
 	}
-	resp := &cpv1.VerifyAuditResponse{Records: found.Count, FirstSeq: found.First,
-		LastSeq: found.Head.Seq, LastHash: found.Head.Hash, OpenCalls: int64(len(found.Open))}
-	for _, p := range found.Problems {
-		resp.Problems = append(resp.Problems, &cpv1.AuditProblem{Seq: p.Seq, Text: p.Text})
+	own := all[0]
+	resp := &cpv1.VerifyAuditResponse{Records: own.Count, FirstSeq: own.First,
+		LastSeq: own.Head.Seq, LastHash: own.Head.Hash, OpenCalls: int64(len(own.Open)),
+		Problems: problems(own)}
+	for _, c := range all[1:] {
+		resp.Chains = append(resp.Chains, &cpv1.AuditChain{Name: c.Chain, Records: c.Count,
+			LastSeq: c.Head.Seq, OpenCalls: int64(len(c.Open)), Problems: problems(c)})
 	}
 	return resp, nil
+}
+
+func problems(of trail.Verified) (all []*cpv1.AuditProblem) {
+	for _, p := range of.Problems {
+		all = append(all, &cpv1.AuditProblem{Seq: p.Seq, Text: p.Text})
+	}
+	return all
 }

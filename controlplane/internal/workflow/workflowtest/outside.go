@@ -9,7 +9,9 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/trail"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/audit"
 )
 
 // Provider is the cloud as package app wants a provider.
@@ -75,6 +77,12 @@ func (a Agents) Reach(ctx context.Context, server, host string) (string, error) 
 
 // Deny does nothing: nobody calls simulated agents.
 func (Agents) Deny(context.Context, string, ca.DenyList) error { return nil }
+
+// FetchAudit fails: simulated agents keep no audit.
+func (Agents) FetchAudit(context.Context, string, string, string, audit.Head) (trail.Batch,
+	error) {
+	return trail.Batch{}, errors.New("not simulated")
+}
 
 // Announce fails: simulated agents call nobody.
 func (Agents) Announce(context.Context, string, []string) error {

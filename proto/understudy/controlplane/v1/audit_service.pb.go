@@ -37,6 +37,8 @@ const (
 	AuditKind_AUDIT_KIND_LEFT_OUT AuditKind = 3
 	// Old records were removed.
 	AuditKind_AUDIT_KIND_PRUNED AuditKind = 4
+	// Records of an agent's chain were fetched, and are kept.
+	AuditKind_AUDIT_KIND_FETCHED AuditKind = 5
 )
 
 // Enum value maps for AuditKind.
@@ -47,6 +49,7 @@ var (
 		2: "AUDIT_KIND_REFUSED",
 		3: "AUDIT_KIND_LEFT_OUT",
 		4: "AUDIT_KIND_PRUNED",
+		5: "AUDIT_KIND_FETCHED",
 	}
 	AuditKind_value = map[string]int32{
 		"AUDIT_KIND_UNSPECIFIED": 0,
@@ -54,6 +57,7 @@ var (
 		"AUDIT_KIND_REFUSED":     2,
 		"AUDIT_KIND_LEFT_OUT":    3,
 		"AUDIT_KIND_PRUNED":      4,
+		"AUDIT_KIND_FETCHED":     5,
 	}
 )
 
@@ -98,7 +102,9 @@ type ListAuditRecordsRequest struct {
 	// Only those at or after this time.
 	After *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`
 	// Only those before this time.
-	Before        *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=before,proto3" json:"before,omitempty"`
+	Before *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=before,proto3" json:"before,omitempty"`
+	// Name of the chain, as VerifyAudit returns it; empty for that of the control plane.
+	Chain         string `protobuf:"bytes,7,opt,name=chain,proto3" json:"chain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -173,6 +179,13 @@ func (x *ListAuditRecordsRequest) GetBefore() *timestamppb.Timestamp {
 		return x.Before
 	}
 	return nil
+}
+
+func (x *ListAuditRecordsRequest) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
 }
 
 // ListAuditRecordsResponse has a page of records.
@@ -260,12 +273,14 @@ type AuditRecord struct {
 	Error string `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
 	// When the call was over.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// How many calls were left out, or records pruned.
+	// How many calls were left out, or records fetched.
 	Count int64 `protobuf:"varint,14,opt,name=count,proto3" json:"count,omitempty"`
-	// Hash of the last record that was pruned, and its number in `through`.
+	// Hash of the last record that was fetched or pruned, and its number in `through`.
 	Hash string `protobuf:"bytes,15,opt,name=hash,proto3" json:"hash,omitempty"`
-	// Number of the last record that was pruned.
-	Through       int64 `protobuf:"varint,16,opt,name=through,proto3" json:"through,omitempty"`
+	// Number of the last record that was fetched or pruned.
+	Through int64 `protobuf:"varint,16,opt,name=through,proto3" json:"through,omitempty"`
+	// Chain that was fetched or pruned.
+	Chain         string `protobuf:"bytes,17,opt,name=chain,proto3" json:"chain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -412,13 +427,22 @@ func (x *AuditRecord) GetThrough() int64 {
 	return 0
 }
 
+func (x *AuditRecord) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
+}
+
 // ExportAuditRecordsRequest asks for the next lines.
 type ExportAuditRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most this many; 0 means 50, at most 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Only records behind this number.
-	AfterSeq      int64 `protobuf:"varint,2,opt,name=after_seq,json=afterSeq,proto3" json:"after_seq,omitempty"`
+	AfterSeq int64 `protobuf:"varint,2,opt,name=after_seq,json=afterSeq,proto3" json:"after_seq,omitempty"`
+	// Name of the chain, as VerifyAudit returns it; empty for that of the control plane.
+	Chain         string `protobuf:"bytes,3,opt,name=chain,proto3" json:"chain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -465,6 +489,13 @@ func (x *ExportAuditRecordsRequest) GetAfterSeq() int64 {
 		return x.AfterSeq
 	}
 	return 0
+}
+
+func (x *ExportAuditRecordsRequest) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
 }
 
 // ExportAuditRecordsResponse has lines.
@@ -594,7 +625,9 @@ type VerifyAuditResponse struct {
 	// meanwhile.
 	OpenCalls int64 `protobuf:"varint,5,opt,name=open_calls,json=openCalls,proto3" json:"open_calls,omitempty"`
 	// What is wrong, at most 100; none of a chain that is whole.
-	Problems      []*AuditProblem `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*AuditProblem `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The chains of agents, one for each installation of an agent.
+	Chains        []*AuditChain `protobuf:"bytes,7,rep,name=chains,proto3" json:"chains,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -671,6 +704,95 @@ func (x *VerifyAuditResponse) GetProblems() []*AuditProblem {
 	return nil
 }
 
+func (x *VerifyAuditResponse) GetChains() []*AuditChain {
+	if x != nil {
+		return x.Chains
+	}
+	return nil
+}
+
+// AuditChain is what was found in the chain of an agent.
+type AuditChain struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, "servers/{server}/{installation}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How many records were read.
+	Records int64 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	// Number of the newest of them.
+	LastSeq int64 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	// How many calls have no outcome on record.
+	OpenCalls int64 `protobuf:"varint,4,opt,name=open_calls,json=openCalls,proto3" json:"open_calls,omitempty"`
+	// What is wrong, at most 100.
+	Problems      []*AuditProblem `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditChain) Reset() {
+	*x = AuditChain{}
+	mi := &file_understudy_controlplane_v1_audit_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditChain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditChain) ProtoMessage() {}
+
+func (x *AuditChain) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_audit_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditChain.ProtoReflect.Descriptor instead.
+func (*AuditChain) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_audit_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AuditChain) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AuditChain) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *AuditChain) GetLastSeq() int64 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+func (x *AuditChain) GetOpenCalls() int64 {
+	if x != nil {
+		return x.OpenCalls
+	}
+	return 0
+}
+
+func (x *AuditChain) GetProblems() []*AuditProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
 // AuditProblem is a place where the chain is not what was written.
 type AuditProblem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -684,7 +806,7 @@ type AuditProblem struct {
 
 func (x *AuditProblem) Reset() {
 	*x = AuditProblem{}
-	mi := &file_understudy_controlplane_v1_audit_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_audit_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +818,7 @@ func (x *AuditProblem) String() string {
 func (*AuditProblem) ProtoMessage() {}
 
 func (x *AuditProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_audit_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_audit_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +831,7 @@ func (x *AuditProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditProblem.ProtoReflect.Descriptor instead.
 func (*AuditProblem) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_audit_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_controlplane_v1_audit_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AuditProblem) GetSeq() int64 {
@@ -730,7 +852,7 @@ var File_understudy_controlplane_v1_audit_service_proto protoreflect.FileDescrip
 
 const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\n" +
-	".understudy/controlplane/v1/audit_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\x90\x02\n" +
+	".understudy/controlplane/v1/audit_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\xae\x02\n" +
 	"\x17ListAuditRecordsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
@@ -739,10 +861,11 @@ const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\x05actor\x18\x03 \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x05actor\x12\x1f\n" +
 	"\x06method\x18\x04 \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x06method\x120\n" +
 	"\x05after\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05after\x122\n" +
-	"\x06before\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06before\"\x85\x01\n" +
+	"\x06before\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06before\x12\x1c\n" +
+	"\x05chain\x18\a \x01(\tB\x06\xea\xbb\x18\x02P\x1fR\x05chain\"\x85\x01\n" +
 	"\x18ListAuditRecordsResponse\x12A\n" +
 	"\arecords\x18\x01 \x03(\v2'.understudy.controlplane.v1.AuditRecordR\arecords\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe0\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf6\x03\n" +
 	"\vAuditRecord\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
@@ -762,18 +885,20 @@ const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\bend_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
 	"\x05count\x18\x0e \x01(\x03R\x05count\x12\x12\n" +
 	"\x04hash\x18\x0f \x01(\tR\x04hash\x12\x18\n" +
-	"\athrough\x18\x10 \x01(\x03R\athrough\"i\n" +
+	"\athrough\x18\x10 \x01(\x03R\athrough\x12\x14\n" +
+	"\x05chain\x18\x11 \x01(\tR\x05chain\"\x87\x01\n" +
 	"\x19ExportAuditRecordsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12#\n" +
-	"\tafter_seq\x18\x02 \x01(\x03B\x06\xea\xbb\x18\x02\x10\x00R\bafterSeq\"M\n" +
+	"\tafter_seq\x18\x02 \x01(\x03B\x06\xea\xbb\x18\x02\x10\x00R\bafterSeq\x12\x1c\n" +
+	"\x05chain\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x1fR\x05chain\"M\n" +
 	"\x1aExportAuditRecordsResponse\x12\x14\n" +
 	"\x05lines\x18\x01 \x03(\tR\x05lines\x12\x19\n" +
 	"\blast_seq\x18\x02 \x01(\x03R\alastSeq\"b\n" +
 	"\x12VerifyAuditRequest\x12#\n" +
 	"\tnoted_seq\x18\x01 \x01(\x03B\x06\xea\xbb\x18\x02\x10\x00R\bnotedSeq\x12'\n" +
 	"\n" +
-	"noted_hash\x18\x02 \x01(\tB\b\xea\xbb\x18\x04@@P\x1dR\tnotedHash\"\xe9\x01\n" +
+	"noted_hash\x18\x02 \x01(\tB\b\xea\xbb\x18\x04@@P\x1dR\tnotedHash\"\xa9\x02\n" +
 	"\x13VerifyAuditResponse\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecords\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x03R\bfirstSeq\x12\x19\n" +
@@ -781,16 +906,26 @@ const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\tlast_hash\x18\x04 \x01(\tR\blastHash\x12\x1d\n" +
 	"\n" +
 	"open_calls\x18\x05 \x01(\x03R\topenCalls\x12D\n" +
-	"\bproblems\x18\x06 \x03(\v2(.understudy.controlplane.v1.AuditProblemR\bproblems\"4\n" +
+	"\bproblems\x18\x06 \x03(\v2(.understudy.controlplane.v1.AuditProblemR\bproblems\x12>\n" +
+	"\x06chains\x18\a \x03(\v2&.understudy.controlplane.v1.AuditChainR\x06chains\"\xba\x01\n" +
+	"\n" +
+	"AuditChain\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\arecords\x18\x02 \x01(\x03R\arecords\x12\x19\n" +
+	"\blast_seq\x18\x03 \x01(\x03R\alastSeq\x12\x1d\n" +
+	"\n" +
+	"open_calls\x18\x04 \x01(\x03R\topenCalls\x12D\n" +
+	"\bproblems\x18\x05 \x03(\v2(.understudy.controlplane.v1.AuditProblemR\bproblems\"4\n" +
 	"\fAuditProblem\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text*\x84\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text*\x9c\x01\n" +
 	"\tAuditKind\x12\x1a\n" +
 	"\x16AUDIT_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUDIT_KIND_CALL\x10\x01\x12\x16\n" +
 	"\x12AUDIT_KIND_REFUSED\x10\x02\x12\x17\n" +
 	"\x13AUDIT_KIND_LEFT_OUT\x10\x03\x12\x15\n" +
-	"\x11AUDIT_KIND_PRUNED\x10\x042\x93\x03\n" +
+	"\x11AUDIT_KIND_PRUNED\x10\x04\x12\x16\n" +
+	"\x12AUDIT_KIND_FETCHED\x10\x052\x93\x03\n" +
 	"\fAuditService\x12\x82\x01\n" +
 	"\x10ListAuditRecords\x123.understudy.controlplane.v1.ListAuditRecordsRequest\x1a4.understudy.controlplane.v1.ListAuditRecordsResponse\"\x03\x90\x02\x01\x12\x88\x01\n" +
 	"\x12ExportAuditRecords\x125.understudy.controlplane.v1.ExportAuditRecordsRequest\x1a6.understudy.controlplane.v1.ExportAuditRecordsResponse\"\x03\x90\x02\x01\x12s\n" +
@@ -810,7 +945,7 @@ func file_understudy_controlplane_v1_audit_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_controlplane_v1_audit_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_understudy_controlplane_v1_audit_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_understudy_controlplane_v1_audit_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_understudy_controlplane_v1_audit_service_proto_goTypes = []any{
 	(AuditKind)(0),                     // 0: understudy.controlplane.v1.AuditKind
 	(*ListAuditRecordsRequest)(nil),    // 1: understudy.controlplane.v1.ListAuditRecordsRequest
@@ -820,28 +955,31 @@ var file_understudy_controlplane_v1_audit_service_proto_goTypes = []any{
 	(*ExportAuditRecordsResponse)(nil), // 5: understudy.controlplane.v1.ExportAuditRecordsResponse
 	(*VerifyAuditRequest)(nil),         // 6: understudy.controlplane.v1.VerifyAuditRequest
 	(*VerifyAuditResponse)(nil),        // 7: understudy.controlplane.v1.VerifyAuditResponse
-	(*AuditProblem)(nil),               // 8: understudy.controlplane.v1.AuditProblem
-	(*timestamppb.Timestamp)(nil),      // 9: google.protobuf.Timestamp
+	(*AuditChain)(nil),                 // 8: understudy.controlplane.v1.AuditChain
+	(*AuditProblem)(nil),               // 9: understudy.controlplane.v1.AuditProblem
+	(*timestamppb.Timestamp)(nil),      // 10: google.protobuf.Timestamp
 }
 var file_understudy_controlplane_v1_audit_service_proto_depIdxs = []int32{
-	9,  // 0: understudy.controlplane.v1.ListAuditRecordsRequest.after:type_name -> google.protobuf.Timestamp
-	9,  // 1: understudy.controlplane.v1.ListAuditRecordsRequest.before:type_name -> google.protobuf.Timestamp
+	10, // 0: understudy.controlplane.v1.ListAuditRecordsRequest.after:type_name -> google.protobuf.Timestamp
+	10, // 1: understudy.controlplane.v1.ListAuditRecordsRequest.before:type_name -> google.protobuf.Timestamp
 	3,  // 2: understudy.controlplane.v1.ListAuditRecordsResponse.records:type_name -> understudy.controlplane.v1.AuditRecord
-	9,  // 3: understudy.controlplane.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
+	10, // 3: understudy.controlplane.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
 	0,  // 4: understudy.controlplane.v1.AuditRecord.kind:type_name -> understudy.controlplane.v1.AuditKind
-	9,  // 5: understudy.controlplane.v1.AuditRecord.end_time:type_name -> google.protobuf.Timestamp
-	8,  // 6: understudy.controlplane.v1.VerifyAuditResponse.problems:type_name -> understudy.controlplane.v1.AuditProblem
-	1,  // 7: understudy.controlplane.v1.AuditService.ListAuditRecords:input_type -> understudy.controlplane.v1.ListAuditRecordsRequest
-	4,  // 8: understudy.controlplane.v1.AuditService.ExportAuditRecords:input_type -> understudy.controlplane.v1.ExportAuditRecordsRequest
-	6,  // 9: understudy.controlplane.v1.AuditService.VerifyAudit:input_type -> understudy.controlplane.v1.VerifyAuditRequest
-	2,  // 10: understudy.controlplane.v1.AuditService.ListAuditRecords:output_type -> understudy.controlplane.v1.ListAuditRecordsResponse
-	5,  // 11: understudy.controlplane.v1.AuditService.ExportAuditRecords:output_type -> understudy.controlplane.v1.ExportAuditRecordsResponse
-	7,  // 12: understudy.controlplane.v1.AuditService.VerifyAudit:output_type -> understudy.controlplane.v1.VerifyAuditResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	10, // 5: understudy.controlplane.v1.AuditRecord.end_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: understudy.controlplane.v1.VerifyAuditResponse.problems:type_name -> understudy.controlplane.v1.AuditProblem
+	8,  // 7: understudy.controlplane.v1.VerifyAuditResponse.chains:type_name -> understudy.controlplane.v1.AuditChain
+	9,  // 8: understudy.controlplane.v1.AuditChain.problems:type_name -> understudy.controlplane.v1.AuditProblem
+	1,  // 9: understudy.controlplane.v1.AuditService.ListAuditRecords:input_type -> understudy.controlplane.v1.ListAuditRecordsRequest
+	4,  // 10: understudy.controlplane.v1.AuditService.ExportAuditRecords:input_type -> understudy.controlplane.v1.ExportAuditRecordsRequest
+	6,  // 11: understudy.controlplane.v1.AuditService.VerifyAudit:input_type -> understudy.controlplane.v1.VerifyAuditRequest
+	2,  // 12: understudy.controlplane.v1.AuditService.ListAuditRecords:output_type -> understudy.controlplane.v1.ListAuditRecordsResponse
+	5,  // 13: understudy.controlplane.v1.AuditService.ExportAuditRecords:output_type -> understudy.controlplane.v1.ExportAuditRecordsResponse
+	7,  // 14: understudy.controlplane.v1.AuditService.VerifyAudit:output_type -> understudy.controlplane.v1.VerifyAuditResponse
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_audit_service_proto_init() }
@@ -855,7 +993,7 @@ func file_understudy_controlplane_v1_audit_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_audit_service_proto_rawDesc), len(file_understudy_controlplane_v1_audit_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

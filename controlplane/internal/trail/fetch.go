@@ -1,0 +1,246 @@
+package trail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/audit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+)
+
+const (
+	// fetchLimit bounds what one agent may take of a round.
+	fetchLimit = 30 * time.Second
+	// fetchAtOnce is how many agents are asked at a time: some of them hang.
+	fetchAtOnce  = 16
+	longestChain = 160
+	// mostAtOnce and mostPerHour are the bytes of records that are kept of one server.
+	mostAtOnce, mostPerHour = 64 << 20, 2 << 20
+	longestHash             = 64
+	// widestGap is more than the records that a store can have lost.
+	widestGap = 1 << 40
+)
+
+// Batch is what an agent says of its audit.
+type Batch struct {
+	// Chain is the chain's name.
+	Chain string
+	// Lines are the next records, as the agent wrote them.
+	Lines []string
+	// Head is the chain's newest record.
+	Head audit.Head
+}
+
+// Agents reach the agents of servers.
+type Agents interface {
+	// FetchAudit tells the server's agent which of its records are kept, and gets the next ones.
+	FetchAudit(ctx context.Context, server, address, chain string, kept audit.Head) (Batch, error)
+}
+
+// Fetcher brings the audits of agents into the store.
+type Fetcher struct {
+	*Trail
+	Agents Agents
+
+	mu     sync.Mutex
+	chains map[string]string // by server
+	spent  map[string]spent  // by server
+}
+
+// spent is what was kept of a server lately.
+type spent struct {
+	bytes float64
+	at    time.Time
+}
+
+// roomFor bounds what is kept of one server: root on a host does not fill the store.
+func (f *Fetcher) roomFor(server string, lines []string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.spent == nil {
+		f.spent = map[string]spent{}
+	}
+	now, s := time.Now(), f.spent[server]
+	if !s.at.IsZero() {
+		s.bytes = max(0, s.bytes-now.Sub(s.at).Hours()*mostPerHour)
+	}
+	s.at = now
+	if s.bytes > mostAtOnce {
+		return false
+	}
+	for _, line := range lines {
+		s.bytes += float64(len(line))
+	}
+	f.spent[server] = s
+	return true
+}
+
+// Round asks all agents once. One that is out of reach keeps its records until a later round.
+func (f *Fetcher) Round(ctx context.Context) error {
+	var all []inventory.Server
+	err := f.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		all, err = tx.Servers().All(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var group errgroup.Group
+	group.SetLimit(fetchAtOnce)
+	for _, srv := range all {
+		if srv.Address == "" || srv.AgentIdentity == "" || srv.State == inventory.ServerDeleted {
+			continue
+		}
+		group.Go(func() error {
+			bounded, cancel := context.WithTimeout(ctx, fetchLimit)
+			defer cancel()
+			err := f.fetch(bounded, srv.Name, srv.Address)
+			if err != nil && !errors.Is(err, errs.Unimplemented) { // which an older agent answers
+				f.Logger.Debug("cannot fetch the audit of an agent yet", "server", srv.Name,
+					"error", err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// fetch takes all that the agent has.
+func (f *Fetcher) fetch(ctx context.Context, server, address string) error {
+	for {
+		chain := f.chain(server)
+		kept, err := f.kept(ctx, chain)
+		if err != nil {
+			return err
+		}
+		batch, err := f.Agents.FetchAudit(ctx, server, address, chain, kept)
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(batch.Chain, audit.AgentChains(server)) ||
+			len(batch.Chain) > longestChain {
+			return fmt.Errorf("the agent of %s names its audit %.80q", server, batch.Chain)
+		}
+		f.remember(server, batch.Chain)
+		if !f.roomFor(server, batch.Lines) {
+			return fmt.Errorf("the agent of %s has more records than are kept of it", server)
+		}
+		if len(batch.Lines) == 0 {
+			return f.complete(server, chain, kept, batch)
+		}
+		if err := f.take(ctx, batch.Chain, batch.Lines); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *Fetcher) chain(server string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.chains[server]
+}
+
+func (f *Fetcher) remember(server, chain string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.chains == nil {
+		f.chains = map[string]string{}
+	}
+	f.chains[server] = chain
+}
+
+func (f *Fetcher) kept(ctx context.Context, chain string) (head audit.Head, err error) {
+	if chain == "" {
+		return head, nil
+	}
+	err = f.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		head, err = tx.Audit().Head(ctx, chain)
+		return err
+	})
+	return head, err
+}
+
+// complete compares the heads of both when the agent has nothing more.
+func (f *Fetcher) complete(server, chain string, kept audit.Head, batch Batch) error {
+	if chain == batch.Chain && kept.Seq > 0 && batch.Head != kept {
+		f.Logger.Error("the audit of an agent is not what it was: run `understudy audit verify`",
+			"server", server, "kept", kept.Seq, "found", batch.Head.Seq)
+	}
+	return nil
+}
+
+// take keeps the lines that are not kept yet, whether they fit or not, and says in the control
+// plane's own chain how far that of the agent is.
+func (f *Fetcher) take(ctx context.Context, chain string, lines []string) error {
+	known, _ := f.newest()
+	var before, own audit.Head
+	var broken string
+	err := f.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		head, err := tx.Audit().Lock(ctx, chain)
+		if err != nil {
+			return err
+		}
+		broken = ""
+		var taken int64
+		for _, text := range lines {
+			line, r, wrong := f.read(head, text)
+			if wrong == "" && r.Seq <= head.Seq { // kept already
+				continue
+			}
+			if broken == "" {
+				broken = wrong
+			}
+			head = audit.Head{Seq: max(r.Seq, head.Seq+1), Hash: line.Hash}
+			if err := tx.Audit().Insert(ctx, chain, head, line, r,
+				f.Key.Seal(chain, line.Hash)); err != nil {
+				return err
+			}
+			taken++
+		}
+		if taken == 0 {
+			return nil
+		}
+		before, own, err = tx.Audit().Append(ctx, Chain, audit.Record{Time: tx.Now(),
+			Kind: audit.Fetched, Chain: chain, Through: head.Seq, Hash: head.Hash, Count: taken,
+			Error: broken}, f.seal)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if own.Seq > 0 {
+		f.wrote(known, before, own)
+	}
+	if broken != "" {
+		f.Logger.Error("the audit of an agent was changed: run `understudy audit verify`", "chain",
+			chain, "error", broken)
+	}
+	return nil
+}
+
+// read is a line with its record, and what is wrong with it behind that head.
+func (f *Fetcher) read(head audit.Head, text string) (line audit.Line, r audit.Record,
+	wrong string) {
+	err := json.Unmarshal([]byte(text), &line)
+	if err == nil {
+		r, err = line.Read()
+	}
+	switch {
+	case err != nil || len(line.Hash) > longestHash || r.Seq > head.Seq+widestGap:
+		return audit.Line{Record: json.RawMessage(text)}, audit.Record{},
+			fmt.Sprintf("record %d cannot be read", head.Seq+1)
+	case r.Seq <= head.Seq:
+	case !line.Whole() || r.Seq != head.Seq+1 || r.Prev != head.Hash:
+		wrong = fmt.Sprintf("record %d does not follow record %d", r.Seq, head.Seq)
+	}
+	return line, r, wrong
+}

@@ -1,0 +1,245 @@
+package trail_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/trail"
+	"github.com/understudy-db/understudy/proto/rpc/audit"
+)
+
+// agents have one chain, of db1.
+type agents struct {
+	mu     sync.Mutex
+	chain  string
+	lines  []string
+	head   audit.Head
+	kept   audit.Head // as the control plane said last
+	asked  int
+	atOnce int // lines of an answer
+}
+
+func newAgents(chain string) *agents {
+	return &agents{chain: chain, head: audit.Origin(chain), atOnce: 3}
+}
+
+func (a *agents) append(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		line, head, err := audit.Link(a.head, audit.Record{Time: time.Now(), Kind: audit.Begin,
+			Who: "spiffe://understudy/operator/ann", Method: "/a/B"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.lines, a.head = append(a.lines, line.Text()), head
+	}
+}
+
+// FetchAudit implements trail.Agents.
+func (a *agents) FetchAudit(_ context.Context, _, _, chain string,
+	kept audit.Head) (trail.Batch, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked++
+	if chain == a.chain {
+		a.kept = kept
+	}
+	batch := trail.Batch{Chain: a.chain, Head: a.head}
+	for i, line := range a.lines {
+		if int64(i) >= a.kept.Seq && len(batch.Lines) < a.atOnce {
+			batch.Lines = append(batch.Lines, line)
+		}
+	}
+	return batch, nil
+}
+
+// fetching is an audit that fetches from them.
+func fetching(t *testing.T, from *agents) (*world, *trail.Fetcher) {
+	t.Helper()
+	w := newWorld(t)
+	err := w.config.Store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		return tx.Servers().Insert(ctx, &inventory.Server{Name: "db1", Address: "192.0.2.1",
+			State: inventory.ServerReady, AgentIdentity: "spiffe://understudy/agent/db1"})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, &trail.Fetcher{Trail: w.Trail, Agents: from}
+}
+
+func round(t *testing.T, f *trail.Fetcher) {
+	t.Helper()
+	if err := f.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// problems are all that is found, with the chain's name.
+func (w *world) problems() (all []string) {
+	w.t.Helper()
+	found, err := w.Verify(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, chain := range found {
+		for _, p := range chain.Problems {
+			all = append(all, fmt.Sprintf("%s %d: %s", chain.Chain, p.Seq, p.Text))
+		}
+	}
+	return all
+}
+
+func TestAgentsRecordsAreKeptOnce(t *testing.T) {
+	t.Parallel()
+	from := newAgents("servers/db1/0a")
+	w, f := fetching(t, from)
+	from.append(t, 8)
+	round(t, f)
+	if from.kept.Seq != 8 || from.kept != from.head {
+		t.Errorf("acknowledged %v of %v", from.kept, from.head)
+	}
+	from.append(t, 2)
+	again := &trail.Fetcher{Trail: w.Trail, Agents: from} // a control plane that was restarted
+	from.kept = audit.Head{Seq: 5}                        // and an agent that did not hear of all
+	round(t, again)
+	all, err := w.Verify(t.Context())
+	if err != nil || len(all) != 2 || all[1].Count != 10 || all[1].Head != from.head ||
+		len(w.problems()) > 0 {
+		t.Errorf("kept %+v, %v, %v", all, w.problems(), err)
+	}
+}
+
+func TestAttacksOnAnAgentsRecords(t *testing.T) {
+	t.Parallel()
+	const chain = "servers/db1/0a"
+	other := func(t *testing.T, from *agents) { // a whole chain with other contents
+		from.lines, from.head = nil, audit.Origin(chain)
+		from.append(t, 12)
+	}
+	for name, test := range map[string]struct {
+		before func(t *testing.T, from *agents)
+		attack string
+		want   string
+	}{
+		"rewritten before it was fetched": {before: func(_ *testing.T, from *agents) {
+			from.lines[7] = strings.Replace(from.lines[7], "ann", "bob", 1)
+		}, want: chain + " 8: it was changed"},
+		"deleted before it was fetched": {before: func(_ *testing.T, from *agents) {
+			from.lines[7] = from.lines[8]
+		}, want: chain + " 8: records 8 to 8 are missing"},
+		"another chain in its place": {before: other, want: chain + " 7: it does not follow"},
+		"garbage": {before: func(_ *testing.T, from *agents) {
+			from.lines[7] = "no JSON \x00"
+		}, want: chain + " 8: it cannot be read"},
+		"deleted in the store": {attack: "DELETE FROM audit_records WHERE chain = '" + chain +
+			"' AND seq = 3", want: chain + " 3: records 3 to 3"},
+		"rewritten in the store": {attack: "UPDATE audit_records SET body = REPLACE(body, 'ann', " +
+			"'bob') WHERE chain = '" + chain + "' AND seq = 3", want: chain + " 3: it was changed"},
+		"end cut off in the store": {attack: "DELETE FROM audit_records WHERE chain = '" + chain +
+			"' AND seq > 4; UPDATE audit_heads SET seq = 4, hash = (SELECT hash FROM " +
+			"audit_records WHERE chain = '" + chain + "' AND seq = 4) WHERE chain = '" + chain +
+			"'", want: chain + " 5: the end was cut off"},
+		"all deleted in the store": {attack: "DELETE FROM audit_records WHERE chain = '" + chain +
+			"'; DELETE FROM audit_heads WHERE chain = '" + chain + "'",
+			want: chain + " 1: the end was cut off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from := newAgents(chain)
+			w, f := fetching(t, from)
+			from.append(t, 6)
+			round(t, f)
+			from.append(t, 4)
+			if test.before != nil {
+				test.before(t, from)
+			}
+			round(t, f)
+			if test.attack != "" {
+				w.exec(test.attack)
+			}
+			if got := w.problems(); len(got) == 0 || !strings.Contains(got[0], test.want) {
+				t.Errorf("found %q, want %q", got, test.want)
+			}
+			asked := from.asked
+			if round(t, f); from.asked > asked+8 {
+				t.Errorf("asked %d times in a round", from.asked-asked)
+			}
+		})
+	}
+}
+
+// Another installation has another chain; the old one stays.
+func TestAReinstalledAgent(t *testing.T) {
+	t.Parallel()
+	from := newAgents("servers/db1/0a")
+	w, f := fetching(t, from)
+	from.append(t, 3)
+	round(t, f)
+	fresh := newAgents("servers/db1/0b")
+	fresh.append(t, 2)
+	f.Agents = fresh
+	round(t, f)
+	all, err := w.Verify(t.Context())
+	if err != nil || len(all) != 3 || all[1].Count != 3 || all[2].Count != 2 ||
+		len(w.problems()) > 0 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	f.Agents = newAgents("servers/db2/0c")
+	f.Agents.(*agents).append(t, 1)
+	round(t, f)
+	if all, err := w.Verify(t.Context()); err != nil || len(all) != 3 {
+		t.Errorf("a chain of another server is kept: %+v, %v", all, err)
+	}
+}
+
+func TestAgentsChainsArePruned(t *testing.T) {
+	t.Parallel()
+	from := newAgents("servers/db1/0a")
+	w, f := fetching(t, from)
+	from.append(t, 300)
+	round(t, f)
+	w.exec("UPDATE audit_records SET at = 1000 WHERE chain <> 'controlplane' AND seq <= 200")
+	removed, err := w.Prune(t.Context(), time.Now().Add(-time.Hour))
+	if err != nil || removed != 200 || len(w.problems()) > 0 {
+		t.Errorf("pruned %d, %v, %v", removed, w.problems(), err)
+	}
+	// Once the control plane's own chain is pruned up to that, it says it again.
+	w.exec("UPDATE audit_records SET at = 1000 WHERE chain = 'controlplane'")
+	w.append(2, time.Now())
+	for range 2 {
+		if _, err := w.Prune(t.Context(), time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.problems(); len(got) > 0 {
+		t.Errorf("found %q", got)
+	}
+}
+
+// Root on a host does not fill the store by what its agent says.
+func TestOneServersRecordsAreBounded(t *testing.T) {
+	t.Parallel()
+	from := newAgents("servers/db1/0a")
+	from.atOnce = 500
+	w, f := fetching(t, from)
+	wide := strings.Repeat("x", 1<<20)
+	for range 80 {
+		line, head, err := audit.Link(from.head, audit.Record{Kind: audit.Begin, Error: wide})
+		if err != nil {
+			t.Fatal(err)
+		}
+		from.lines, from.head = append(from.lines, line.Text()), head
+	}
+	from.atOnce = 8
+	round(t, f)
+	all, err := w.Verify(t.Context())
+	if err != nil || all[1].Count < 64 || all[1].Count > 73 {
+		t.Errorf("kept %d records, %v", all[1].Count, err)
+	}
+}
