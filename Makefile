@@ -64,7 +64,7 @@ figures: ## Measure how one control plane follows AGENTS=1000 agents: time to no
 
 .PHONY: race
 race: ## Run the tests that need nothing but Go, with the race detector
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race -timeout 30m ./...
 
 .PHONY: fuzz
 fuzz: ## Run all fuzz targets, each for FUZZTIME=10s

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,10 +22,10 @@ func TestARoundHasADeadlineAndIsRepeated(t *testing.T) {
 		var out strings.Builder
 		set := loop.NewSet(slog.New(slog.NewTextHandler(&out, nil)))
 		ctx, cancel := context.WithCancel(t.Context())
-		rounds, hangs := 0, true
+		var rounds, answers atomic.Int64
 		go set.Run(ctx, spec, func(ctx context.Context) error {
-			rounds++
-			if !hangs {
+			rounds.Add(1)
+			if answers.Load() > 0 {
 				return nil
 			}
 			<-ctx.Done() // a store that does not answer
@@ -32,8 +33,8 @@ func TestARoundHasADeadlineAndIsRepeated(t *testing.T) {
 		})
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
-		if rounds < 4 || len(set.Late()) != 0 {
-			t.Errorf("%d rounds, late: %v", rounds, set.Late())
+		if rounds.Load() < 4 || len(set.Late()) != 0 {
+			t.Errorf("%d rounds, late: %v", rounds.Load(), set.Late())
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
@@ -41,7 +42,7 @@ func TestARoundHasADeadlineAndIsRepeated(t *testing.T) {
 		if len(late) != 1 || !errors.Is(late[0].Err, context.DeadlineExceeded) {
 			t.Errorf("late: %v", late)
 		}
-		hangs = false
+		answers.Add(1)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		if len(set.Late()) != 0 {

@@ -105,6 +105,7 @@ func TestBreakGlassIsNoStranger(t *testing.T) {
 		}
 		root, stranger := meet(identity.BreakGlass(0)), meet(identity.Anonymous())
 		time.Sleep(2 * a.room.StrangersTime)
+		synctest.Wait()
 		if root.closed || !stranger.closed {
 			t.Errorf("root's connection is closed: %t, a stranger's: %t", root.closed,
 				stranger.closed)

@@ -86,7 +86,7 @@ func countJobs(t *testing.T, st *store.Store, engines []*job.Engine[*store.Tx], 
 		for _, s := range j.Steps {
 			write(t, st, func(ctx context.Context, tx *store.Tx) error {
 				n, err := tx.Next(ctx, fmt.Sprintf("%s/%s/1", id, s.Kind), 1)
-				if n != 2 || s.Attempts != 2 {
+				if n != 2 || s.Attempts < 2 {
 					t.Errorf("step %s was recorded %d times in %d attempts", s.Kind, n-1,
 						s.Attempts)
 				}
