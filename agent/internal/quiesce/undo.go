@@ -33,8 +33,11 @@ func (m *Manager) Unresumed() (since time.Time, why error) {
 }
 
 // exit says how the process of this nonce ended. It has over go on with a MariaDB that has not
-// resumed.
+// resumed. One that has not resumed before is left to undo, whichever process left it.
 func (m *Manager) exit(ctx context.Context, nonce string) string {
+	if _, err := m.Unresumed(); err != nil {
+		return err.Error()
+	}
 	var why string
 	m.try(context.WithoutCancel(ctx), func(ctx context.Context) (err error) {
 		why, err = m.config.Launcher.Exit(ctx, m.config.Dir, nonce)

@@ -169,3 +169,29 @@ func TestAnUndoThatDoesNotEndIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// A job that comes late for the quiesce before does not end the undo of the last one.
+func TestAnotherJobDoesNotEndTheUndo(t *testing.T) {
+	t.Parallel()
+	m, systemd, made := unfinished(t)
+	late := offlineSpec()
+	late.Job, late.Nonce = "jobs/2", other
+	if err := writeRecord(m.config.Dir, record{Spec: late}); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		systemd.away.Store(true)
+		loses(t, m)
+		_, err := m.Adopt(t.Context(), late.Job, late.Nonce)
+		refused(t, err, errorsv1.Reason_REASON_QUIESCE_BROKEN, errAway.Error())
+		if _, why := m.Unresumed(); !errors.Is(why, errAway) || !m.Active() {
+			t.Errorf("the undo is over: %v", why)
+		}
+		systemd.away.Store(false)
+		time.Sleep(undoTime)
+		synctest.Wait()
+		if _, err := os.Stat(made); err != nil || m.Active() {
+			t.Errorf("active: %t; %v", m.Active(), err)
+		}
+	})
+}
