@@ -56,6 +56,8 @@ func filled(args []string) []string {
 		switch arg {
 		case "STEP", "NAME", "SERVER", "PRIMARY":
 			args[i] = "db1"
+		case "CHAIN":
+			args[i] = "servers/db1/0123456789abcdef"
 		case "SEQ:HASH":
 			args[i] = "7:9c1f8a6b4d2e0f13579bdf02468ace10"
 		case "JOB":
