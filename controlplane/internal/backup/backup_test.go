@@ -284,7 +284,7 @@ func TestWhatABackupCannotKnow(t *testing.T) {
 	must(t, err)
 	must(t, r.store.Read(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		for when, want := range map[time.Time]bool{before: false, at.Add(time.Minute): true,
-			at.Add(2 * time.Hour): false} {
+			at.Add(4 * time.Hour): false} {
 			if lost, err := tx.Lost(ctx, when); err != nil || lost != want {
 				t.Errorf("recorded at %s: %v, %v", when, lost, err)
 			}

@@ -52,4 +52,10 @@ func TestACertificateThatARestoreLost(t *testing.T) {
 	if err := renew(); err != nil {
 		t.Errorf("issued between backup and restore: %v", err)
 	}
+	h.clock.forward(-10 * time.Minute) // the host that it is restored on has its clock behind
+	restored(backedUp)
+	h.clock.forward(10 * time.Minute)
+	if err := renew(); err != nil {
+		t.Errorf("restored on a host whose clock is behind: %v", err)
+	}
 }

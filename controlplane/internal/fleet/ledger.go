@@ -33,6 +33,8 @@ type ledger struct {
 type ledgers struct {
 	mu  sync.Mutex
 	all map[string]*ledger // nil before they were read
+	// generation is the control plane's: each restore raises it, whatever its clock says.
+	generation int64
 }
 
 func (l *ledgers) of(server string) *ledger {
@@ -65,9 +67,9 @@ func (m *Monitor) readLedgers(ctx context.Context) error {
 		return nil
 	}
 	var docs map[string]string
-	var restored time.Time
-	err := m.cfg.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		if restored, err = tx.RestoredAt(ctx); err != nil {
+	var generation int64
+	err := m.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		if generation, err = tx.Generation(ctx); err != nil {
 			return err
 		}
 		docs, err = tx.Histories().All(ctx)
@@ -82,13 +84,13 @@ func (m *Monitor) readLedgers(ctx context.Context) error {
 		if json.Unmarshal([]byte(doc), &one.known) != nil {
 			one.known = replication.Known{} // as if nothing was known
 		}
-		one.known.Restored = one.known.Restored || one.known.Kept.Before(restored)
+		one.known.Restored = one.known.Restored || one.known.Generation != generation
 		one.news = len(one.known.Reads) > 0
 		read[server] = one
 	}
 	m.ledgers.mu.Lock()
 	defer m.ledgers.mu.Unlock()
-	m.ledgers.all = read
+	m.ledgers.all, m.ledgers.generation = read, generation
 	return nil
 }
 
@@ -173,7 +175,7 @@ func (m *Monitor) keepSome(ctx context.Context, names []string, all map[string]*
 		doc := ""
 		if m.follower(name) != nil {
 			var err error
-			if doc, err = all[name].document(); err != nil {
+			if doc, err = all[name].document(m.ledgers.generation); err != nil {
 				return err
 			}
 		}
@@ -197,10 +199,10 @@ func (m *Monitor) keepSome(ctx context.Context, names []string, all map[string]*
 }
 
 // document is what is written. What comes meanwhile is written next time.
-func (l *ledger) document() (string, error) {
+func (l *ledger) document(generation int64) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known.Kept = time.Now().UTC()
+	l.known.Generation = generation
 	doc, err := json.Marshal(l.known)
 	l.dirty = l.dirty && err != nil
 	return string(doc), err

@@ -187,15 +187,22 @@ func TestAHistoryIsNotConfirmedBlindly(t *testing.T) {
 }
 
 // TestAHistoryOfBeforeARestore is confirmed once all was heard, and is not given to an agent that
-// has none.
+// has none. It is restored on a host whose clock is behind.
 func TestAHistoryOfBeforeARestore(t *testing.T) {
 	t.Parallel()
-	st := open(t)
+	var behind time.Duration
+	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db"),
+		Now: func() time.Time { return time.Now().Add(-behind) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
 	before := newGroup(t, st)
 	before.primary("one", "b.000001", 50, firstRun)
 	if err := before.m.keepLedgers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	behind = 10 * time.Minute
 	if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		return tx.Restored(ctx, time.Now())
 	}); err != nil {

@@ -34,10 +34,11 @@ type Known struct {
 	Seen  string `json:"seen"`  // position that was reported last
 	// Reads are those of this history: of each replica the latest of each log, the latest log last.
 	Reads []Read `json:"reads,omitempty"`
-	// Kept is when it was written last. Restored is true when the records were restored since, and
-	// nothing of it was confirmed: what the binary log was meanwhile is not known.
-	Kept     time.Time `json:"kept,omitzero"`
-	Restored bool      `json:"restored,omitempty"`
+	// Generation is that of the control plane which wrote it last. Restored is true when the
+	// records were restored since, and nothing of it was confirmed: what the binary log was
+	// meanwhile is not known.
+	Generation int64 `json:"generation,omitempty"`
+	Restored   bool  `json:"restored,omitempty"`
 }
 
 const (

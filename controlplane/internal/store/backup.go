@@ -114,19 +114,13 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 }
 
 // Lost says whether something that was recorded at that time may be missing from the records: it
-// lies between a backup and its restore.
+// lies between a backup and its restore. That time and the backup's are by the clock of the host
+// before, the restore's is by another one, which may be behind: by less than certificates are
+// backdated, since nobody could use those of a clock that was further ahead.
 func (tx *Tx) Lost(ctx context.Context, at time.Time) (bool, error) {
 	from, to, err := tx.restored(ctx)
-	return err == nil && millis(at) >= from && millis(at) <= to, err
-}
-
-// RestoredAt is when the records were restored, rounded up to a millisecond; zero for never.
-func (tx *Tx) RestoredAt(ctx context.Context) (time.Time, error) {
-	_, at, err := tx.restored(ctx)
-	if err != nil || at == 0 {
-		return time.Time{}, err
-	}
-	return time.UnixMilli(at + 1), nil
+	to = max(from, to) + identity.Backdate.Milliseconds()
+	return err == nil && from > 0 && millis(at) >= from && millis(at) <= to, err
 }
 
 // restored is when the records were backed up and restored, in milliseconds; zero for never.
