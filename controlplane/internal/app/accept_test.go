@@ -30,9 +30,11 @@ func (p *plane) verify(accept string) *cpv1.Job {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return p.until(answer.GetJob().GetName(), func(j *cpv1.Job) bool {
-		return j.GetState() == cpv1.Job_STATE_SUCCEEDED || j.GetState() == cpv1.Job_STATE_FAILED
-	})
+	return p.until(answer.GetJob().GetName(), ended)
+}
+
+func ended(j *cpv1.Job) bool {
+	return j.GetState() == cpv1.Job_STATE_SUCCEEDED || j.GetState() == cpv1.Job_STATE_FAILED
 }
 
 // failedWith reports whether a step failed with that reason.
@@ -52,9 +54,14 @@ func TestAHistoryIsAcceptedWithAllTheData(t *testing.T) {
 	if j := p.verify(""); !failedWith(j, errorsv1.Reason_REASON_GTID_MISMATCH) {
 		t.Errorf("without being asked for: %v", j)
 	}
-	_, err := p.servers().VerifyReplica(t.Context(), &cpv1.VerifyReplicaRequest{
-		Name: "servers/db2", Level: cpv1.VerifyLevel_VERIFY_LEVEL_SAMPLE, AcceptHistory: why})
-	refused(t, err, errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD)
+	for _, wrong := range []*cpv1.VerifyReplicaRequest{
+		{Level: cpv1.VerifyLevel_VERIFY_LEVEL_SAMPLE, AcceptHistory: why},
+		{Level: cpv1.VerifyLevel_VERIFY_LEVEL_FULL, AcceptHistory: "WHY"}, // as the hint has it
+	} {
+		wrong.Name = "servers/db2"
+		_, err := p.servers().VerifyReplica(t.Context(), wrong)
+		refused(t, err, errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD)
+	}
 	if j := p.verify(why); j.GetState() != cpv1.Job_STATE_SUCCEEDED {
 		t.Fatalf("job %v", j)
 	}
@@ -83,6 +90,37 @@ func TestAHistoryIsNotAcceptedForOtherData(t *testing.T) {
 	if j := p.verify("nothing is lost"); j.GetState() != cpv1.Job_STATE_FAILED ||
 		!failedWith(j, errorsv1.Reason_REASON_DATA_MISMATCH) {
 		t.Errorf("job %v", j)
+	}
+	if state, text := p.state(); state != cpv1.Server_STATE_DEGRADED ||
+		!strings.Contains(text, "LINEAGE_BROKEN") {
+		t.Errorf("db2 is %s: %s", state, text)
+	}
+}
+
+// TestNoOtherHistoryIsAcceptedThanTheOneThatWas has a tail lost while the data is compared: neither
+// that job follows the history since, nor the same one when it is retried.
+func TestNoOtherHistoryIsAcceptedThanTheOneThatWas(t *testing.T) {
+	t.Parallel()
+	p := pair(t)
+	p.otherHistory("no mariadb-bin.000001 any more")
+	p.World.Mu.Lock()
+	p.proc.Behind["ChecksumTables"] = func() {
+		p.change(func(db1 *workflowtest.Host) {
+			db1.History, db1.Reason = "another one", "a tail that a crash took"
+		})
+	}
+	p.World.Mu.Unlock()
+	j := p.verify("a purge, see INC-7")
+	if j.GetState() != cpv1.Job_STATE_FAILED ||
+		!failedWith(j, errorsv1.Reason_REASON_GTID_MISMATCH) {
+		t.Errorf("job %v", j)
+	}
+	if _, err := p.jobs().RetryJob(t.Context(),
+		&cpv1.RetryJobRequest{Name: j.GetName()}); err != nil {
+		t.Fatal(err)
+	}
+	if j = p.until(j.GetName(), ended); j.GetState() != cpv1.Job_STATE_FAILED {
+		t.Errorf("retried: job %v", j)
 	}
 	if state, text := p.state(); state != cpv1.Server_STATE_DEGRADED ||
 		!strings.Contains(text, "LINEAGE_BROKEN") {

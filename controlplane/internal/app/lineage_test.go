@@ -32,7 +32,8 @@ func pair(t *testing.T) *plane {
 // planeOf is a control plane of that state directory in a world.
 func planeOf(t testing.TB, w *workflowtest.World, dir string) *plane {
 	t.Helper()
-	p := &plane{t: t, Plane: apptest.Start(t, w.Process(), apptest.Settings(t, dir,
+	proc := w.Process()
+	p := &plane{t: t, proc: proc, Plane: apptest.Start(t, proc, apptest.Settings(t, dir,
 		map[string]any{"verify_share": "0", "beat_interval": "100ms", "degraded_after": "0s"}))}
 	p.conn = p.Dial(apptest.Operator(t, dir))
 	return p

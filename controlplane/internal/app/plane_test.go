@@ -22,6 +22,7 @@ type plane struct {
 	*apptest.Plane
 	t    testing.TB
 	conn *grpc.ClientConn
+	proc *workflowtest.Process // that it runs in, of planeOf
 }
 
 func newPlane(t testing.TB) *plane {

@@ -36,6 +36,9 @@ func (l Lineage) Broken(primary Status) string {
 	return ""
 }
 
+// AcceptWhy stands in a hint for the reason that an operator has to give.
+const AcceptWhy = "WHY"
+
 // OtherHistory is the hint for a replica whose primary's binary log has another history.
 func OtherHistory(server string) errs.Hint {
 	name := "servers/" + server
@@ -45,7 +48,7 @@ func OtherHistory(server string) errs.Hint {
 		"history, saying why",
 		Actions: []errs.Action{errs.Call("RebuildReplica", "name", name),
 			errs.Call("VerifyReplica", "name", name, "level", "VERIFY_LEVEL_FULL",
-				"accept_history", "WHY")}}
+				"accept_history", AcceptWhy)}}
 }
 
 // source is what writes transactions in one order.

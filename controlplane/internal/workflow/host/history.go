@@ -1,8 +1,8 @@
 package host
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
@@ -88,13 +88,19 @@ func (p *Pair) ReceiveAgain(ctx context.Context) error {
 	return p.EnsureReplicating(ctx)
 }
 
-// KeptHistory fails when the history of the primary's binary log became another one meanwhile.
-func (p *Pair) KeptHistory(ctx context.Context) error {
+// HasHistory refuses a pair whose primary's binary log has another history now than that one.
+func (p *Pair) HasHistory(ctx context.Context, history string) error {
 	st, err := p.Primary.Agent.Status(ctx)
-	if err == nil && st.BinlogHistory != p.Primary.Status.BinlogHistory {
-		err = fmt.Errorf("the history of the binary log of %s changed meanwhile", p.Primary.Name)
+	if err != nil {
+		return err
 	}
-	return err
+	now := kit.Node{Server: p.Primary.Server, Status: st}
+	if err := KnownHistory(&now); err != nil || st.BinlogHistory == history {
+		return err
+	}
+	return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, replication.OtherHistory(p.Srv.Name),
+		"the binary log of %s has another history than the one that was accepted (%s)",
+		p.Primary.Name, cmp.Or(st.HistoryReason, "it is not known why"))
 }
 
 // RecordHistory records the history that the replica is proved to follow.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -26,8 +27,9 @@ type Args struct {
 	Level   inventory.VerifyLevel `json:"level"`
 	MadeBy  string                `json:"made_by"` // job that made the replica: see pair
 	// AcceptHistory is why the history of the primary's binary log is right as it is now; empty for
-	// a replica that follows it.
+	// a replica that follows it. History is the one that it had when that was said.
 	AcceptHistory string `json:"accept_history,omitempty"`
+	History       string `json:"history,omitempty"`
 }
 
 // The steps. They are one section: a comparison begins with the check that replication runs, and
@@ -42,18 +44,23 @@ const (
 // Kind is verify_replica.
 func (Args) Kind() string { return KindVerifyReplica }
 
-// Resolve finds the primary and sets the default level.
+// Resolve finds the primary, and which history is accepted, and sets the default level.
 func (a Args) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Args, error) {
 	var wrong errs.Fields
 	wrong.Require("name", a.Replica != "", "a replica is needed")
 	kit.FillLevel(&a.Level, "level", &wrong)
 	wrong.Require("level", a.AcceptHistory == "" || a.Level == inventory.VerifyFull,
 		"must be full to accept a history")
+	wrong.Require("accept_history", a.AcceptHistory != replication.AcceptWhy,
+		"must say why nothing is lost")
 	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
 	srv, err := k.Record(ctx, a.Replica)
 	a.Primary, a.MadeBy = srv.Primary, srv.Job
+	if err == nil && a.AcceptHistory != "" && a.Primary != "" {
+		a.History, err = historyNow(ctx, k, a.Primary)
+	}
 	return a, err
 }
 
