@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // loss is a setting by which replication loses changes in silence, and what it does.
@@ -51,11 +53,25 @@ func LogLosses(s Status) []string {
 	if s.Answers && s.LogBin && s.BinlogFile == "" && !s.Held {
 		found = append(found, "it has no current binary log: MariaDB stopped logging")
 	}
-	if s.Answers && s.LogBin && s.BinlogHistory == "" && s.HistoryReason != "" {
-		found = append(found, s.HistoryReason+": no replica reads it any more once it connects "+
-			"again; FLUSH BINARY LOGS begins the next one")
+	if removed := RemovedLog(s); removed != "" {
+		found = append(found, removed)
 	}
 	return found
+}
+
+// RemovedLog is the one of LogLosses that no setting is to blame for: somebody deleted the file of
+// the current binary log. Empty when nobody did.
+func RemovedLog(s Status) string {
+	if !s.Answers || !s.LogBin || s.BinlogHistory != "" || s.HistoryReason == "" {
+		return ""
+	}
+	return s.HistoryReason + ": no replica reads it any more once it connects again"
+}
+
+// NextLog is the hint for it.
+func NextLog(server string) errs.Hint {
+	return errs.Hint{Text: "begin the next binary log with `FLUSH BINARY LOGS` in MariaDB on " +
+		server + ", and rebuild each replica that is BINLOGS_PURGED then"}
 }
 
 // ApplyLosses are the reasons why a server may not apply all that its primary logged, or not as it

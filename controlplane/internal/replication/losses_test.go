@@ -1,6 +1,7 @@
 package replication_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +73,24 @@ func TestACurrentBinaryLogWhoseFileIsGone(t *testing.T) {
 		!strings.Contains(found[0], "b.000001") {
 		t.Errorf("found %q", found)
 	}
+	hint := func() string {
+		found := replication.Observed{Status: s}.Primary(0, replication.Expected{Server: "db1"})
+		at := slices.IndexFunc(found, func(f replication.Finding) bool {
+			return f.Code == replication.LossySettings
+		})
+		if at < 0 {
+			t.Fatalf("found %+v", found)
+		}
+		return found[at].Hint.Text
+	}
+	if text := hint(); !strings.Contains(text, "`FLUSH BINARY LOGS` in MariaDB on db1") {
+		t.Errorf("its hint is %q", text)
+	}
+	s.Settings = map[string]string{"binlog_do_db": "app"} // which is found first
+	if text := hint(); strings.Contains(text, "FLUSH") {
+		t.Errorf("the hint for a setting is %q", text)
+	}
+	s.Settings = nil
 	s.BinlogHistory = "one" // which began another time, for that reason
 	if found := replication.LogLosses(s); len(found) > 0 {
 		t.Errorf("found %q", found)

@@ -103,7 +103,7 @@ func (o Observed) judge(x Expected, role []Finding) []Finding {
 		if o.onPurpose(f, x) {
 			continue
 		}
-		all = append(all, o.explain(f))
+		all = append(all, o.explain(f, x.Server))
 	}
 	for i := range all {
 		if all[i].Hint.Empty() {
@@ -200,7 +200,10 @@ func (o Observed) hung(all *findings, h Hung) {
 var jobName = regexp.MustCompile(`^jobs/[0-9A-Za-z-]{1,64}$`)
 
 // explain adds what the host knows of the cause.
-func (o Observed) explain(f Finding) Finding {
+func (o Observed) explain(f Finding, server string) Finding {
+	if f.Code == LossySettings && f.Text == RemovedLog(o.Status) {
+		f.Hint = NextLog(server)
+	}
 	if f.Code == ReplicationStopped && jobName.MatchString(o.PausedBy) {
 		f.Text += "; " + o.PausedBy + " stopped it"
 		f.Hint = errs.Hint{Text: "see what the job does, and retry it once it has ended: it " +

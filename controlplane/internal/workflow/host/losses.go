@@ -15,6 +15,10 @@ func LogsAll(n *kit.Node) error {
 	if len(found) == 0 {
 		return nil
 	}
+	if found[0] == replication.RemovedLog(n.Status) {
+		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING, replication.NextLog(n.Name),
+			"replicas of %s would miss changes: %s", n.Name, found[0])
+	}
 	return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING,
 		kit.Hint("take this out of its option files (`my_print_defaults --mysqld` lists them), "+
 			"restart mariadb.service, then ask again"),
