@@ -24,13 +24,16 @@ func newFreezeGuard() *cobra.Command {
 
 // newThaw thaws what a guard that was killed has left.
 func newThaw() *cobra.Command {
-	var path, marker string
+	var path, marker, unit string
 	cmd := &cobra.Command{
 		Use: "thaw", Short: "Thaw what a killed guard has left frozen", Hidden: true,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return freeze.ThawMarked(path, marker) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return freeze.ThawMarked(cmd.Context(), path, marker, unit)
+		},
 	}
 	cmd.Flags().StringVar(&path, "path", "", "mount point")
 	cmd.Flags().StringVar(&marker, "marker", "", "file that exists while it may be frozen")
+	cmd.Flags().StringVar(&unit, "unit", "", "unit of the guard")
 	return cmd
 }

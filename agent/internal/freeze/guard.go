@@ -100,14 +100,19 @@ func say(conn net.Conn, report Report) error {
 	return err
 }
 
-// ThawMarked thaws what a guard that was killed has left frozen. Without the marker it does
-// nothing: the freeze is another process's.
-func ThawMarked(path, marker string) error {
+// ThawMarked thaws what a guard that was killed has left frozen, or freezes still; unit is the
+// guard's. Without the marker it does nothing: the freeze is another process's.
+func ThawMarked(ctx context.Context, path, marker, unit string) error {
 	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	_, err := Thaw(path)
-	return errors.Join(err, os.Remove(marker))
+	if err := Outlast(ctx, path, unit); err != nil {
+		return err // the marker stays, for whoever tries again
+	}
+	if err := os.Remove(marker); !errors.Is(err, fs.ErrNotExist) {
+		return err // nil, unless another one that thaws was faster
+	}
+	return nil
 }
 
 // Listen makes the socket that only this user reaches, for a process that is to be started.

@@ -123,7 +123,8 @@ func (l *lease) start(ctx context.Context, socket string) error {
 	flags := []string{"--path", l.path, "--marker", l.marker}
 	guard := append(append([]string{}, l.freezer.guardExec...), "freeze-guard", "--limit",
 		l.limit.String(), "--socket", socket)
-	thaw := append(append(append([]string{}, l.freezer.guardExec...), "thaw"), flags...)
+	thaw := append(append(append([]string{}, l.freezer.guardExec...), "thaw", "--unit", l.unit),
+		flags...)
 	// Whoever kills the guard's whole unit kills what runs after its end as well: a timer of its
 	// own thaws then.
 	err := l.freezer.units.StartTransientTimer(ctx, l.timer, l.limit+timerSlack,
@@ -201,7 +202,7 @@ func (l *lease) end(ctx context.Context) {
 			l.unit, "error", err)
 		return
 	}
-	if err := freeze.ThawMarked(l.path, l.marker); err != nil {
+	if err := freeze.ThawMarked(ctx, l.path, l.marker, l.unit); err != nil {
 		l.freezer.log.Error("cannot thaw; the timer tries again", "path", l.path, "error", err)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,6 +89,40 @@ func TestAGuardThatIsKilled(t *testing.T) {
 	want(t, err, errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BROKEN)
 	if !writable(20 * time.Second) {
 		t.Fatal("it is still frozen")
+	}
+}
+
+// TestAFreezeThatTakesPlaceAfterItsEnd has the guard killed while it waits for a write, by which it
+// dies only when the filesystem is frozen.
+func TestAFreezeThatTakesPlaceAfterItsEnd(t *testing.T) {
+	const unit = "understudy-freeze-srv-mariadb.service"
+	const timer = "understudy-thaw-srv-mariadb.service"
+	h := frozenHost(t)
+	goOn := lab.SlowWrite(t, dataPath)
+	done := make(chan error, 1)
+	go func() {
+		_, err := h.mounts.Freezer.Freeze(t.Context(), dataPath, 3*time.Second,
+			func(time.Time) error { return nil })
+		done <- err
+	}()
+	marker := filepath.Join("/run/understudy-agent", unit+".frozen")
+	there := func() bool { _, err := os.Stat(marker); return err == nil }
+	lab.Eventually(t, 20*time.Second, "it freezes", there)
+	lab.Run(t, "systemctl", "kill", "-s", "KILL", unit)
+	lab.Eventually(t, time.Minute, "the timer thaws", func() bool {
+		state, _ := lab.Try("systemctl", "is-active", timer)
+		return strings.TrimSpace(state) == "activating" || !there()
+	})
+	goOn()
+	if err := <-done; err == nil {
+		t.Error("a guard that was killed has frozen it")
+	}
+	lab.Eventually(t, 20*time.Second, "the guard and the timer end", func() bool {
+		_, err := lab.Try("systemctl", "is-active", unit, timer)
+		return err != nil && !there()
+	})
+	if !writable(20 * time.Second) {
+		t.Error("it is still frozen")
 	}
 }
 
