@@ -35,7 +35,7 @@ In an image, enable the unit and write a join file of the control plane to
 		SilenceUsage: true, SilenceErrors: true, Version: version,
 	}
 	root.AddCommand(newRun(), newJoin(), newCheck(), newRenew(), newVersion(), newFreezeGuard(),
-		newThaw(), newQuiesce(), newResumeAppliers(), newUnreserve())
+		newThaw(), newQuiesce(), newEndQuiesce(), newUnreserve())
 	return root
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 )
 
@@ -23,6 +24,16 @@ func Quiesce(ctx context.Context, config Config, program, socket string, log *sl
 		Services: p.units, Notify: supervisor{log}.say, Log: log})
 }
 
+// EndQuiesce gives back what a Quiesce held; systemd runs it after each. It needs no configuration
+// and no MariaDB, which may be the reason why the agent does not run.
+func EndQuiesce(ctx context.Context, giveBack quiesce.GiveBack) (err error) {
+	if giveBack.Exec, err = hostexec.New(hostexec.Config{}); err != nil {
+		return err
+	}
+	giveBack.Notify = supervisor{slog.Default()}.say
+	return giveBack.Do(ctx)
+}
+
 // Unreserve ends a reservation of binary logs whose time is over; systemd runs it when it is.
 func Unreserve(ctx context.Context, config Config, program, id string, log *slog.Logger) error {
 	p, _, err := open(config, program, log)
@@ -33,8 +44,8 @@ func Unreserve(ctx context.Context, config Config, program, id string, log *slog
 	return p.mariadb.Reservations.Unreserve(ctx, id)
 }
 
-// ResumeAppliers starts the replication that a killed Quiesce has left stopped; systemd runs it
-// after each Quiesce. Without the marker it does nothing.
+// ResumeAppliers starts the replication that a killed Quiesce has left stopped. Without the marker
+// it does nothing.
 func ResumeAppliers(ctx context.Context, config Config, program, marker string,
 	log *slog.Logger) error {
 	if _, err := os.Lstat(marker); errors.Is(err, fs.ErrNotExist) {

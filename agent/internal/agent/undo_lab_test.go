@@ -46,6 +46,31 @@ func TestAnOfflineQuiesceThatWasKilledEndsOnceSystemdAnswers(t *testing.T) {
 	p.serves(t, time.Minute)
 }
 
+// TestAnOfflineQuiesceEndsAlthoughSystemctlReachesNobody has the process alone killed while systemd
+// cannot be reached: what runs after it cannot start MariaDB, and that is not the end of it.
+func TestAnOfflineQuiesceEndsAlthoughSystemctlReachesNobody(t *testing.T) {
+	p := newPrimary(t)
+	p.quiesce(t, 10*time.Minute)
+	pid, err := strconv.Atoi(lab.Run(t, "systemctl", "show", "--property=MainPID", "--value",
+		quiesceUnit))
+	if err != nil || pid == 0 {
+		t.Fatal(pid, err)
+	}
+	comesBack := systemdAway(t)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	lab.Eventually(t, time.Minute, "systemd has run what follows the process", func() bool {
+		out, _ := lab.Try("journalctl", "--no-pager", "-u", quiesceUnit)
+		return strings.Contains(out, "cannot resume MariaDB")
+	})
+	if out, err := lab.Try("mariadb", "-e", "SELECT 1"); err == nil {
+		t.Errorf("MariaDB answers: %s", out)
+	}
+	comesBack()
+	p.serves(t, time.Minute)
+}
+
 // systemdAway takes systemd's sockets away, the one of D-Bus and its own.
 func systemdAway(t *testing.T) (comesBack func()) {
 	t.Helper()

@@ -52,3 +52,13 @@ func SlowWrite(t *testing.T, mount string) (goOn func()) {
 	t.Cleanup(goOn)
 	return goOn
 }
+
+// AwaitStuck waits until a thread of the unit's main process is in a call of the kernel that nobody
+// can interrupt.
+func AwaitStuck(t *testing.T, unit string) {
+	t.Helper()
+	Eventually(t, time.Minute, unit+" is stuck in the kernel", func() bool {
+		states, err := Try("sh", "-c", "ps -L -o stat= -p $(systemctl show -P MainPID "+unit+")")
+		return err == nil && strings.Contains(states, "D")
+	})
+}

@@ -108,6 +108,7 @@ func TestAFreezeThatTakesPlaceAfterItsEnd(t *testing.T) {
 	marker := filepath.Join("/run/understudy-agent", unit+".frozen")
 	there := func() bool { _, err := os.Stat(marker); return err == nil }
 	lab.Eventually(t, 20*time.Second, "it freezes", there)
+	lab.AwaitStuck(t, unit)
 	lab.Run(t, "systemctl", "kill", "-s", "KILL", unit)
 	lab.Eventually(t, time.Minute, "the timer thaws", func() bool {
 		state, _ := lab.Try("systemctl", "is-active", timer)

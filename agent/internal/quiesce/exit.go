@@ -15,12 +15,13 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
-// recovery is what systemd runs after the process. It is kept for a unit that is killed with all
-// that is in it: that kills what runs after the process as well, and nothing else would thaw the
-// filesystem.
+// recovery is what systemd runs after the process. It is kept for the agent, which has it run again
+// unless it has succeeded: a unit may be killed with all that is in it.
 type recovery struct {
-	Run      string     `json:"run"`   // names the process: the last command writes it
-	Nonce    string     `json:"nonce"` // of its point; empty from an agent of an earlier version
+	Run   string `json:"run"`   // names the process: the first command writes it
+	Nonce string `json:"nonce"` // of its point; empty from an agent of an earlier version
+	// Commands is one (GiveBack); an agent of an earlier version had several, and had the last
+	// write the file.
 	Commands [][]string `json:"commands"`
 }
 
@@ -30,18 +31,15 @@ func recoveryFile(dir string) string { return filepath.Join(dir, "quiesce.recove
 // status of the exit.
 func exitFile(dir string) string { return filepath.Join(dir, "quiesce.exit") }
 
-func newRecovery(dir, nonce string, commands [][]string) recovery {
-	run := strconv.FormatInt(time.Now().UnixNano(), 36)
-	return recovery{run, nonce, append(commands, []string{"/bin/sh", "-c",
-		`echo "$1 $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS" >"$0"`, exitFile(dir), run})}
-}
+// newRun names a process.
+func newRun() string { return strconv.FormatInt(time.Now().UnixNano(), 36) }
 
 func readRecovery(dir string) (r recovery, found bool) {
 	found, err := atomicfile.ReadJSON(recoveryFile(dir), &r)
 	return r, found && err == nil
 }
 
-// exited says how the process ended; false while its last command has not run.
+// exited says how the process ended; false while what it held is not given back.
 func (r recovery) exited(dir string) (string, bool) {
 	saw, err := os.ReadFile(exitFile(dir))
 	words := strings.Fields(string(saw))
@@ -52,7 +50,8 @@ func (r recovery) exited(dir string) (string, bool) {
 }
 
 const (
-	// exitTime bounds the wait for systemd, which thaws the filesystem before it writes the file.
+	// exitTime bounds the wait for what systemd runs, which thaws the filesystem before it writes
+	// the file.
 	exitTime = 10 * time.Second
 	exitPoll = 50 * time.Millisecond
 )
@@ -88,7 +87,7 @@ func exitWords(saw []string) string {
 	return "it ended without a result (journalctl -u " + UnitName + ")"
 }
 
-// undoUnit runs the recovery of a unit that was killed with all that was in it.
+// undoUnit runs the recovery again.
 const undoUnit = systemd.TransientPrefix + "quiesce-undo.service"
 
 // Exit says how the process of this nonce ended, as systemd saw it. It leaves alone what quiesced
@@ -101,27 +100,39 @@ func (l *UnitLauncher) Exit(ctx context.Context, dir, nonce string) (why string,
 	if why, ok := r.await(ctx, dir); ok {
 		return why, nil
 	}
-	if unit, err := l.Units.Get(ctx, UnitName); err == nil && unit.Running() {
+	unit, err := l.Units.Get(ctx, UnitName)
+	switch {
+	case err == nil && unit.Running():
 		return "it goes on with another agent (journalctl -u " + UnitName + ")", nil
+	case err == nil && !unit.Stopped():
+		return "it was killed (journalctl -u " + UnitName + ")", goesOn(UnitName)
 	}
-	return "it was killed with all of its unit (journalctl -u " + UnitName + ")",
+	return "what systemd ran after it did not succeed (journalctl -u " + UnitName + ")",
 		l.undo(ctx, dir, r)
 }
 
-// undo runs a recovery that systemd did not complete.
+// undo runs a recovery that did not succeed.
 func (l *UnitLauncher) undo(ctx context.Context, dir string, r recovery) error {
 	if len(r.Commands) == 0 {
 		return nil
 	}
-	err := l.Units.StartTransient(ctx, undoUnit, systemd.TransientSpec{
+	starting, cancel := context.WithTimeout(ctx, exitTime)
+	defer cancel()
+	err := l.Units.StartTransient(starting, undoUnit, systemd.TransientSpec{
 		Description: "MariaDB is resumed after a quiesce that was killed",
-		Exec:        []string{"/bin/true"}, Type: "oneshot", ExecStopPost: r.Commands})
-	// One that runs is that of the attempt before.
-	if err != nil && !errors.Is(err, errs.AlreadyExists) {
+		Exec:        r.Commands[0], Type: "oneshot", ExecStopPost: r.Commands[1:]})
+	switch {
+	case starting.Err() != nil:
+		return goesOn(undoUnit)
+	case err != nil && !errors.Is(err, errs.AlreadyExists): // that is the attempt before
 		return fmt.Errorf("cannot resume MariaDB after it: %w", err)
 	}
 	if _, ok := r.await(ctx, dir); !ok {
-		return errUndoGoesOn
+		return goesOn(undoUnit)
 	}
-	return os.Remove(recoveryFile(dir)) // once: whoever stops MariaDB later means it
+	// Once: whoever stops MariaDB later means it.
+	if err := os.Remove(recoveryFile(dir)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package quiesce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -107,5 +108,8 @@ func (m *Manager) busy() error {
 }
 
 // errUndoGoesOn is the error of an undo that was begun and has not ended.
-var errUndoGoesOn = errors.New("cannot resume MariaDB after it: " + undoUnit +
-	" has not ended (journalctl -u " + undoUnit + ")")
+var errUndoGoesOn = errors.New("cannot resume MariaDB yet")
+
+func goesOn(unit string) error {
+	return fmt.Errorf("%w: %s has not ended (journalctl -u %s)", errUndoGoesOn, unit, unit)
+}

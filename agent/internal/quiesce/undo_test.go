@@ -19,7 +19,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// bus is a systemd that may be away. What it is asked to run after a unit, it runs.
+// bus is a systemd that may be away. What it is asked to run, it runs.
 type bus struct {
 	away atomic.Bool
 	runs atomic.Int32
@@ -43,12 +43,11 @@ func (b *bus) StartTransient(_ context.Context, _ string, spec systemd.Transient
 	if b.lame.Load() {
 		return nil
 	}
+	err := exec.Command(spec.Exec[0], spec.Exec[1:]...).Run()
 	for _, command := range spec.ExecStopPost {
-		if err := exec.Command(command[0], command[1:]...).Run(); err != nil {
-			return err
-		}
+		_ = exec.Command(command[0], command[1:]...).Run()
 	}
-	return nil
+	return err
 }
 
 func (b *bus) StopTransient(context.Context, string) error {
@@ -64,7 +63,8 @@ func unfinished(t *testing.T) (m *Manager, systemd *bus, made string) {
 	t.Helper()
 	dir := t.TempDir()
 	made = filepath.Join(dir, "thawed")
-	r := newRecovery(dir, theNonce, [][]string{{"/usr/bin/touch", made}})
+	r := recovery{"run", theNonce, [][]string{{"/bin/sh", "-euc",
+		`touch "$1"; test ! -e "$1.fails"; echo run >"$0"`, exitFile(dir), made}}}
 	if err := atomicfile.WriteJSON(recoveryFile(dir), r); err != nil {
 		t.Fatal(err)
 	}
@@ -188,6 +188,48 @@ func TestAnotherJobDoesNotEndTheUndo(t *testing.T) {
 			t.Errorf("the undo is over: %v", why)
 		}
 		systemd.away.Store(false)
+		time.Sleep(undoTime)
+		synctest.Wait()
+		if _, err := os.Stat(made); err != nil || m.Active() {
+			t.Errorf("active: %t; %v", m.Active(), err)
+		}
+	})
+}
+
+// An undo that fails is no end: it is tried again until it has succeeded.
+func TestAnUndoThatFailsIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	m, systemd, made := unfinished(t)
+	if err := os.WriteFile(made+".fails", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m.Clear(t.Context())
+		if _, why := m.Unresumed(); why == nil || !m.Active() {
+			t.Errorf("it is over: %v", why)
+		}
+		if err := os.Remove(made + ".fails"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(undoTime)
+		synctest.Wait()
+		if _, why := m.Unresumed(); why != nil || m.Active() || systemd.runs.Load() < 2 {
+			t.Errorf("undone %d times: %v", systemd.runs.Load(), why)
+		}
+	})
+}
+
+// What an agent of an earlier version left is undone by its own commands, of which the last counts.
+func TestTheRecoveryOfAnEarlierVersionIsUndone(t *testing.T) {
+	t.Parallel()
+	m, _, made := unfinished(t)
+	old := recovery{Run: "run", Commands: [][]string{{"/bin/false"}, {"/usr/bin/touch", made},
+		{"/bin/sh", "-c", `echo "run" >"$0"`, exitFile(m.config.Dir)}}}
+	if err := atomicfile.WriteJSON(recoveryFile(m.config.Dir), old); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m.Clear(t.Context())
 		time.Sleep(undoTime)
 		synctest.Wait()
 		if _, err := os.Stat(made); err != nil || m.Active() {

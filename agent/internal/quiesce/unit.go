@@ -67,13 +67,14 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, syncTime+slack)
 	defer cancel()
-	unit, err := l.unit(ctx, spec, socket, mount)
+	run := newRun()
+	unit, err := l.unit(ctx, spec, socket, mount, run)
 	if err != nil {
 		return err
 	}
 	until := time.Now().Add(afterlife)
 	for {
-		err := l.start(ctx, filepath.Dir(socket), spec.Nonce, unit)
+		err := l.start(ctx, filepath.Dir(socket), run, spec.Nonce, unit)
 		if !errors.Is(err, errs.AlreadyExists) {
 			return err
 		}
@@ -90,38 +91,38 @@ func (l *UnitLauncher) Launch(ctx context.Context, spec Spec, socket string) err
 
 // start starts the unit, with its recovery where the next agent finds it, unless one runs: that one
 // keeps its own.
-func (l *UnitLauncher) start(ctx context.Context, dir, nonce string,
+func (l *UnitLauncher) start(ctx context.Context, dir, run, nonce string,
 	unit systemd.TransientSpec) error {
-	before, err := l.Units.Get(ctx, UnitName)
-	switch {
-	case err != nil && !errors.Is(err, errs.NotFound):
-		return err
-	case err == nil && !before.Stopped():
-		return fmt.Errorf("%s runs: %w", UnitName, errs.AlreadyExists)
+	for _, name := range []string{UnitName, undoUnit} {
+		before, err := l.Units.Get(ctx, name)
+		switch {
+		case err != nil && !errors.Is(err, errs.NotFound):
+			return err
+		case err == nil && !before.Stopped():
+			return fmt.Errorf("%s runs: %w", name, errs.AlreadyExists)
+		}
 	}
-	r := newRecovery(dir, nonce, unit.ExecStopPost)
-	unit.ExecStopPost = r.Commands
+	r := recovery{run, nonce, unit.ExecStopPost}
 	if err := atomicfile.WriteJSON(recoveryFile(dir), r); err != nil {
 		return fmt.Errorf("cannot quiesce MariaDB: %w", err)
 	}
 	return l.Units.StartTransient(ctx, UnitName, unit)
 }
 
-func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket,
-	mount string) (systemd.TransientSpec, error) {
+func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket, mount,
+	run string) (systemd.TransientSpec, error) {
 	unit := systemd.TransientSpec{
 		Description: "MariaDB quiesced for a snapshot of Understudy",
 		Exec:        []string{l.Program, "quiesce", socket},
 		Type:        "notify", RuntimeMax: spec.Limit + slack, TimeoutStart: syncTime,
 		TimeoutStop: stopTime, OOMScoreAdjust: oomScore,
 	}
+	giveBack := []string{l.Program, "end-quiesce", "--dir", filepath.Dir(socket), "--run", run}
 	if spec.Freeze {
-		unit.ExecStopPost = append(unit.ExecStopPost, []string{"/usr/sbin/fsfreeze", "--unfreeze",
-			mount})
+		giveBack = append(giveBack, "--mount", mount)
 	}
 	if spec.Mode != Offline {
-		unit.ExecStopPost = append(unit.ExecStopPost,
-			[]string{l.Program, "resume-appliers", stoppedFile(filepath.Dir(socket))})
+		giveBack = append(giveBack, "--appliers")
 	}
 	if spec.Mode == Offline {
 		sockets, err := listening(ctx, l.Units)
@@ -129,12 +130,11 @@ func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket,
 			return unit, err
 		}
 		unit.TimeoutStop = offlineStop
-		// In one call: systemd starts the sockets before what they wake, and refuses to afterwards.
-		unit.ExecStopPost = append(unit.ExecStopPost,
-			[]string{"/bin/rm", "--force", mariadb.HeldDown},
-			append(append([]string{"/usr/bin/systemctl", "--no-block", "start"}, sockets...),
-				mariadb.Unit))
+		for _, name := range append(sockets, mariadb.Unit) {
+			giveBack = append(giveBack, "--start", name)
+		}
 	}
+	unit.ExecStopPost = [][]string{giveBack}
 	return unit, nil
 }
 

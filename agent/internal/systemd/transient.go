@@ -157,7 +157,8 @@ func serviceProperties(spec TransientSpec) []dbus.Property {
 		after = append(after, execSpec{argv[0], argv, true})
 	}
 	add(after != nil, "ExecStopPost", after)
-	add(spec.Type == "notify", "NotifyAccess", "main")
+	// "exec" is the main process and what runs after it, which may ask for more time.
+	add(spec.Type == "notify", "NotifyAccess", "exec")
 	add(spec.RuntimeMax > 0, "RuntimeMaxUSec", usec(spec.RuntimeMax))
 	add(spec.TimeoutStart > 0, "TimeoutStartUSec", usec(spec.TimeoutStart))
 	add(spec.TimeoutStop > 0, "TimeoutStopUSec", usec(spec.TimeoutStop))

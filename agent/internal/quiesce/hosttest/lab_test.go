@@ -233,6 +233,36 @@ func TestMariaDBResumesWhateverHappensToTheProcess(t *testing.T) {
 	}
 }
 
+// TestAFreezeThatTakesPlaceAfterItsEnd has the process end while its freeze waits for a write: it
+// dies only when the filesystem is frozen. No agent is needed to thaw it then.
+func TestAFreezeThatTakesPlaceAfterItsEnd(t *testing.T) {
+	h := newHost(t)
+	goOn := lab.SlowWrite(t, volume)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := h.manager.Start(lab.Context(t), spec(quiesce.Online, 2*time.Second),
+			func(string) {})
+		failed <- err
+	}()
+	lab.Eventually(t, time.Minute, "the process freezes", func() bool {
+		unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
+		return err == nil && unit.MainPID != 0
+	})
+	lab.AwaitStuck(t, quiesce.UnitName)
+	lab.Eventually(t, time.Minute, "systemd runs what follows the process", func() bool {
+		out, err := lab.Try("systemctl", "show", "--property=SubState", "--value", quiesce.UnitName)
+		return err == nil && out == "stop-post"
+	})
+	goOn()
+	if err := <-failed; err == nil {
+		t.Error("it is quiesced beyond its limit")
+	}
+	h.serves(t, time.Minute)
+	if out, err := lab.Try("fsfreeze", "-u", volume); err == nil {
+		t.Errorf("the filesystem was frozen still %s", out)
+	}
+}
+
 // deadAgent starts nothing again: what it leaves undone is systemd's.
 type deadAgent struct{}
 

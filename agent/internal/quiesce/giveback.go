@@ -1,0 +1,103 @@
+package quiesce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/understudy-db/understudy/agent/internal/freeze"
+	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/atomicfile"
+)
+
+// GiveBack gives back what a process held, however the process ended. Systemd runs it after the
+// process, and the agent has systemd run it again until all of it has succeeded. It needs no agent.
+type GiveBack struct {
+	// Dir is the agent's runtime directory.
+	Dir string
+	// Run names the process.
+	Run string
+	// Saw is how systemd saw the process end: the unit's result, the exit's code and status.
+	Saw string
+	// Mount is thawed; empty where nothing was frozen.
+	Mount string
+	// Start are the units to start, in the mode offline.
+	Start []string
+	// Exec runs systemctl. Required.
+	Exec *hostexec.Runner
+	// Appliers starts a replica's replication, which the agent does as well; may be nil.
+	Appliers func(ctx context.Context) error
+	// Notify tells systemd that it goes on (sd_notify).
+	Notify func(state string)
+}
+
+// systemctlTime bounds systemctl, which only hands systemd the jobs.
+const systemctlTime = 10 * time.Second
+
+// StoppedFile names the appliers to start; see Appliers.
+func (g GiveBack) StoppedFile() string { return stoppedFile(g.Dir) }
+
+// Do tries everything, whatever of it fails. It writes how systemd saw the process end only when
+// nothing has.
+func (g GiveBack) Do(ctx context.Context) error {
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	go g.stay(ctx)
+	g.thaw()
+	err := g.start(ctx)
+	g.startAppliers(ctx)
+	if g.Mount != "" {
+		// MariaDB does not wait for a process that is long in dying.
+		err = errors.Join(err, freeze.Outlast(ctx, g.Mount, UnitName))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot resume MariaDB: %w", err)
+	}
+	return atomicfile.Write(exitFile(g.Dir), []byte(g.Run+" "+g.Saw+"\n"), 0o600)
+}
+
+// stay keeps systemd from ending it: it ends by itself, once the process is dead.
+func (g GiveBack) stay(ctx context.Context) {
+	again := time.NewTicker(offlineStop / 5)
+	defer again.Stop()
+	for {
+		g.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", offlineStop.Microseconds()))
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// thaw thaws at once: writers wait. What it cannot thaw yet is left to Outlast.
+func (g GiveBack) thaw() {
+	if g.Mount != "" {
+		_, _ = freeze.Thaw(g.Mount)
+	}
+}
+
+// start starts MariaDB, in one call: systemd starts the sockets before what they wake, and refuses
+// to afterwards.
+func (g GiveBack) start(ctx context.Context) error {
+	if len(g.Start) == 0 {
+		return nil
+	}
+	held := releaseHeld()
+	_, err := g.Exec.Run(ctx, hostexec.Command{Tool: "systemctl", Timeout: systemctlTime,
+		Args: append([]string{"--no-block", "start", "--"}, g.Start...)})
+	return errors.Join(held, err)
+}
+
+func (g GiveBack) startAppliers(ctx context.Context) {
+	if g.Appliers == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, resumeTime)
+	defer cancel()
+	if err := g.Appliers(ctx); err != nil {
+		slog.Warn("cannot start replication again yet; the agent will", "error", err)
+	}
+}
