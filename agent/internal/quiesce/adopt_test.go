@@ -109,6 +109,8 @@ func (l *processes) Clear(context.Context, string) error {
 	return nil
 }
 
+func (l *processes) Stop(ctx context.Context) error { return l.Clear(ctx, "") }
+
 func (l *processes) Exit(context.Context, string, string) (string, error) {
 	return "it was killed", nil
 }

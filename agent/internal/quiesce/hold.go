@@ -93,7 +93,26 @@ func (h *hold) over() bool {
 func (h *hold) request(m message) {
 	if !h.over() {
 		_ = h.conn.send(m)
+		h.expect(h.spec.answerTime())
 	}
+}
+
+// expect ends a process that was asked to resume and has not answered by then: one that hangs would
+// hold MariaDB until its limit. What it held is given back by what systemd runs after it.
+func (h *hold) expect(within time.Duration) {
+	time.AfterFunc(within, func() {
+		if h.over() {
+			return
+		}
+		log := h.manager.config.Log
+		log.Warn("the process does not resume MariaDB; its unit is stopped", "unit", UnitName)
+		ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+		defer cancel()
+		if err := h.manager.config.Launcher.Stop(ctx); err != nil {
+			log.Warn("cannot stop it yet; the agent tries again", "unit", UnitName, "error", err)
+			h.expect(mostUndoWait)
+		}
+	})
 }
 
 // giveUp ends the session without a proof, and says why. A process of another version only
@@ -103,6 +122,7 @@ func (h *hold) giveUp(why string) {
 		return
 	}
 	_ = h.conn.send(message{End: why})
+	h.expect(h.spec.answerTime())
 	_ = h.conn.conn.CloseWrite()
 }
 

@@ -74,6 +74,8 @@ func (l *launcher) Launch(_ context.Context, _ quiesce.Spec, socket string) erro
 
 func (l *launcher) Clear(context.Context, string) error { return nil }
 
+func (l *launcher) Stop(context.Context) error { return nil }
+
 func (l *launcher) Exit(context.Context, string, string) (string, error) { return "it ended", nil }
 
 func (l *launcher) signal(t *testing.T, s syscall.Signal) {

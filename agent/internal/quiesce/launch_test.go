@@ -32,6 +32,8 @@ func (d dialer) Launch(_ context.Context, _ Spec, socket string) error {
 
 func (dialer) Clear(context.Context, string) error { return nil }
 
+func (dialer) Stop(context.Context) error { return nil }
+
 func (dialer) Exit(context.Context, string, string) (string, error) { return "it ended", nil }
 
 // A process whose connection nobody takes must see its end at once: it resumes MariaDB then.

@@ -25,6 +25,8 @@ type Launcher interface {
 	// Clear ends a process that an earlier agent left behind, which was launched with a socket in
 	// this directory, and resumes MariaDB.
 	Clear(ctx context.Context, dir string) error
+	// Stop ends the process that runs, and resumes MariaDB.
+	Stop(ctx context.Context) error
 	// Exit says how the process of this nonce ended that was launched so. When it returns, MariaDB
 	// resumes, unless it was quiesced again since. The error says why it does not yet.
 	Exit(ctx context.Context, dir, nonce string) (why string, err error)

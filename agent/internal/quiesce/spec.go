@@ -44,6 +44,15 @@ type Spec struct {
 // outlives says that the session may go on without its caller and without its agent.
 func (s Spec) outlives() bool { return s.AdoptWithin > 0 }
 
+// answerTime is longer than a process takes from the word to resume to its answer, with the proof
+// and in the mode offline MariaDB's start.
+func (s Spec) answerTime() time.Duration {
+	if s.Mode == Offline {
+		return filesTime + restartTime + offlineStop
+	}
+	return filesTime
+}
+
 // of says that the session is this one: the job's, under this nonce.
 func (s Spec) of(job, nonce string) bool { return s.Job == job && s.Nonce == nonce }
 

@@ -24,6 +24,8 @@ type bus struct {
 	away atomic.Bool
 	runs atomic.Int32
 	lame atomic.Bool // commands do not run to their end
+
+	asked, stops atomic.Int32 // to stop a unit, and what was stopped
 }
 
 var errAway = errors.New("cannot reach systemd over D-Bus")
@@ -51,9 +53,11 @@ func (b *bus) StartTransient(_ context.Context, _ string, spec systemd.Transient
 }
 
 func (b *bus) StopTransient(context.Context, string) error {
+	b.asked.Add(1)
 	if b.away.Load() {
 		return errAway
 	}
+	b.stops.Add(1)
 	return nil
 }
 
@@ -127,6 +131,18 @@ func TestWhatAKilledProcessHeldIsGivenBackOnceSystemdAnswers(t *testing.T) {
 // loses is an agent whose process is gone in the middle of a session.
 func loses(t *testing.T, m *Manager) {
 	t.Helper()
+	h, process := holds(t, m)
+	process.Close()
+	h.listen(t.Context())
+	if result, err := h.await(t.Context()); err != nil ||
+		!strings.Contains(result.BrokenReason, errAway.Error()) {
+		t.Errorf("%+v %v", result, err)
+	}
+}
+
+// holds is an agent in the middle of a session, with its process's end of the connection.
+func holds(t *testing.T, m *Manager) (*hold, *net.UnixConn) {
+	t.Helper()
 	pair, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(m.config.Dir, "s"),
 		Net: "unix"})
 	if err != nil {
@@ -141,13 +157,43 @@ func loses(t *testing.T, m *Manager) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	process.Close()
 	m.active.Store(true)
-	h := m.newHold(offlineSpec(), newConnection(conn))
-	h.listen(t.Context())
-	if result, err := h.await(t.Context()); err != nil ||
-		!strings.Contains(result.BrokenReason, errAway.Error()) {
-		t.Errorf("%+v %v", result, err)
+	return m.newHold(offlineSpec(), newConnection(conn)), process
+}
+
+// TestAProcessThatDoesNotResumeIsEnded has a process hang that is asked to resume long before its
+// limit, while systemd cannot be reached for a while.
+func TestAProcessThatDoesNotResumeIsEnded(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]func(*hold){
+		"with a proof": func(h *hold) { h.request(message{Resume: true}) },
+		"without one":  func(h *hold) { h.giveUp("its job ended it") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, systemd, _ := unfinished(t)
+			synctest.Test(t, func(t *testing.T) {
+				h, process := holds(t, m)
+				defer process.Close()
+				defer h.conn.conn.Close()
+				systemd.away.Store(true)
+				ask(h)
+				time.Sleep(h.spec.answerTime() - 1)
+				if systemd.asked.Load() > 0 {
+					t.Error("it has no time to answer")
+				}
+				time.Sleep(undoTime)
+				if systemd.stops.Load() > 0 || systemd.asked.Load() == 0 {
+					t.Errorf("stopped %d times, asked %d times", systemd.stops.Load(),
+						systemd.asked.Load())
+				}
+				systemd.away.Store(false)
+				time.Sleep(undoTime)
+				if systemd.stops.Load() != 1 {
+					t.Errorf("stopped %d times", systemd.stops.Load())
+				}
+			})
+		})
 	}
 }
 

@@ -138,10 +138,15 @@ func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket, mount,
 	return unit, nil
 }
 
+// Stop stops the unit.
+func (l *UnitLauncher) Stop(ctx context.Context) error {
+	return l.Units.StopTransient(ctx, UnitName)
+}
+
 // Clear stops a unit that an earlier agent left behind, which thaws the filesystem, and makes sure
 // of that.
 func (l *UnitLauncher) Clear(ctx context.Context, dir string) error {
-	if err := l.Units.StopTransient(ctx, UnitName); err != nil {
+	if err := l.Stop(ctx); err != nil {
 		return fmt.Errorf("cannot stop %s of an earlier agent: %w", UnitName, err)
 	}
 	if r, found := readRecovery(dir); found {

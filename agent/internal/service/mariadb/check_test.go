@@ -31,6 +31,8 @@ func (n neverRuns) Launch(context.Context, quiesce.Spec, string) error {
 
 func (n neverRuns) Clear(context.Context, string) error { return nil }
 
+func (n neverRuns) Stop(context.Context) error { return nil }
+
 func (n neverRuns) Exit(context.Context, string, string) (string, error) {
 	return "it ended", nil
 }

@@ -20,6 +20,7 @@ var errNothing = errors.New("there is nothing here")
 
 func (nothing) Launch(context.Context, quiesce.Spec, string) error   { return errNothing }
 func (nothing) Clear(context.Context, string) error                  { return nil }
+func (nothing) Stop(context.Context) error                           { return nil }
 func (nothing) Exit(context.Context, string, string) (string, error) { return "", nil }
 func (nothing) Run(context.Context, hostexec.Command) (hostexec.Result, error) {
 	return hostexec.Result{}, errNothing
