@@ -54,3 +54,34 @@ func TestAConnectionThatNobodyTakesIsClosed(t *testing.T) {
 		cancel()
 	}
 }
+
+// slow is a process that is not started while its caller is there.
+type slow struct {
+	dialer
+	goAway context.CancelFunc
+	ended  chan struct{}
+}
+
+func (s slow) Launch(ctx context.Context, _ Spec, _ string) error {
+	s.goAway()
+	<-ctx.Done()
+	close(s.ended)
+	return ctx.Err()
+}
+
+// A process is not started for a caller that has left: it would meet the next one's socket.
+func TestNothingIsLaunchedForACallerThatLeft(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := slow{goAway: cancel, ended: make(chan struct{})}
+	m := &Manager{config: Config{Launcher: s, Dir: t.TempDir()}}
+	if conn, _, err := m.launch(ctx, Spec{}); err == nil {
+		conn.Close()
+		t.Error("launched")
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(10 * time.Second):
+		t.Error("it is launched still")
+	}
+}

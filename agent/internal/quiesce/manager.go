@@ -162,7 +162,8 @@ func (m *Manager) start(ctx context.Context, spec Spec, progress func(string)) (
 }
 
 // launch starts the process and accepts its connection. The launcher's own answer may come later.
-func (m *Manager) launch(ctx context.Context, spec Spec) (*net.UnixConn, <-chan error, error) {
+func (m *Manager) launch(ctx context.Context, spec Spec) (conn *net.UnixConn, _ <-chan error,
+	err error) {
 	socket := filepath.Join(m.config.Dir, "quiesce.sock")
 	listener, err := freeze.Listen(socket)
 	if err != nil {
@@ -172,7 +173,14 @@ func (m *Manager) launch(ctx context.Context, spec Spec) (*net.UnixConn, <-chan 
 	launched, accepted := make(chan error, 1), make(chan accept)
 	left := make(chan struct{})
 	defer close(left)
-	go func() { launched <- m.config.Launcher.Launch(context.WithoutCancel(ctx), spec, socket) }()
+	// One that starts late would meet the socket of a later caller.
+	launching, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			giveUp()
+		}
+	}()
+	go func() { launched <- m.config.Launcher.Launch(launching, spec, socket); giveUp() }()
 	go func() {
 		conn, err := listener.AcceptUnix()
 		select {
