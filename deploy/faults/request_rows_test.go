@@ -317,10 +317,11 @@ func (l *lab) traces() []string {
 			mariadbUnit, "understudy-agent.service"),
 		l.exec(primary, "findmnt", "--raw", "--noheadings", "--output",
 			"TARGET,SOURCE,FSTYPE,OPTIONS"),
-		// The agent writes both of the files left out by itself.
+		// The agent writes the files left out by itself, its audit for each bad request.
 		l.exec(primary, "find", "/etc", "/root", "/var/lib/understudy-agent", "-xdev", "-type", "f",
 			"-not", "-name", "epochs.json", "-not", "-path",
-			"/var/lib/understudy-agent/history.json", "-printf", "%p %y %s %m %u %T@\\n"),
+			"/var/lib/understudy-agent/history.json", "-not", "-path",
+			"/var/lib/understudy-agent/audit/*", "-printf", "%p %y %s %m %u %T@\\n"),
 		l.sql(primary, "CHECKSUM TABLE mysql.global_priv, mysql.event, mysql.proc; SELECT "+
 			"@@server_id, @@read_only, @@binlog_expire_logs_seconds, @@port; SHOW REPLICA STATUS"),
 		fmt.Sprint(l.machines(), l.volumes(), l.snapshots()),

@@ -852,14 +852,14 @@ var File_understudy_controlplane_v1_audit_service_proto protoreflect.FileDescrip
 
 const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\n" +
-	".understudy/controlplane/v1/audit_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\xae\x02\n" +
+	".understudy/controlplane/v1/audit_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\xb0\x02\n" +
 	"\x17ListAuditRecordsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\x12\x1d\n" +
-	"\x05actor\x18\x03 \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x05actor\x12\x1f\n" +
-	"\x06method\x18\x04 \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x06method\x120\n" +
+	"\x05actor\x18\x03 \x01(\tB\a\xea\xbb\x18\x03@\xc8\x01R\x05actor\x12!\n" +
+	"\x06method\x18\x04 \x01(\tB\t\xea\xbb\x18\x05@\xc8\x01P R\x06method\x120\n" +
 	"\x05after\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05after\x122\n" +
 	"\x06before\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06before\x12\x1c\n" +
 	"\x05chain\x18\a \x01(\tB\x06\xea\xbb\x18\x02P\x1fR\x05chain\"\x85\x01\n" +
