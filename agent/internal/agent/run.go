@@ -206,7 +206,8 @@ func (d *runner) server(name string, source identity.Source,
 		return nil, err
 	}
 	d.audit, err = audit.New(audit.Config{Sink: d.trail, Key: d.trail.Key(), Logger: d.options.Log,
-		Routine: routine()})
+		Routine:  routine(),
+		Releases: []string{agentv1.MariaDBService_EndQuiesce_FullMethodName}})
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/audit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -31,8 +32,8 @@ const (
 	ackedFile = "acknowledged.json"
 )
 
-// identity is what a chain has from its begin on.
-type identity struct {
+// names is what a chain has from its begin on.
+type names struct {
 	Chain string `json:"chain"`
 	Key   string `json:"key"`
 }
@@ -87,7 +88,7 @@ func (t *Trail) openIdentity(server string) error {
 	if _, err := rand.Read(random); err != nil {
 		return err
 	}
-	text, err := json.Marshal(identity{Chain: audit.AgentChain(server, random[keyBytes:]),
+	text, err := json.Marshal(names{Chain: audit.AgentChain(server, random[keyBytes:]),
 		Key: hex.EncodeToString(random[:keyBytes])})
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (t *Trail) openIdentity(server string) error {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	var own identity
+	var own names
 	if err := t.read(chainFile, &own); err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (t *Trail) Key() audit.Key { return t.key }
 func (t *Trail) Append(_ context.Context, r audit.Record) (int64, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.total >= t.most {
+	if t.total >= t.room(r) {
 		return 0, fmt.Errorf("%d MiB of records wait for the control plane to fetch them",
 			t.total>>20)
 	}
@@ -142,6 +143,15 @@ func (t *Trail) Append(_ context.Context, r audit.Record) (int64, error) {
 	}
 	t.head = head
 	return head.Seq, nil
+}
+
+// room is what may wait for the control plane with that record. The second half is for the control
+// plane's own calls and for outcomes: nobody else keeps it from its host.
+func (t *Trail) room(r audit.Record) int64 {
+	if r.Who == "" || r.Who == identity.ControlPlane().String() {
+		return t.most
+	}
+	return t.most / 2
 }
 
 // write puts all of it on disk, or nothing.

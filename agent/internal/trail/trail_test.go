@@ -13,6 +13,7 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 func open(t *testing.T, dir string) *Trail {
@@ -243,6 +244,30 @@ func TestTooMuchIsRefused(t *testing.T) {
 	fetch(t, log, audit.Head{})
 	if _, err := log.Append(t.Context(), audit.Record{}); err != nil {
 		t.Errorf("once they are kept: %v", err)
+	}
+}
+
+// Whoever is refused, and whoever else may call, fills half of it.
+func TestOthersLeaveRoomForTheControlPlane(t *testing.T) {
+	t.Parallel()
+	log := open(t, t.TempDir())
+	log.most = 4 << 20
+	from := func(who identity.Identity) audit.Record {
+		return audit.Record{Kind: audit.Refused, Who: who.String(),
+			Error: strings.Repeat("x", 1<<19)}
+	}
+	var err error
+	for n := 0; err == nil && n < 16; n++ {
+		_, err = log.Append(t.Context(), from(identity.Viewer("vic")))
+	}
+	if err == nil || !strings.Contains(err.Error(), "2 MiB of records wait") {
+		t.Errorf("%v", err)
+	}
+	if _, err := log.Append(t.Context(), from(identity.ControlPlane())); err != nil {
+		t.Errorf("the control plane: %v", err)
+	}
+	if _, err := log.Append(t.Context(), audit.Record{Kind: audit.End, Of: 1}); err != nil {
+		t.Errorf("an outcome: %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,8 @@ const (
 	// countFor is how long calls are counted that are left out, until a record says how many.
 	countFor  = 10 * time.Second
 	mostError = 512
+	// releaseLimit is how long a call that releases waits for its record.
+	releaseLimit = 2 * time.Second
 )
 
 // Sink keeps records. When Append returns without an error the record is on disk, as the next one
@@ -51,6 +54,9 @@ type Config struct {
 	// Routine are methods that the control plane calls all the time: once in that time a call is
 	// recorded, the others are counted.
 	Routine map[string]time.Duration
+	// Releases are methods that give back what is held: they run also when they cannot be
+	// recorded, and are counted then.
+	Releases []string
 }
 
 // Log records the calls of one server.
@@ -59,6 +65,7 @@ type Log struct {
 	mu      sync.Mutex
 	changes map[identity.Identity]*bucket
 	refused map[identity.Identity]*bucket
+	bytes   map[identity.Identity]*bucket // of those that were refused
 	routine map[string]*bucket
 	left    map[caller]*left
 	timer   *time.Timer
@@ -88,8 +95,8 @@ func New(config Config) (*Log, error) {
 		config.Now = time.Now
 	}
 	return &Log{Config: config, changes: map[identity.Identity]*bucket{},
-		refused: map[identity.Identity]*bucket{}, routine: map[string]*bucket{},
-		left: map[caller]*left{}}, nil
+		refused: map[identity.Identity]*bucket{}, bytes: map[identity.Identity]*bucket{},
+		routine: map[string]*bucket{}, left: map[caller]*left{}}, nil
 }
 
 // Begin records that a call was allowed, before it changes anything. With an error it must not run.
@@ -111,6 +118,9 @@ func (l *Log) Begin(ctx context.Context, call Call) (seq int64, err error) {
 				errs.Retry(wait), errs.WithHint("make fewer calls at a time"))
 		}
 	}
+	if slices.Contains(l.Releases, call.Method) {
+		return l.release(ctx, call), nil
+	}
 	seq, err = l.Sink.Append(ctx, l.record(Begin, call))
 	if err != nil {
 		return 0, errs.New(errs.Unavailable, errorsv1.Reason_REASON_AUDIT_UNAVAILABLE,
@@ -119,6 +129,31 @@ func (l *Log) Begin(ctx context.Context, call Call) (seq int64, err error) {
 				"be written, then retry"))
 	}
 	return seq, nil
+}
+
+// release records a call that gives back what is held, and waits for no disk: one that is full, or
+// frozen, would hold it for ever. Its number is 0 when it is counted instead.
+func (l *Log) release(ctx context.Context, call Call) int64 {
+	written := make(chan int64, 1)
+	go func() {
+		seq, err := l.append(ctx, l.record(Begin, call))
+		if err != nil {
+			l.Logger.Error("cannot record in the audit a call that releases, which is made",
+				"method", call.Method, "request_id", call.RequestID, "error", err)
+		}
+		written <- seq
+	}()
+	late := time.NewTimer(releaseLimit)
+	defer late.Stop()
+	var seq int64
+	select {
+	case seq = <-written:
+	case <-late.C:
+	}
+	if seq == 0 {
+		l.leaveOut(caller{call.Peer.Identity, call.Method})
+	}
+	return seq
 }
 
 // End records the outcome of the call that Begin recorded.
@@ -138,7 +173,8 @@ func (l *Log) End(ctx context.Context, call Call, seq int64, outcome error) {
 func (l *Log) Refused(ctx context.Context, call Call, cause error) {
 	who := call.Peer.Identity
 	l.mu.Lock()
-	wait := of(l.refused, who).take(refusals(who.Role), l.Now())
+	calls := of(l.refused, who)
+	wait, many := calls.take(refusals(who.Role), l.Now()), calls.used > detailed
 	l.mu.Unlock()
 	if wait > 0 {
 		l.LeaveOut(who)
@@ -146,6 +182,16 @@ func (l *Log) Refused(ctx context.Context, call Call, cause error) {
 	}
 	r := l.record(Refused, call)
 	r.outcome(cause)
+	if many {
+		r.Parameters = brief(r.Parameters, mostBrief)
+	}
+	l.mu.Lock()
+	wait = of(l.bytes, who).takeSome(kib(r), refusedBytes, l.Now())
+	l.mu.Unlock()
+	if wait > 0 {
+		l.LeaveOut(who)
+		return
+	}
 	if _, err := l.append(ctx, r); err != nil {
 		l.Logger.Error("cannot record a refused call in the audit", "method", call.Method,
 			"request_id", call.RequestID, "error", err)
@@ -224,8 +270,20 @@ func (l *Log) flush(ctx context.Context, now time.Time) {
 		if _, err := l.append(ctx, r); err != nil {
 			l.Logger.Error("cannot record in the audit how many calls were refused", "peer",
 				r.Who, "count", r.Count, "since", r.Since, "error", err)
+			l.putBack(by, counted)
 		}
 	}
+}
+
+// putBack keeps a count that could not be written for the next time.
+func (l *Log) putBack(by caller, counted *left) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if more := l.left[by]; more != nil {
+		counted.count += more.count
+	}
+	counted.until = l.Now().Add(countFor)
+	l.left[by] = counted
 }
 
 // append writes a record of what has happened already, also when the call's own time is over.

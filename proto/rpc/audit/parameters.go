@@ -17,6 +17,7 @@ const (
 	mostText       = 512
 	mostItems      = 50
 	mostParameters = 8 << 10
+	mostBrief      = 128
 )
 
 // Key makes hashes of secrets that nobody can compare with guesses who has not got it. It stays on
@@ -54,10 +55,15 @@ func Parameters(request proto.Message, key Key) json.RawMessage {
 	if err != nil {
 		text = fmt.Appendf(nil, `{"unreadable":%q}`, err)
 	}
-	if len(text) > mostParameters {
-		text = fmt.Appendf(nil, `{"bytes":%d,"sha256":%q}`, len(text), sum(text))
+	return brief(text, mostParameters)
+}
+
+// brief are parameters that are longer than that as their size and their hash.
+func brief(text json.RawMessage, most int) json.RawMessage {
+	if len(text) <= most {
+		return text
 	}
-	return text
+	return fmt.Appendf(nil, `{"bytes":%d,"sha256":%q}`, len(text), sum(text))
 }
 
 func fieldsOf(msg protoreflect.Message, key Key) map[string]any {

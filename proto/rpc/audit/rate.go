@@ -20,6 +20,21 @@ func refusals(role identity.Role) rate {
 	return rate{burst: 100, every: 2 * time.Second}
 }
 
+// detailed is how many refusals of one caller have their parameters; those behind them have their
+// size and hash.
+const detailed = 20
+
+// refusedBytes are the KiB that the refusals of one caller take: any certificate of the fleet
+// causes them.
+var refusedBytes = rate{burst: 256, every: 20 * time.Second}
+
+// kib is about what a record takes.
+func kib(r Record) float64 {
+	const frame = 300 // names, numbers, the hash
+	return float64(frame+len(r.Who)+len(r.Method)+len(r.RequestID)+len(r.Parameters)+
+		len(r.Error)) / 1024
+}
+
 // changes are allowed up to this; what is over it is refused. The control plane has no limit: its
 // jobs have their own pace, and a host that refuses them helps nobody.
 func changes(role identity.Role) (rate, bool) {
@@ -39,12 +54,14 @@ type bucket struct {
 }
 
 // take takes one, or says how long to wait for it.
-func (b *bucket) take(r rate, now time.Time) time.Duration {
+func (b *bucket) take(r rate, now time.Time) time.Duration { return b.takeSome(1, r, now) }
+
+func (b *bucket) takeSome(n float64, r rate, now time.Time) time.Duration {
 	b.used = max(0, b.used-float64(now.Sub(b.at))/float64(r.every))
 	b.at = now
-	if b.used+1 > r.burst {
-		return time.Duration((b.used + 1 - r.burst) * float64(r.every))
+	if b.used+n > r.burst {
+		return time.Duration((b.used + n - r.burst) * float64(r.every))
 	}
-	b.used++
+	b.used += n
 	return 0
 }
