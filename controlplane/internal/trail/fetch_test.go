@@ -23,6 +23,7 @@ type agents struct {
 	kept   audit.Head // as the control plane said last
 	asked  int
 	atOnce int // lines of an answer
+	ago    time.Duration
 }
 
 func newAgents(chain string) *agents {
@@ -32,8 +33,8 @@ func newAgents(chain string) *agents {
 func (a *agents) append(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		line, head, err := audit.Link(a.head, audit.Record{Time: time.Now(), Kind: audit.Begin,
-			Who: "spiffe://understudy/operator/ann", Method: "/a/B"})
+		line, head, err := audit.Link(a.head, audit.Record{Time: time.Now().Add(-a.ago),
+			Kind: audit.Begin, Who: "spiffe://understudy/operator/ann", Method: "/a/B"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,30 +196,6 @@ func TestAReinstalledAgent(t *testing.T) {
 	round(t, f)
 	if all, err := w.Verify(t.Context()); err != nil || len(all) != 3 {
 		t.Errorf("a chain of another server is kept: %+v, %v", all, err)
-	}
-}
-
-func TestAgentsChainsArePruned(t *testing.T) {
-	t.Parallel()
-	from := newAgents("servers/db1/0a")
-	w, f := fetching(t, from)
-	from.append(t, 300)
-	round(t, f)
-	w.exec("UPDATE audit_records SET at = 1000 WHERE chain <> 'controlplane' AND seq <= 200")
-	removed, err := w.Prune(t.Context(), time.Now().Add(-time.Hour))
-	if err != nil || removed != 200 || len(w.problems()) > 0 {
-		t.Errorf("pruned %d, %v, %v", removed, w.problems(), err)
-	}
-	// Once the control plane's own chain is pruned up to that, it says it again.
-	w.exec("UPDATE audit_records SET at = 1000 WHERE chain = 'controlplane'")
-	w.append(2, time.Now())
-	for range 2 {
-		if _, err := w.Prune(t.Context(), time.Now().Add(-time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := w.problems(); len(got) > 0 {
-		t.Errorf("found %q", got)
 	}
 }
 

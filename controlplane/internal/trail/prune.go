@@ -3,6 +3,7 @@ package trail
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/store"
@@ -18,7 +19,11 @@ func (t *Trail) Prune(ctx context.Context, before time.Time) (removed int64, err
 		chains, err = tx.Audit().Chains(ctx)
 		return err
 	})
-	for _, chain := range chains {
+	chains = slices.DeleteFunc(chains, func(chain string) bool { return chain == Chain })
+	for _, chain := range append(chains, Chain) {
+		if chain == Chain && err != nil {
+			break
+		}
 		n, failed := t.prune(ctx, chain, before)
 		removed, err = removed+n, errors.Join(err, failed)
 	}
@@ -49,12 +54,12 @@ func (t *Trail) sayPruned(ctx context.Context, chain string,
 	var prev, head audit.Head
 	err = t.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		head = audit.Head{}
-		if through, err = tx.Audit().OlderThan(ctx, chain, before); err != nil {
+		if through, err = t.removable(ctx, tx, chain, before); err != nil {
 			return err
 		}
 		said := through
 		if said.Seq == 0 && chain != Chain {
-			if said, err = forgotten(ctx, tx, chain, before); err != nil {
+			if said, err = t.forgotten(ctx, tx, chain, before); err != nil {
 				return err
 			}
 		}
@@ -70,24 +75,4 @@ func (t *Trail) sayPruned(ctx context.Context, chain string,
 		t.wrote(known, prev, head)
 	}
 	return through, err
-}
-
-// sayAgain is how long before a record is pruned that it is said again.
-const sayAgain = 24 * time.Hour
-
-// forgotten is how far the chain of an agent was pruned, when the record that says so is about to
-// be pruned itself.
-func forgotten(ctx context.Context, tx *store.Tx, chain string,
-	before time.Time) (through audit.Head, err error) {
-	first, err := tx.Audit().After(ctx, chain, 0, 1)
-	if err != nil || len(first) == 0 || first[0].Seq == 1 {
-		return through, err
-	}
-	said, _, err := tx.Audit().List(ctx, store.AuditFilter{Chain: Chain, Who: chain,
-		After: before.Add(sayAgain)}, store.Page{Size: 1})
-	if err != nil || len(said) > 0 {
-		return through, err
-	}
-	r, err := first[0].Read()
-	return audit.Head{Seq: first[0].Seq - 1, Hash: r.Prev}, err
 }

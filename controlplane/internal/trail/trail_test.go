@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,18 +25,23 @@ type world struct {
 	config trail.Config
 	db     *sql.DB
 	log    *strings.Builder
+	ago    time.Duration // by how much the store's clock is slow
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	var path string
-	st := storetest.New(t, func(c *store.Config) { path = c.Path })
+	w := &world{t: t, log: &strings.Builder{}}
+	st := storetest.New(t, func(c *store.Config) {
+		path = c.Path
+		c.Now = func() time.Time { return time.Now().Add(-w.ago) }
+	})
 	key, err := trail.OpenKey(filepath.Join(t.TempDir(), "audit.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, log: &strings.Builder{}, config: trail.Config{Store: st, Key: key,
-		Notes: filepath.Join(t.TempDir(), "audit.json")}}
+	w.config = trail.Config{Store: st, Key: key, Notes: filepath.Join(t.TempDir(), "audit.json"),
+		Logger: slog.New(slog.NewTextHandler(w.log, nil))}
 	w.restart()
 	if w.db, err = sql.Open("sqlite", path); err != nil {
 		t.Fatal(err)
