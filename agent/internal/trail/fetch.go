@@ -13,8 +13,11 @@ import (
 // mostFetched bounds the records of one answer, but for one of them.
 const mostFetched = 512 << 10
 
-// longestLine is more than a record has.
-const longestLine = 1 << 20
+// mostLines and longestLine are what the control plane takes: more than a record has.
+const (
+	mostLines   = 1000
+	longestLine = 64 << 10
+)
 
 // Batch is what the control plane gets at a time.
 type Batch struct {
@@ -107,7 +110,8 @@ func (t *Trail) after(seq int64) (lines []string, err error) {
 			if next++; at <= seq || text[len(text)-1] != '\n' {
 				continue // the control plane has it; or it is not there in whole
 			}
-			if size += len(text); size > mostFetched && len(lines) > 0 {
+			size += len(text)
+			if len(lines) == mostLines || size > mostFetched && len(lines) > 0 {
 				return lines, nil
 			}
 			// one that cannot be read is sent as it is: who verifies the chain finds it

@@ -84,13 +84,13 @@ func TestRecordsStayUntilTheyAreKept(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	log := open(t, dir)
-	const wide = 1 << 18
+	const wide = 1 << 15
 	var all []string
 	var kept audit.Head
 	for range 3 {
-		add(t, log, 7, strings.Repeat("x", wide))
+		add(t, log, 56, strings.Repeat("x", wide))
 		var lines []string
-		if lines, kept = fetch(t, log, kept); len(lines) != 7 {
+		if lines, kept = fetch(t, log, kept); len(lines) != 56 {
 			t.Errorf("fetched %d", len(lines))
 		}
 		all = append(all, lines...)
@@ -99,7 +99,7 @@ func TestRecordsStayUntilTheyAreKept(t *testing.T) {
 		}
 		log = open(t, dir)
 	}
-	if found := problems(t, log.chain, all); len(all) != 21 || len(found) > 0 {
+	if found := problems(t, log.chain, all); len(all) != 168 || len(found) > 0 {
 		t.Errorf("%d records, %v", len(all), found)
 	}
 	if n := len(files(t, dir)); n != 1 || log.total > 2<<20 {
@@ -236,7 +236,7 @@ func TestTooMuchIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	log := open(t, dir)
 	log.most = 3 << 20
-	add(t, log, 6, strings.Repeat("x", 1<<19))
+	add(t, log, 64, strings.Repeat("x", 48<<10))
 	if _, err := log.Append(t.Context(), audit.Record{}); err == nil ||
 		!strings.Contains(err.Error(), "3 MiB of records wait") {
 		t.Errorf("%v", err)
@@ -244,6 +244,18 @@ func TestTooMuchIsRefused(t *testing.T) {
 	fetch(t, log, audit.Head{})
 	if _, err := log.Append(t.Context(), audit.Record{}); err != nil {
 		t.Errorf("once they are kept: %v", err)
+	}
+}
+
+// An answer has as many lines as the control plane takes.
+func TestManyShortRecords(t *testing.T) {
+	t.Parallel()
+	log := open(t, t.TempDir())
+	add(t, log, 1100, "")
+	batch, err := log.Fetch(log.chain, audit.Head{})
+	if lines, _ := fetch(t, log, audit.Head{}); err != nil || len(batch.Lines) != 1000 ||
+		len(lines) != 1100 {
+		t.Errorf("%d at once, %d in all, %v", len(batch.Lines), len(lines), err)
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,11 +21,16 @@ const (
 	// fetchLimit bounds what one agent may take of a round.
 	fetchLimit = 30 * time.Second
 	// fetchAtOnce is how many agents are asked at a time: some of them hang.
-	fetchAtOnce  = 16
-	longestChain = 160
+	fetchAtOnce = 16
 	// mostAtOnce and mostPerHour are the bytes of records that are kept of one server.
 	mostAtOnce, mostPerHour = 64 << 20, 2 << 20
-	longestHash             = 64
+	// each line and each batch costs more than its bytes
+	costOfLine, costOfBatch = 1 << 10, 4 << 10
+	// mostLines and longestLine bound a batch: an agent keeps to them.
+	mostLines, longestLine = 1000, 64 << 10
+	// takenAtOnce are lines of one transaction: others wait for it.
+	takenAtOnce = 200
+	longestHash = 64
 	// widestGap is more than the records that a store can have lost.
 	widestGap = 1 << 40
 )
@@ -54,6 +59,7 @@ type Fetcher struct {
 	mu     sync.Mutex
 	chains map[string]string // by server
 	spent  map[string]spent  // by server
+	begun  map[string]begun  // by server
 }
 
 // spent is what was kept of a server lately.
@@ -77,8 +83,11 @@ func (f *Fetcher) roomFor(server string, lines []string) bool {
 	if s.bytes > mostAtOnce {
 		return false
 	}
+	if len(lines) > 0 {
+		s.bytes += costOfBatch
+	}
 	for _, line := range lines {
-		s.bytes += float64(len(line))
+		s.bytes += float64(len(line) + costOfLine)
 	}
 	f.spent[server] = s
 	return true
@@ -126,9 +135,8 @@ func (f *Fetcher) fetch(ctx context.Context, server, address string) error {
 		if err != nil {
 			return err
 		}
-		if !strings.HasPrefix(batch.Chain, audit.AgentChains(server)) ||
-			len(batch.Chain) > longestChain {
-			return fmt.Errorf("the agent of %s names its audit %.80q", server, batch.Chain)
+		if err := f.check(ctx, server, batch); err != nil {
+			return err
 		}
 		f.remember(server, batch.Chain)
 		if !f.roomFor(server, batch.Lines) {
@@ -137,8 +145,10 @@ func (f *Fetcher) fetch(ctx context.Context, server, address string) error {
 		if len(batch.Lines) == 0 {
 			return f.complete(server, chain, kept, batch)
 		}
-		if err := f.take(ctx, batch.Chain, batch.Lines); err != nil {
-			return err
+		for lines := range slices.Chunk(batch.Lines, takenAtOnce) {
+			if err := f.take(ctx, batch.Chain, lines); err != nil {
+				return err
+			}
 		}
 	}
 }

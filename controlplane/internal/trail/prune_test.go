@@ -8,7 +8,7 @@ import (
 
 func TestAgentsChainsArePruned(t *testing.T) {
 	t.Parallel()
-	from := newAgents("servers/db1/0a")
+	from := newAgents("servers/db1/000000000000000a")
 	w, f := fetching(t, from)
 	w.ago, from.ago = 1000*time.Hour, 2000*time.Hour
 	from.append(t, 200)
@@ -56,7 +56,7 @@ func TestPruningTrustsNoColumn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			from := newAgents("servers/db1/0a")
+			from := newAgents("servers/db1/000000000000000a")
 			w, f := fetching(t, from)
 			before := time.Now().Add(-time.Hour)
 			if w.ago = 1000 * time.Hour; test.own == "" { // none of them is old

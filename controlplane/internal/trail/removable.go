@@ -98,13 +98,17 @@ func (t *Trail) lastPruned(ctx context.Context, tx *store.Tx,
 	if err != nil || len(rows) == 0 {
 		return audit.Record{}, err
 	}
-	row := rows[0]
-	r, unread := row.Read()
-	if unread != nil || !row.Whole() || !t.Key.Sealed(Chain, row.Hash, row.Seal) ||
-		r.Seq != row.Seq || r.Kind != audit.Pruned || r.Chain != chain {
-		return audit.Record{}, nil
+	if r, ok := t.own(rows[0]); ok && r.Kind == audit.Pruned && r.Chain == chain {
+		return r, nil
 	}
-	return r, nil
+	return audit.Record{}, nil
+}
+
+// own is the record of a row of the control plane's own chain, and whether it was written as that.
+func (t *Trail) own(row store.AuditRow) (audit.Record, bool) {
+	r, err := row.Read()
+	return r, err == nil && row.Whole() && r.Seq == row.Seq &&
+		t.Key.Sealed(Chain, row.Hash, row.Seal)
 }
 
 // forgotten is how far the chain of an agent was pruned, when the record that says so is about to
