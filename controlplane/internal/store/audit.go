@@ -21,6 +21,21 @@ type AuditRow struct {
 	audit.Line
 	Seq  int64
 	Seal string
+	// Filed are the columns that a search reads.
+	Filed Filed
+}
+
+// Filed is what a search finds a record by.
+type Filed struct {
+	At                int64
+	Kind, Who, Method string
+	Of                int64
+}
+
+// FiledAs is how a record is filed.
+func FiledAs(r audit.Record) Filed {
+	return Filed{At: millis(r.Time), Kind: short(string(r.Kind), 16),
+		Who: short(r.Who, longestAuditName), Method: short(r.Method, longestAuditName), Of: r.Of}
 }
 
 // AuditFilter narrows a list of records. Zero fields do not narrow.
@@ -32,7 +47,7 @@ type AuditFilter struct {
 	Before time.Time // this time excluded
 }
 
-const auditColumns = "seq, hash, seal, body"
+const auditColumns = "seq, hash, seal, body, at, kind, who, method, of_seq"
 
 // longestAuditName bounds what another host says in a column.
 const longestAuditName = 255
@@ -72,11 +87,10 @@ func (a Audit) Lock(ctx context.Context, chain string) (audit.Head, error) {
 // wrote may say anything.
 func (a Audit) Insert(ctx context.Context, chain string, head audit.Head, line audit.Line,
 	r audit.Record, seal string) error {
+	filed := FiledAs(r)
 	_, err := a.tx.exec(ctx, insertSQL("audit_records", "chain, seq, at, kind, who, method, "+
-		"of_seq, hash, seal, body"), chain, head.Seq, millis(r.Time),
-		short(string(r.Kind), 16), short(r.Who, longestAuditName),
-		short(r.Method, longestAuditName), r.Of, line.Hash, seal,
-		string(line.Record))
+		"of_seq, hash, seal, body"), chain, head.Seq, filed.At, filed.Kind, filed.Who,
+		filed.Method, filed.Of, line.Hash, seal, string(line.Record))
 	if err != nil {
 		return err
 	}
@@ -171,7 +185,8 @@ func (a Audit) DeleteThrough(ctx context.Context, chain string, seq int64) (int6
 
 func scanAudit(row scanner) (r AuditRow, err error) {
 	var body string
-	err = row.Scan(&r.Seq, &r.Hash, &r.Seal, &body)
+	err = row.Scan(&r.Seq, &r.Hash, &r.Seal, &body, &r.Filed.At, &r.Filed.Kind, &r.Filed.Who,
+		&r.Filed.Method, &r.Filed.Of)
 	r.Record = json.RawMessage(body)
 	return r, err
 }

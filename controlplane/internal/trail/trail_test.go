@@ -107,8 +107,16 @@ func TestAttacksOnTheStore(t *testing.T) {
 		"all deleted":   {attack: "DELETE FROM audit_records", want: "the end was cut off"},
 		"row rewritten": {attack: "UPDATE audit_records SET body = REPLACE(body, 'ann', 'bob') " +
 			"WHERE seq = 5", want: "it was changed"},
-		"columns rewritten, which only searches read": {attack: "UPDATE audit_records SET who = " +
-			"'bob' WHERE seq = 5"},
+		"filed as another's": {attack: "UPDATE audit_records SET who = 'bob' WHERE seq = 5",
+			want: "{5 it is filed as something else"},
+		"filed as another kind": {attack: "UPDATE audit_records SET kind = 'end' WHERE seq = 5",
+			want: "{5 it is filed as something else"},
+		"filed as another method": {attack: "UPDATE audit_records SET method = '' WHERE seq = 5",
+			want: "{5 it is filed as something else"},
+		"filed as older": {attack: "UPDATE audit_records SET at = at - 1 WHERE seq = 5",
+			want: "{5 it is filed as something else"},
+		"filed as the outcome of another call": {attack: "UPDATE audit_records SET of_seq = 4 " +
+			"WHERE seq = 5", want: "{5 it is filed as something else"},
 		"reordered": {attack: "UPDATE audit_records SET seq = 99 WHERE seq = 5; " +
 			"UPDATE audit_records SET seq = 5 WHERE seq = 6; " +
 			"UPDATE audit_records SET seq = 6 WHERE seq = 99", want: "records 5 to 5"},

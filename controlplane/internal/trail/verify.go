@@ -92,9 +92,16 @@ func (t *Trail) verify(ctx context.Context, tx *store.Tx, name string, noted []a
 			chain.Add(row.Line)
 			if !t.Key.Sealed(name, row.Hash, row.Seal) {
 				chain.Fault(row.Seq, "it was not written by this control plane: its seal is wrong")
-			} else if r, err := row.Read(); err == nil {
-				hear(r)
+				continue
 			}
+			r, err := row.Read()
+			if err != nil {
+				continue // what the chain says
+			}
+			if row.Seq != r.Seq || row.Filed != store.FiledAs(r) {
+				chain.Fault(row.Seq, "it is filed as something else: searches do not find it")
+			}
+			hear(r)
 		}
 		if len(rows) < verifyPage {
 			return Verified{Chain: name, Result: chain.Finish()}, nil
