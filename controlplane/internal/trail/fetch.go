@@ -3,7 +3,6 @@ package trail
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/rpc/audit"
-	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 const (
@@ -22,6 +20,8 @@ const (
 	fetchLimit = 30 * time.Second
 	// fetchAtOnce is how many agents are asked at a time: some of them hang.
 	fetchAtOnce = 16
+	// silentRounds is how often an agent fails in a row until the log says so.
+	silentRounds = 4
 	// mostAtOnce and mostPerHour are the bytes of records that are kept of one server.
 	mostAtOnce, mostPerHour = 64 << 20, 2 << 20
 	// each line and each batch costs more than its bytes
@@ -60,6 +60,7 @@ type Fetcher struct {
 	chains map[string]string // by server
 	spent  map[string]spent  // by server
 	begun  map[string]begun  // by server
+	failed map[string]int    // by server: rounds in a row
 }
 
 // spent is what was kept of a server lately.
@@ -112,15 +113,32 @@ func (f *Fetcher) Round(ctx context.Context) error {
 		group.Go(func() error {
 			bounded, cancel := context.WithTimeout(ctx, fetchLimit)
 			defer cancel()
-			err := f.fetch(bounded, srv.Name, srv.Address)
-			if err != nil && !errors.Is(err, errs.Unimplemented) { // which an older agent answers
-				f.Logger.Debug("cannot fetch the audit of an agent yet", "server", srv.Name,
-					"error", err)
+			if err := f.fetch(bounded, srv.Name, srv.Address); ctx.Err() == nil {
+				f.notice(srv.Name, err)
 			}
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// notice says once that an agent does not hand over its audit, and when it does again.
+func (f *Fetcher) notice(server string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed == nil {
+		f.failed = map[string]int{}
+	}
+	if err == nil {
+		if f.failed[server] >= silentRounds {
+			f.Logger.Warn("an agent hands over its audit again", "server", server)
+		}
+		delete(f.failed, server)
+		return
+	}
+	if f.failed[server]++; f.failed[server] == silentRounds {
+		f.Logger.Warn("an agent does not hand over its audit", "server", server, "error", err)
+	}
 }
 
 // fetch takes all that the agent has.

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/trail"
 	"github.com/understudy-db/understudy/proto/rpc/audit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // agents have one chain, of db1.
@@ -24,6 +25,7 @@ type agents struct {
 	asked  int
 	atOnce int // lines of an answer
 	ago    time.Duration
+	err    error // its answer
 }
 
 func newAgents(chain string) *agents {
@@ -50,6 +52,9 @@ func (a *agents) FetchAudit(_ context.Context, _, _, chain string,
 	a.asked++
 	if chain == a.chain {
 		a.kept = kept
+	}
+	if a.err != nil {
+		return trail.Batch{}, a.err
 	}
 	batch := trail.Batch{Chain: a.chain, Head: a.head}
 	for i, line := range a.lines {
@@ -196,5 +201,26 @@ func TestAReinstalledAgent(t *testing.T) {
 	round(t, f)
 	if all, err := w.Verify(t.Context()); err != nil || len(all) != 3 {
 		t.Errorf("a chain of another server is kept: %+v, %v", all, err)
+	}
+}
+
+// The log says once that an agent keeps its audit to itself, and once that it does not any more.
+func TestAnAgentThatHandsOverNothing(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []error{errs.Unavailable, errs.Unimplemented, errs.Internal} {
+		from := newAgents(chainOfDB1)
+		w, f := fetching(t, from)
+		said := func() int { return strings.Count(w.log.String(), "level=WARN") }
+		for i, want := range []int{0, 0, 0, 1, 1, 1, 1, 2, 2, 2} {
+			if from.err = answer; i >= 7 {
+				from.err = nil
+			}
+			if round(t, f); said() != want {
+				t.Errorf("%v: said %d times after round %d, want %d", answer, said(), i, want)
+			}
+		}
+		if !strings.Contains(w.log.String(), "server=db1") {
+			t.Errorf("log %s", w.log)
+		}
 	}
 }
