@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -34,13 +35,48 @@ type Batch struct {
 func (t *Trail) Fetch(chain string, kept audit.Head) (Batch, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if chain == t.chain && kept.Seq > t.acked.Seq {
-		if err := t.acknowledge(kept); err != nil {
+	behind := t.acked.Seq
+	if chain == t.chain && kept.Seq > behind {
+		ours, err := t.has(kept)
+		if err == nil && ours {
+			err = t.acknowledge(kept)
+		}
+		if err != nil {
 			return Batch{}, err
 		}
+		behind = kept.Seq
 	}
-	lines, err := t.after(t.acked.Seq)
+	lines, err := t.after(behind)
 	return Batch{Chain: t.chain, Lines: lines, Head: t.head}, err
+}
+
+// has says whether the record that the control plane keeps is the one of this chain: files with
+// others stay. One behind the newest was lost here, and counts.
+func (t *Trail) has(kept audit.Head) (bool, error) {
+	if kept.Seq >= t.head.Seq {
+		return kept.Seq > t.head.Seq || kept == t.head, nil
+	}
+	firsts, err := t.segments()
+	if err != nil {
+		return false, err
+	}
+	i, found := slices.BinarySearch(firsts, kept.Seq)
+	if !found {
+		i--
+	}
+	if i < 0 {
+		return false, nil
+	}
+	text, err := os.ReadFile(t.path(segmentOf(firsts[i])))
+	if err != nil {
+		return false, err
+	}
+	for line := range bytes.Lines(text) {
+		if head, err := headOf(line); err == nil && head == kept {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (t *Trail) acknowledge(kept audit.Head) error {

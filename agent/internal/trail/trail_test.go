@@ -247,6 +247,27 @@ func TestTooMuchIsRefused(t *testing.T) {
 	}
 }
 
+// Files stay until the control plane has what is in them.
+func TestOnlyItsOwnRecordsAreAcknowledged(t *testing.T) {
+	t.Parallel()
+	for _, seq := range []int64{10, 70, 80} { // in the first file, a later one, the newest record
+		dir := t.TempDir()
+		log := open(t, dir)
+		add(t, log, 80, strings.Repeat("x", 1<<15))
+		before := len(files(t, dir))
+		batch, err := log.Fetch(log.chain, audit.Head{Seq: seq, Hash: "other"})
+		if err != nil || log.acked.Seq != 0 || len(files(t, dir)) != before || before < 3 ||
+			seq < 80 == (len(batch.Lines) == 0) {
+			t.Errorf("%d: acknowledged %v, %d of %d files, %v", seq, log.acked,
+				len(files(t, dir)), before, err)
+		}
+		_, kept := fetch(t, log, audit.Head{})
+		if log.acked != kept || len(files(t, dir)) != 1 {
+			t.Errorf("%d: acknowledged %v of %v", seq, log.acked, kept)
+		}
+	}
+}
+
 // An answer has as many lines as the control plane takes.
 func TestManyShortRecords(t *testing.T) {
 	t.Parallel()
