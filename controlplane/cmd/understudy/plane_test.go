@@ -45,7 +45,7 @@ func newScene(env *testscript.Env) *scene {
 // start starts a control plane on a state directory, and has the commands call it.
 func (s *scene) start(dir string, more map[string]any) {
 	settings := map[string]any{"verify_share": "0", "beat_interval": "100ms",
-		"unreachable_after": "2s", "degraded_after": "0s"}
+		"unreachable_after": "2s", "degraded_after": "1s"}
 	for key, value := range more {
 		settings[key] = value
 	}
