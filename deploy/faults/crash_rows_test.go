@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -149,10 +150,14 @@ func (l *lab) agentsBack() {
 	for _, m := range l.machines() {
 		l.eventually(2*time.Minute, "the agent of "+m.Name+" serves", func() bool {
 			conn, err := net.DialTimeout("tcp", net.JoinHostPort(m.Address, "7443"), time.Second)
-			if err == nil {
-				conn.Close()
+			if err != nil {
+				return false
 			}
-			return err == nil
+			defer conn.Close()
+			// One that is just dying still accepts; a server waits for what it is told.
+			_ = conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			_, err = conn.Read(make([]byte, 1))
+			return errors.Is(err, os.ErrDeadlineExceeded)
 		})
 	}
 }
