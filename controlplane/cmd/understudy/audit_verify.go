@@ -171,14 +171,7 @@ can any other program. With --after it goes on behind an earlier export.`,
 	v.flag("after_seq", "after", "only the records behind this `SEQ`")
 	v.flag("chain", "chain", "the records of this `CHAIN`, as \"audit verify\" prints it",
 		"those of the control plane")
-	out := v.cmd.Flags().String("out", "", "`FILE` to write, - for standard output (required)")
-	v.checks = append(v.checks, func() error {
-		if *out == "" {
-			return usageError{message: "--out is required",
-				hint: "name the file to write, or - for standard output"}
-		}
-		return nil
-	})
+	out := v.out()
 	return v.does(func(ctx context.Context, a *api) error {
 		return writeNew(c, *out, func(to io.Writer) error { return export(ctx, a, req, to) })
 	})

@@ -44,14 +44,7 @@ added. "operator revoke" revokes what was created under a name.`,
 	}, "name")
 	v.flag("role", "role", "what the operator may do")
 	v.flag("servers", "servers", serversUsage)
-	out := v.cmd.Flags().String("out", "", "`FILE` to write, - for standard output (required)")
-	v.checks = append(v.checks, func() error {
-		if *out == "" {
-			return usageError{message: "--out is required",
-				hint: "name the file to write, or - for standard output"}
-		}
-		return nil
-	})
+	out := v.out()
 	return v.does(func(ctx context.Context, a *api) error {
 		var answer *cpv1.CreateOperatorResponse
 		err := writeSecret(c, *out, func() (secret []byte, err error) {

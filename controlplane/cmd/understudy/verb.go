@@ -85,6 +85,19 @@ func (v *verb[Q]) requestID() string {
 	return msg.Get(desc).String()
 }
 
+// out adds --out, which a verb that writes a file must have.
+func (v *verb[Q]) out() *string {
+	out := v.cmd.Flags().String("out", "", "`FILE` to write, - for standard output (required)")
+	v.checks = append(v.checks, func() error {
+		if *out == "" {
+			return usageError{message: "--out is required",
+				hint: "name the file to write, or - for standard output"}
+		}
+		return nil
+	})
+	return out
+}
+
 // lost notes how to find out about a request whose answer did not arrive.
 func (v *verb[Q]) lost(err error) error {
 	kind := errs.KindOf(err)
