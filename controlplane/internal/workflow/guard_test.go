@@ -12,22 +12,30 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// become changes a server's record, as a monitor does.
-func become(t *testing.T, w *world, name string, state inventory.ServerState) {
+// changeServer changes a server's record.
+func changeServer(t *testing.T, w *world, name string, change func(*inventory.Server) error) {
 	t.Helper()
 	err := w.Store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		srv, err := tx.Servers().Get(ctx, name)
 		if err != nil {
 			return err
 		}
-		if err := srv.SetState(state, "a test"); err != nil {
+		if err := change(&srv); err != nil {
 			return err
 		}
 		return tx.Servers().Update(ctx, &srv)
 	})
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
+}
+
+// become changes a server's state, as a monitor does.
+func become(t *testing.T, w *world, name string, state inventory.ServerState) {
+	t.Helper()
+	changeServer(t, w, name, func(srv *inventory.Server) error {
+		return srv.SetState(state, "a test")
+	})
 }
 
 // checkGuarded expects a request to be refused unless it confirms what is deleted, and to change

@@ -1,12 +1,10 @@
 package workflow_test
 
 import (
-	"context"
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
-	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -64,7 +62,7 @@ func TestVerificationThatWasRefutedIsNotGivenBack(t *testing.T) {
 		p.Run()
 		refuseAt(p, "quiesce", "Status", "Hold")
 		j := p.End(p.Ask(rebuild{Server: "db2"}).ID)
-		changeServer(t, w, func(srv *inventory.Server) error {
+		changeServer(t, w, "db2", func(srv *inventory.Server) error {
 			srv.Verified = inventory.Verification{}
 			return nil
 		})
@@ -88,7 +86,7 @@ func TestReplicaThatIsIllRightAfterItWasReadyLosesItsOldVolume(t *testing.T) {
 		bubbles(t, string(state), func(t *testing.T) {
 			w, p, _, old := broken(t, func(*host) {})
 			p.At(job.BeforeEffect, "settle", func() {
-				changeServer(t, w, func(srv *inventory.Server) error {
+				changeServer(t, w, "db2", func(srv *inventory.Server) error {
 					return srv.SetState(state, "it is ill")
 				})
 			})
@@ -96,23 +94,6 @@ func TestReplicaThatIsIllRightAfterItWasReadyLosesItsOldVolume(t *testing.T) {
 			p.Must(rebuild{Server: "db2"})
 			checkGone(t, w, old)
 		})
-	}
-}
-
-// changeServer changes the record of db2.
-func changeServer(t *testing.T, w *world, change func(*inventory.Server) error) {
-	t.Helper()
-	if err := w.Store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
-		srv, err := tx.Servers().Get(ctx, "db2")
-		if err != nil {
-			return err
-		}
-		if err := change(&srv); err != nil {
-			return err
-		}
-		return tx.Servers().Update(ctx, &srv)
-	}); err != nil {
-		t.Error(err)
 	}
 }
 

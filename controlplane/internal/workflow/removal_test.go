@@ -5,6 +5,8 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 var removal = []string{"remove_account", "remove_machine", "remove_volumes", "forget"}
@@ -165,5 +167,32 @@ func TestRemovingASnapshotAlone(t *testing.T) {
 			t.Errorf("binary logs are kept for %v, the snapshot is %s",
 				h.Running.Disk.Data.Reserved, w.Snapshot(args).State)
 		}
+	})
+}
+
+func TestADeletionReliesOnTheRecordUntilItIsAskedFor(t *testing.T) {
+	noted := func(srv *inventory.Server) error { // as the monitor does
+		srv.ControlPlane = append(srv.ControlPlane, "192.0.2.9:7443")
+		return nil
+	}
+	bubble(t, func(t *testing.T) {
+		w, p := lab(t)
+		p.Must(replica{Server: "db2", Source: "db1"})
+		p.Stop()
+		p = w.Start()
+		ask := deletion{Server: "db2", Etag: w.Server("db2").Etag()}
+		late, err := p.Request(t.Context(), ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changeServer(t, w, "db2", noted)
+		if _, err := p.Engine.Create(t.Context(), late); errs.ReasonOf(err) !=
+			errorsv1.Reason_REASON_ETAG_MISMATCH {
+			t.Errorf("asked with the etag of before: %v", err)
+		}
+		ask.Etag = w.Server("db2").Etag()
+		j := p.Ask(ask)
+		changeServer(t, w, "db2", noted)
+		succeeded(t, p.Run().End(j.ID))
 	})
 }

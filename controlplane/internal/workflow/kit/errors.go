@@ -120,3 +120,9 @@ func explained(commit Commit) Commit {
 		return nil
 	}
 }
+
+// Changed refuses a request that relies on a record of before.
+func Changed(what string, read ...errs.Action) error {
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
+		what+" changed since it was read", errs.WithHint("read it again and decide again", read...))
+}

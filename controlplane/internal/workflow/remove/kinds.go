@@ -4,10 +4,12 @@ package remove
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -48,7 +50,7 @@ func (a ServerArgs) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Args
 // Check refuses a server that is deleted, changed since it was read, or that others depend on.
 func (a ServerArgs) Check(ctx context.Context, k *kit.Kit) error {
 	err := k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
-		srv, err := rec.Servers.Get(ctx, a.Server)
+		srv, err := a.unchanged(ctx, rec)
 		if err != nil {
 			return err
 		}
@@ -56,15 +58,34 @@ func (a ServerArgs) Check(ctx context.Context, k *kit.Kit) error {
 			return inventory.NotFound(errs.WithHint("nothing is left to do",
 				errs.Call("ListServers")), "server %s was deleted", srv.Name)
 		}
-		if a.Etag != "" && a.Etag != srv.Etag() {
-			return changed(srv.Name)
-		}
 		return noReplicas(ctx, rec, srv.Name)
 	})
 	if err != nil {
 		return err
 	}
 	return k.Unused(ctx, inventory.ServerSubject(a.Server))
+}
+
+// unchanged is the record that the request relies on, or the refusal of another one.
+func (a ServerArgs) unchanged(ctx context.Context, rec kit.Records) (inventory.Server, error) {
+	srv, err := rec.Servers.Get(ctx, a.Server)
+	if err == nil && a.Etag != "" && a.Etag != srv.Etag() {
+		err = kit.Changed(srv.Name)
+	}
+	return srv, err
+}
+
+// onlyUnchanged compares the record with what the request relies on once more, as the job is made:
+// what is noted of it from then on is not the request's concern.
+func onlyUnchanged[A interface {
+	unchanged(context.Context, kit.Records) (R, error)
+}, R any](ctx context.Context, rec kit.Records, j job.Job) error {
+	var a A
+	if err := json.Unmarshal(j.Args, &a); err != nil {
+		return err
+	}
+	_, err := a.unchanged(ctx, rec)
+	return err
 }
 
 // Title is what the job is for.
@@ -92,14 +113,23 @@ func (a SnapshotArgs) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Ar
 
 // Check refuses a snapshot that changed since it was read, or that a job uses.
 func (a SnapshotArgs) Check(ctx context.Context, k *kit.Kit) error {
-	snap, err := k.Snapshot(ctx, a.Snapshot)
+	err := k.Store.Read(ctx, func(ctx context.Context, rec kit.Records) error {
+		_, err := a.unchanged(ctx, rec)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if a.Etag != "" && a.Etag != snap.Etag() {
-		return changed("snapshot " + snap.ID)
-	}
 	return k.Unused(ctx, inventory.SnapshotSubject(a.Snapshot))
+}
+
+// unchanged is the record that the request relies on, or the refusal of another one.
+func (a SnapshotArgs) unchanged(ctx context.Context, rec kit.Records) (inventory.Snapshot, error) {
+	snap, err := rec.Snapshots.Get(ctx, a.Snapshot)
+	if err == nil && a.Etag != "" && a.Etag != snap.Etag() {
+		err = kit.Changed("snapshot " + snap.ID)
+	}
+	return snap, err
 }
 
 // ForSnapshot are what the clean-up of other jobs reads too.
@@ -118,15 +148,15 @@ func DeleteServer() kit.Kind {
 	check := kit.Step{Name: stepCheck, Title: "nothing depends on the server",
 		Run: run(asked, (*server).check)}
 	return kit.Kind{Name: KindDeleteServer, Title: "delete a server",
-		Decode: kit.Decode[ServerArgs],
-		Steps:  append([]kit.Step{check}, serverSteps(asked)...)}
+		Decode: kit.Decode[ServerArgs], Begin: onlyUnchanged[ServerArgs],
+		Steps: append([]kit.Step{check}, serverSteps(asked)...)}
 }
 
 // DeleteSnapshot is the kind.
 func DeleteSnapshot() kit.Kind {
 	const given = true
 	return kit.Kind{Name: KindDeleteSnapshot, Title: "delete a snapshot",
-		Decode: kit.Decode[SnapshotArgs], Steps: []kit.Step{
+		Decode: kit.Decode[SnapshotArgs], Begin: onlyUnchanged[SnapshotArgs], Steps: []kit.Step{
 			{Name: stepCheck, Title: "no job needs the snapshot", Run: kit.Typed(checkSnapshot)},
 			releaseStep(), snapshotStep(given),
 		}}
@@ -183,11 +213,6 @@ func snapshotStep(given bool) kit.Step {
 			}
 			return would, err
 		})}
-}
-
-func changed(what string) error {
-	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
-		what+" changed since it was read", errs.WithHint("read it again and decide again"))
 }
 
 func noReplicas(ctx context.Context, rec kit.Records, name string) error {

@@ -8,7 +8,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // server is one call of a step that removes a server.
@@ -16,8 +15,7 @@ type server struct {
 	*kit.Call
 	name    string
 	maker   string // job that made it: a later server of the name is left alone
-	etag    string
-	deletes bool // the job deletes a server; else it removes what it has made itself
+	deletes bool   // the job deletes a server; else it removes what it has made itself
 }
 
 // which tells a step which server it is about.
@@ -26,7 +24,7 @@ type which func(c *kit.Call) *server
 // asked is the server that a deletion is asked for.
 func asked(c *kit.Call) *server {
 	a := c.Args.(ServerArgs)
-	return &server{Call: c, name: a.Server, maker: a.MadeBy, etag: a.Etag, deletes: true}
+	return &server{Call: c, name: a.Server, maker: a.MadeBy, deletes: true}
 }
 
 // own is the server that the job makes.
@@ -80,11 +78,6 @@ func (s *server) announce(ctx context.Context) (kit.Commit, error) {
 		srv, err := rec.Servers.Get(ctx, s.name)
 		if err != nil || going(srv) || !s.ours(srv) {
 			return err
-		}
-		if s.etag != "" && srv.Etag() != s.etag {
-			return kit.Refuse(errorsv1.Reason_REASON_ETAG_MISMATCH,
-				kit.Hint("read it again and decide again", kit.GetServer(srv.Name)),
-				"%s changed since it was read", srv.Name)
 		}
 		if err := noReplicas(ctx, rec, srv.Name); err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // checkSnapshot refuses to delete a snapshot that a replica is being made from.
@@ -15,11 +14,6 @@ func checkSnapshot(ctx context.Context, c *kit.Call, a SnapshotArgs) (kit.Outcom
 	snap, err := c.Snapshot(ctx, a.Snapshot)
 	if err != nil {
 		return kit.Outcome{}, err
-	}
-	if a.Etag != "" && snap.State != inventory.SnapshotDeleted && snap.Etag() != a.Etag {
-		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_ETAG_MISMATCH,
-			kit.Hint("read it again and decide again", kit.GetSnapshot(snap.ID)),
-			"snapshot %s changed since it was read", snap.ID)
 	}
 	return kit.DoneUnless(c.Unused(ctx, snap.Subject()))
 }

@@ -114,9 +114,7 @@ func (a RebuildArgs) unchanged(srv inventory.Server) error {
 		srv.DataVolume == a.Replaces && srv.InService() == a.Served {
 		return nil
 	}
-	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
-		srv.Name+" changed since it was read",
-		errs.WithHint("read it again and decide again", kit.GetServer(srv.Name)))
+	return kit.Changed(srv.Name, kit.GetServer(srv.Name))
 }
 
 // Title is what the job is for.
