@@ -283,8 +283,8 @@ func (a *App) openJobs(ctx context.Context) error {
 		Loops:         a.loops, Log: a.log})
 	a.announcer = fleet.NewAnnouncer(fleet.AnnouncerConfig{Store: a.st,
 		Announce: a.agents.Announce, Addresses: a.advertise, Log: a.log})
-	a.denier = fleet.NewDenier(fleet.DenierConfig{Store: a.st, Tell: a.agents.Deny,
-		List: a.registry.DenyList, Log: a.log})
+	a.denier = fleet.NewDenier(fleet.DenierConfig{Tell: a.agents.Deny,
+		Servers: a.monitor.Servers, List: a.registry.DenyList, Log: a.log})
 	a.work, err = workflow.New(kit.Config{
 		Agents: a.agents, Provider: a.cloud, Store: records, Tokens: a.registry,
 		Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,

@@ -9,7 +9,6 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
-	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
@@ -30,7 +29,8 @@ const (
 
 // DenierConfig is what a denier needs; all of it is required.
 type DenierConfig struct {
-	Store *store.Store
+	// Servers are the records as they are now.
+	Servers func() []inventory.Server
 	// List is the newest list.
 	List func() ca.DenyList
 	// Tell tells the agent of a server the list.
@@ -73,25 +73,17 @@ func (d *Denier) Forget(server string) {
 // Run tells agents until ctx ends.
 func (d *Denier) Run(ctx context.Context, loops *loop.Set) {
 	defer d.calls.Wait()
-	loops.Run(ctx, denying, func(round context.Context) error { return d.round(round, ctx) })
+	loops.Run(ctx, denying, func(context.Context) error { d.round(ctx); return nil })
 }
 
 // round begins to tell the agents that do not know the list yet, and waits for none: one that hangs
 // makes no other wait. The calls go on after it, until running ends.
-func (d *Denier) round(ctx, running context.Context) error {
+func (d *Denier) round(running context.Context) {
 	list := d.cfg.List()
 	if list.Sequence == 0 {
-		return nil // nobody was ever revoked
+		return // nobody was ever revoked
 	}
-	var all []inventory.Server
-	err := d.cfg.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		all, err = tx.Servers().All(ctx)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	now := time.Now()
+	all, now := d.cfg.Servers(), time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	there := make(map[string]*told, len(all))
@@ -110,7 +102,6 @@ func (d *Denier) round(ctx, running context.Context) error {
 		}
 	}
 	d.agents = there
-	return nil
 }
 
 // due says whether it is to be called now. Who failed is called again after a pause.

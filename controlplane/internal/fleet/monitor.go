@@ -264,6 +264,15 @@ func (m *Monitor) followers() []*follower {
 	return all
 }
 
+// Servers are the records of all servers as they were read last, no more than seconds ago.
+func (m *Monitor) Servers() []inventory.Server {
+	var all []inventory.Server
+	for _, f := range m.followers() {
+		all = append(all, f.record())
+	}
+	return all
+}
+
 // askForJobs finds out whether the jobs that stopped replication on purpose still work on that.
 func (m *Monitor) askForJobs(ctx context.Context) error {
 	for _, f := range m.followers() {
