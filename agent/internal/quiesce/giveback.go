@@ -44,7 +44,8 @@ func (g GiveBack) StoppedFile() string { return stoppedFile(g.Dir) }
 func (g GiveBack) Do(ctx context.Context) error {
 	ctx, done := context.WithCancel(ctx)
 	defer done()
-	go g.stay(ctx)
+	// It ends by itself, once the process is dead.
+	go askForTime(ctx, g.Notify, func() bool { return true })
 	g.thaw()
 	err := g.start(ctx)
 	g.startAppliers(ctx)
@@ -58,12 +59,14 @@ func (g GiveBack) Do(ctx context.Context) error {
 	return atomicfile.Write(exitFile(g.Dir), []byte(g.Run+" "+g.Saw+"\n"), 0o600)
 }
 
-// stay keeps systemd from ending it: it ends by itself, once the process is dead.
-func (g GiveBack) stay(ctx context.Context) {
+// askForTime keeps systemd from ending what goes on, for as long as it is wanted.
+func askForTime(ctx context.Context, notify func(state string), wanted func() bool) {
 	again := time.NewTicker(offlineStop / 5)
 	defer again.Stop()
 	for {
-		g.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", offlineStop.Microseconds()))
+		if wanted() {
+			notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", offlineStop.Microseconds()))
+		}
 		select {
 		case <-ctx.Done():
 			return

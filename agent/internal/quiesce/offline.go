@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
-	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/agent/internal/untrusted"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -172,7 +171,7 @@ func releaseHeld() error {
 func (w *offline) start(ctx context.Context) error {
 	ctx, done := context.WithCancel(ctx)
 	defer done()
-	go w.stayFor(ctx)
+	go askForTime(ctx, w.config.Notify, func() bool { return w.comesUp(ctx) })
 	// The sockets first: systemd refuses to listen for a service that runs already.
 	for _, unit := range append(w.stopped, mariadb.Unit) {
 		if _, _, err := w.config.Services.Start(ctx, unit); err != nil {
@@ -188,25 +187,13 @@ func (w *offline) start(ctx context.Context) error {
 	return nil
 }
 
-// stayFor keeps systemd from ending the process while MariaDB is seen to come up: nothing is held
-// any more then, and the result is worth the wait. A process that hangs does not ask, and one that
-// cannot reach systemd does not either.
-func (w *offline) stayFor(ctx context.Context) {
-	again := time.NewTicker(offlineStop / 5)
-	defer again.Stop()
-	for {
-		if unit, err := w.config.Services.Get(ctx, mariadb.Unit); err == nil && comesUp(unit) {
-			w.config.Notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", offlineStop.Microseconds()))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-again.C:
-		}
-	}
+// comesUp says whether MariaDB is seen to come up: nothing is held any more then, and the result is
+// worth the wait. A process that hangs does not look, and one that cannot reach systemd sees
+// nothing.
+func (w *offline) comesUp(ctx context.Context) bool {
+	unit, err := w.config.Services.Get(ctx, mariadb.Unit)
+	return err == nil && (unit.Running() || unit.Active == "activating")
 }
-
-func comesUp(unit systemd.Unit) bool { return unit.Running() || unit.Active == "activating" }
 
 func (w *offline) finish(result *Result) {
 	w.base.finish(result)
