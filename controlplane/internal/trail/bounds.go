@@ -1,7 +1,6 @@
 package trail
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -16,14 +15,34 @@ const mostChains = 4
 
 var installation = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
-// begun are the chains that a server began lately.
-type begun struct {
-	chains []string
-	since  time.Time
+// source is what is known of the agent of a server. One round at a time uses it.
+type source struct {
+	// chain is the one that it named last.
+	chain string
+	// failed are the rounds in a row without an answer that can be used.
+	failed int
+	// bytes are what was kept of it lately, at that time.
+	bytes float64
+	at    time.Time
+	// begun are the chains that it began in the day since then.
+	begun []string
+	since time.Time
+}
+
+func (f *Fetcher) source(server string) *source {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sources == nil {
+		f.sources = map[string]*source{}
+	}
+	if f.sources[server] == nil {
+		f.sources[server] = &source{}
+	}
+	return f.sources[server]
 }
 
 // check says why a batch is not taken: whatever root on a host makes its agent say.
-func (f *Fetcher) check(ctx context.Context, server string, batch Batch) error {
+func check(server string, batch Batch) error {
 	name, ours := strings.CutPrefix(batch.Chain, audit.AgentChains(server))
 	if !ours || !installation.MatchString(name) {
 		return fmt.Errorf("the agent of %s names its audit %.80q", server, batch.Chain)
@@ -38,34 +57,39 @@ func (f *Fetcher) check(ctx context.Context, server string, batch Batch) error {
 				len(line), longestLine)
 		}
 	}
-	if len(batch.Lines) == 0 {
-		return nil
-	}
-	kept, err := f.kept(ctx, batch.Chain)
-	if err == nil && kept.Seq == 0 && !f.mayBegin(server, batch.Chain) {
-		err = fmt.Errorf("the agent of %s began more than %d audits in a day", server, mostChains)
-	}
-	return err
+	return nil
 }
 
-// mayBegin counts a new chain of the server.
-func (f *Fetcher) mayBegin(server, chain string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.begun == nil {
-		f.begun = map[string]begun{}
+// mayBegin counts a new chain.
+func (s *source) mayBegin(chain string) bool {
+	if time.Since(s.since) > 24*time.Hour {
+		s.begun, s.since = nil, time.Now()
 	}
-	b := f.begun[server]
-	if time.Since(b.since) > 24*time.Hour {
-		b = begun{since: time.Now()}
-	}
-	if slices.Contains(b.chains, chain) {
+	if slices.Contains(s.begun, chain) {
 		return true
 	}
-	if len(b.chains) == mostChains {
+	if len(s.begun) == mostChains {
 		return false
 	}
-	b.chains = append(b.chains, chain)
-	f.begun[server] = b
+	s.begun = append(s.begun, chain)
+	return true
+}
+
+// hasRoom bounds what is kept of one server: root on a host does not fill the store.
+func (s *source) hasRoom(lines []string) bool {
+	now := time.Now()
+	if !s.at.IsZero() {
+		s.bytes = max(0, s.bytes-now.Sub(s.at).Hours()*mostPerHour)
+	}
+	s.at = now
+	if s.bytes > mostAtOnce {
+		return false
+	}
+	if len(lines) > 0 {
+		s.bytes += costOfBatch
+	}
+	for _, line := range lines {
+		s.bytes += float64(len(line) + costOfLine)
+	}
 	return true
 }

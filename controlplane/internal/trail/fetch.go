@@ -56,42 +56,8 @@ type Fetcher struct {
 	*Trail
 	Agents Agents
 
-	mu     sync.Mutex
-	chains map[string]string // by server
-	spent  map[string]spent  // by server
-	begun  map[string]begun  // by server
-	failed map[string]int    // by server: rounds in a row
-}
-
-// spent is what was kept of a server lately.
-type spent struct {
-	bytes float64
-	at    time.Time
-}
-
-// roomFor bounds what is kept of one server: root on a host does not fill the store.
-func (f *Fetcher) roomFor(server string, lines []string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.spent == nil {
-		f.spent = map[string]spent{}
-	}
-	now, s := time.Now(), f.spent[server]
-	if !s.at.IsZero() {
-		s.bytes = max(0, s.bytes-now.Sub(s.at).Hours()*mostPerHour)
-	}
-	s.at = now
-	if s.bytes > mostAtOnce {
-		return false
-	}
-	if len(lines) > 0 {
-		s.bytes += costOfBatch
-	}
-	for _, line := range lines {
-		s.bytes += float64(len(line) + costOfLine)
-	}
-	f.spent[server] = s
-	return true
+	mu      sync.Mutex
+	sources map[string]*source // by server
 }
 
 // Round asks all agents once. One that is out of reach keeps its records until a later round.
@@ -110,11 +76,12 @@ func (f *Fetcher) Round(ctx context.Context) error {
 		if srv.Address == "" || srv.AgentIdentity == "" || srv.State == inventory.ServerDeleted {
 			continue
 		}
+		from := f.source(srv.Name)
 		group.Go(func() error {
 			bounded, cancel := context.WithTimeout(ctx, fetchLimit)
 			defer cancel()
-			if err := f.fetch(bounded, srv.Name, srv.Address); ctx.Err() == nil {
-				f.notice(srv.Name, err)
+			if err := f.fetch(bounded, from, srv.Name, srv.Address); ctx.Err() == nil {
+				f.notice(from, srv.Name, err)
 			}
 			return nil
 		})
@@ -123,28 +90,23 @@ func (f *Fetcher) Round(ctx context.Context) error {
 }
 
 // notice says once that an agent does not hand over its audit, and when it does again.
-func (f *Fetcher) notice(server string, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.failed == nil {
-		f.failed = map[string]int{}
-	}
+func (f *Fetcher) notice(from *source, server string, err error) {
 	if err == nil {
-		if f.failed[server] >= silentRounds {
+		if from.failed >= silentRounds {
 			f.Logger.Warn("an agent hands over its audit again", "server", server)
 		}
-		delete(f.failed, server)
+		from.failed = 0
 		return
 	}
-	if f.failed[server]++; f.failed[server] == silentRounds {
+	if from.failed++; from.failed == silentRounds {
 		f.Logger.Warn("an agent does not hand over its audit", "server", server, "error", err)
 	}
 }
 
 // fetch takes all that the agent has.
-func (f *Fetcher) fetch(ctx context.Context, server, address string) error {
+func (f *Fetcher) fetch(ctx context.Context, from *source, server, address string) error {
 	for {
-		chain := f.chain(server)
+		chain := from.chain
 		kept, err := f.kept(ctx, chain)
 		if err != nil {
 			return err
@@ -153,11 +115,21 @@ func (f *Fetcher) fetch(ctx context.Context, server, address string) error {
 		if err != nil {
 			return err
 		}
-		if err := f.check(ctx, server, batch); err != nil {
+		if err := check(server, batch); err != nil {
 			return err
 		}
-		f.remember(server, batch.Chain)
-		if !f.roomFor(server, batch.Lines) {
+		before := kept
+		if batch.Chain != chain {
+			if before, err = f.kept(ctx, batch.Chain); err != nil {
+				return err
+			}
+		}
+		if len(batch.Lines) > 0 && before.Seq == 0 && !from.mayBegin(batch.Chain) {
+			return fmt.Errorf("the agent of %s began more than %d audits in a day", server,
+				mostChains)
+		}
+		from.chain = batch.Chain
+		if !from.hasRoom(batch.Lines) {
 			return fmt.Errorf("the agent of %s has more records than are kept of it", server)
 		}
 		if len(batch.Lines) == 0 {
@@ -169,21 +141,6 @@ func (f *Fetcher) fetch(ctx context.Context, server, address string) error {
 			}
 		}
 	}
-}
-
-func (f *Fetcher) chain(server string) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.chains[server]
-}
-
-func (f *Fetcher) remember(server, chain string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.chains == nil {
-		f.chains = map[string]string{}
-	}
-	f.chains[server] = chain
 }
 
 func (f *Fetcher) kept(ctx context.Context, chain string) (head audit.Head, err error) {
