@@ -2,7 +2,6 @@ package trail
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -80,11 +79,7 @@ func (t *Trail) has(kept audit.Head) (bool, error) {
 }
 
 func (t *Trail) acknowledge(kept audit.Head) error {
-	text, err := json.Marshal(kept)
-	if err != nil {
-		return err
-	}
-	if err := atomicfile.Write(t.path(ackedFile), text, 0o600); err != nil {
+	if err := atomicfile.WriteJSON(t.path(ackedFile), kept); err != nil {
 		return err
 	}
 	t.acked = kept

@@ -76,7 +76,7 @@ func (t *Trail) open(server string) error {
 	if err := t.openIdentity(server); err != nil {
 		return err
 	}
-	if err := t.read(ackedFile, &t.acked); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := atomicfile.ReadJSON(t.path(ackedFile), &t.acked); err != nil {
 		return err
 	}
 	return t.openSegments()
@@ -98,7 +98,7 @@ func (t *Trail) openIdentity(server string) error {
 		return err
 	}
 	var own names
-	if err := t.read(chainFile, &own); err != nil {
+	if _, err := atomicfile.ReadJSON(t.path(chainFile), &own); err != nil {
 		return err
 	}
 	key, err := hex.DecodeString(own.Key)
@@ -110,17 +110,6 @@ func (t *Trail) openIdentity(server string) error {
 }
 
 func (t *Trail) path(name string) string { return filepath.Join(t.dir, name) }
-
-func (t *Trail) read(name string, to any) error {
-	text, err := os.ReadFile(t.path(name))
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(text, to); err != nil {
-		return fmt.Errorf("cannot read %s: %w", t.path(name), err)
-	}
-	return nil
-}
 
 // Key hashes secrets. It stays on this host.
 func (t *Trail) Key() audit.Key { return t.key }

@@ -2,11 +2,7 @@ package trail
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -22,7 +18,7 @@ func (t *Trail) Note(ctx context.Context) error {
 	}
 	known, lost := t.newest() // before the chain is read, which goes on meanwhile
 	if lost.Seq > old.Seq {
-		return t.write(lost)
+		return atomicfile.WriteJSON(t.Notes, lost)
 	}
 	var head audit.Head
 	var fits bool
@@ -43,15 +39,7 @@ func (t *Trail) Note(ctx context.Context) error {
 	if head.Seq == old.Seq {
 		return nil
 	}
-	return t.write(head)
-}
-
-func (t *Trail) write(head audit.Head) error {
-	text, err := json.Marshal(head)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(t.Notes, append(text, '\n'), 0o600)
+	return atomicfile.WriteJSON(t.Notes, head)
 }
 
 // Say writes the head of the chain into the log, which is kept elsewhere.
@@ -80,15 +68,8 @@ func contains(ctx context.Context, tx *store.Tx, noted audit.Head) (bool, error)
 
 // notes is what the file says; the zero Head without one.
 func (t *Trail) notes() (head audit.Head, err error) {
-	text, err := os.ReadFile(t.Notes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return head, nil
+	if _, err = atomicfile.ReadJSON(t.Notes, &head); err != nil {
+		err = fmt.Errorf("cannot read the notes of the audit: %w", err)
 	}
-	if err == nil {
-		err = json.Unmarshal(text, &head)
-	}
-	if err != nil {
-		return head, fmt.Errorf("cannot read the notes of the audit: %w", err)
-	}
-	return head, nil
+	return head, err
 }
