@@ -41,8 +41,9 @@ test-mutants: setup build ## Take out the code that carries a row of the matrix,
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
-	@# some wait more than they work, and the longest begin first
-	go test -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) ./controlplane/internal/{app,workflow,job,store} ./...
+	@# some wait more than they work, and the longest begin first; nobody debugs what is linked here
+	deploy/lab/in-memory go test -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) -ldflags '-s -w' \
+		./controlplane/internal/{app,workflow,job,store} ./...
 
 .PHONY: test-ec2
 test-ec2: setup build ## Run a hundred jobs against an EC2 that misbehaves at random
