@@ -124,23 +124,23 @@ func listings() []listing {
 	return []listing{
 		{ObjectSchema, "SELECT schema_name AS n, " + digestOf("default_character_set_name",
 			"default_collation_name", "schema_comment") + " FROM information_schema.schemata " +
-			"WHERE schema_name NOT IN (" + builtinSchemas + ")"},
+			"WHERE " + notAmong("schema_name", builtinSchemas)},
 		{ObjectRoutine, "SELECT CONCAT(db, '.', name, ' ', LOWER(type)) AS n, " +
 			digestOf("language", "sql_data_access", "is_deterministic", "security_type",
 				"param_list", "returns", "body", "definer", "sql_mode", "comment",
 				"character_set_client", "collation_connection", "db_collation", "aggregate") +
-			" FROM mysql.proc WHERE db NOT IN (" + builtinSchemas + ")"},
+			" FROM mysql.proc WHERE " + notAmong("db", builtinSchemas)},
 		{ObjectTrigger, "SELECT CONCAT(trigger_schema, '.', trigger_name) AS n, " +
 			digestOf("event_manipulation", "event_object_schema", "event_object_table",
 				"action_order", "action_statement", "action_timing", "sql_mode", "definer",
 				"character_set_client", "collation_connection", "database_collation") +
-			" FROM information_schema.triggers WHERE trigger_schema NOT IN (" + builtinSchemas +
-			")"},
+			" FROM information_schema.triggers WHERE " +
+			notAmong("trigger_schema", builtinSchemas)},
 		{ObjectEvent, "SELECT CONCAT(db, '.', name) AS n, " + digestOf("body", "definer",
 			"execute_at", "interval_value", "interval_field", "starts", "ends",
 			"IF(status = 'DISABLED', 'DISABLED', 'ENABLED')", "on_completion", "sql_mode",
 			"comment", "time_zone", "character_set_client", "collation_connection",
-			"db_collation") + " FROM mysql.event WHERE db NOT IN (" + builtinSchemas + ")"},
+			"db_collation") + " FROM mysql.event WHERE " + notAmong("db", builtinSchemas)},
 		{ObjectLibraryFunction, "SELECT name AS n, " + digestOf("ret", "dl", "type") +
 			" FROM mysql.func"},
 		{ObjectLinkedServer, "SELECT server_name AS n, " + digestOf("host", "db", "username",

@@ -14,7 +14,7 @@ const errStatementTimeout = 1969
 func (i *inventory) tables(ctx context.Context) error {
 	rows, err := query(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t, "+
 		"engine AS e FROM information_schema.tables WHERE table_type <> 'SYSTEM VIEW' AND "+
-		"table_schema NOT IN ("+builtinSchemas+")")
+		notAmong("table_schema", builtinSchemas))
 	if err != nil {
 		return err
 	}

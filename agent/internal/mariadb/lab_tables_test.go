@@ -84,3 +84,32 @@ func TestATableOfAnotherServerIsNamed(t *testing.T) {
 		namedStrays(t, i, "app.far (table of engine FEDERATED)")
 	})
 }
+
+// TestSchemasThatAreCalledAlmostLikeMariaDBs are the user's: names of schemas have letters of both
+// cases, and information_schema compares them without.
+func TestSchemasThatAreCalledAlmostLikeMariaDBs(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		want := []string{"MySQL.t", "Sys.t", "UnderStudy.t"}
+		for _, schema := range []string{"MySQL", "Sys", "UnderStudy"} {
+			i.Exec("CREATE DATABASE "+schema, "CREATE TABLE "+schema+".t (id INT) ENGINE=MyISAM")
+		}
+		if got := status(t, i).NonTransactional; !slices.Equal(got, want) {
+			t.Errorf("torn: %q", got)
+		}
+		var parts, objects []string
+		tables, err := i.Server.Tables(t.Context(), "")
+		must(t, err)
+		for _, table := range tables {
+			parts = append(parts, table.Name)
+		}
+		must(t, i.Server.Inventory(t.Context(), want, func(o mariadb.Object) error {
+			objects = append(objects, o.Name)
+			return nil
+		}))
+		slices.Sort(objects)
+		if !slices.Equal(parts, want) || !slices.Equal(objects, want) {
+			t.Errorf("compared in parts: %q, objects: %q", parts, objects)
+		}
+	})
+}

@@ -206,7 +206,7 @@ func (s *Server) Tables(ctx context.Context, after string) ([]Table, error) {
 	rows, err := query(ctx, s.db, "SELECT CONCAT(table_schema, '.', table_name) AS n, "+
 		"COALESCE(table_rows, 0) AS r, COALESCE(data_length, 0) AS b FROM "+
 		"information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND "+
-		"table_schema NOT IN ("+systemSchemas+") HAVING CAST(n AS BINARY) > "+
+		ofUser("table_schema")+" HAVING CAST(n AS BINARY) > "+
 		"CAST("+literal(after)+" AS BINARY) ORDER BY CAST(n AS BINARY) LIMIT 1000")
 	if err != nil {
 		return nil, failure(what, err)

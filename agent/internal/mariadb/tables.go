@@ -17,8 +17,12 @@ type table struct {
 	bytes int64
 }
 
-// systemSchemas is a list for SQL of the schemas that are not the user's.
-const systemSchemas = "'mysql','information_schema','performance_schema','sys','understudy'"
+// ofUser is the condition that a schema is the user's.
+func ofUser(schema string) string { return notAmong(schema, builtinSchemas+",'understudy'") }
+
+// notAmong compares as the names are written: information_schema has a collation for which Sys, a
+// schema of the user's, is sys.
+func notAmong(schema, list string) string { return "BINARY " + schema + " NOT IN (" + list + ")" }
 
 // tables is the one list of the user's tables, by name. Each purpose says what it does with each
 // kind; the page docs/datadir.md has all of it in one table. Sizes cost a look into each table.
@@ -29,8 +33,7 @@ func tables(ctx context.Context, q querier, sizes bool) ([]table, error) {
 	}
 	rows, err := query(ctx, q, "SELECT table_schema AS s, table_name AS n, table_type AS k, "+
 		"engine AS e, "+bytes+" AS b FROM information_schema.tables "+
-		"WHERE table_type NOT LIKE '%VIEW' AND table_schema NOT IN ("+systemSchemas+
-		") ORDER BY 1, 2")
+		"WHERE table_type NOT LIKE '%VIEW' AND "+ofUser("table_schema")+" ORDER BY 1, 2")
 	if err != nil {
 		return nil, err
 	}
