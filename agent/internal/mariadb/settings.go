@@ -63,6 +63,7 @@ func (s Settings) options(tls TLSFiles, tmpdir string) []Option {
 	all = append(all, s.binlogOptions()...)
 	if s.ReadOnly {
 		all = append(all, set("init_file", initPath(tls)))
+		all = append(all, s.ofReplica()...)
 	}
 	if s.ReportHost != "" {
 		all = append(all, set("report_host", s.ReportHost), set("report_port", s.port()))
@@ -76,6 +77,20 @@ func (s Settings) options(tls TLSFiles, tmpdir string) []Option {
 	all = append(all, contractSettings(s.Contract, s.Extra)...)
 	for _, name := range slices.Sorted(maps.Keys(s.Extra)) {
 		all = append(all, set(normal(name), s.Extra[name]))
+	}
+	return all
+}
+
+// primaryAway is after how long without a heartbeat, of which there is one each 5 s, a replica takes
+// its connection for lost. With an hour, as old option files have it, it would say for an hour that
+// it reads.
+const primaryAway = 30
+
+// ofReplica are options that a primary may have in another way.
+func (s Settings) ofReplica() []Option {
+	all := []Option{set("secure_timestamp", "NO")}
+	if _, given := s.Extra["slave_net_timeout"]; !given {
+		all = append(all, set("slave_net_timeout", primaryAway))
 	}
 	return all
 }
