@@ -35,8 +35,32 @@ func lossyRows() []row {
 		{
 			id: "F7", variant: "set in the running replica", run: (*lab).lossyLater,
 			planted: "on a READY replica: replicate_ignore_db, then slave_exec_mode=IDEMPOTENT",
-			happens: "DEGRADED, naming the setting; READY again once it is taken back",
-			why:     "each observation reads the running server",
+			happens: "DEGRADED, naming the setting; once it is taken back too, until all data " +
+				"was compared",
+			why: "each observation reads the running server; what was left out stays missing",
+		},
+		{
+			id: "F7", variant: "an error that is skipped", run: (*lab).skippedError,
+			planted: "a READY replica lacks a row that the primary updates (1032); somebody " +
+				"sets sql_slave_skip_counter and starts replication",
+			happens: "DEGRADED, also once both threads run; a verification of all data names " +
+				"the table; READY once the row is there and all data was compared",
+			why: "replication that goes on proves nothing about what it went past",
+		},
+		{
+			id: "F7", variant: "a second primary", run: (*lab).secondPrimary,
+			planted: "a named connection on a READY replica applies the changes of another server",
+			happens: "DEGRADED, naming the connection",
+			why:     "what a second primary changes is on no other server",
+		},
+		{
+			id: "F3", variant: "a schema that is called almost like one of MariaDB's",
+			run: (*lab).almostBuiltin,
+			planted: "schemas Sys and MySQL with MyISAM tables; then a READY replica loses a " +
+				"row of one",
+			happens: "a snapshot without a lock is refused, naming the tables; a verification " +
+				"names the table, and the replica is DEGRADED",
+			why: "names of schemas are compared as they are written",
 		},
 	}
 }
@@ -96,6 +120,49 @@ func (l *lab) lossyLater() {
 		l.sql(name, fmt.Sprintf(set, values[0]))
 		l.degraded(name, setting)
 		l.sql(name, fmt.Sprintf(set, values[1]))
+		l.degraded(name, "its data is not proved since")
+		l.run("replica", "verify", name, "--level", "full")
 		l.whole(name)
 	}
+}
+
+func (l *lab) skippedError() {
+	table, name := l.table("skipped"), l.stand()
+	l.same(name)
+	l.sql(name, "SET sql_log_bin = 0; DELETE FROM "+table)
+	l.sql(primary, fmt.Sprintf("UPDATE %s SET n = n + 1", table))
+	l.degraded(name, "1032")
+	l.sql(name, "STOP SLAVE; SET GLOBAL sql_slave_skip_counter = 1; START SLAVE")
+	l.same(name)
+	l.degraded(name, "its data is not proved since")
+	l.refuse([]string{"DATA_MISMATCH", table}, "replica", "verify", name, "--level", "full")
+	l.degraded(name, "its data is not proved since")
+	rows := l.exec(primary, "mariadb-dump", "--no-create-info", "--skip-triggers", l.schema(),
+		"skipped")
+	l.sql(name, "SET sql_log_bin = 0; USE "+l.schema()+"; "+rows)
+	l.run("replica", "verify", name, "--level", "full")
+	l.whole(name)
+}
+
+func (l *lab) secondPrimary() {
+	name := l.stand()
+	l.sql(name, "CHANGE MASTER 'feed' TO MASTER_HOST = '192.0.2.1', MASTER_USER = 'feed'")
+	l.degraded(name, `connection "feed" applies the changes of 192.0.2.1:3306 too`)
+	l.sql(name, "RESET SLAVE 'feed' ALL")
+	l.run("replica", "verify", name, "--level", "full")
+	l.whole(name)
+}
+
+func (l *lab) almostBuiltin() {
+	source := l.unwritten("--image", "trixie")
+	l.sql(source, "CREATE DATABASE Sys; CREATE TABLE Sys.m (id INT PRIMARY KEY) ENGINE=MyISAM; "+
+		"CREATE DATABASE MySQL; CREATE TABLE MySQL.m ENGINE=MyISAM SELECT 1 AS id; "+
+		"INSERT INTO Sys.m VALUES (7)")
+	l.fails(l.detach("snapshot", "create", source, "--mode", "crash"),
+		"TABLES_NOT_TRANSACTIONAL", "Sys.m", "MySQL.m")
+	name := l.name()
+	l.run("replica", "create", name, "--of", source, "--image", "trixie-masked")
+	l.sql(name, "SET sql_log_bin = 0; DELETE FROM Sys.m")
+	l.refuse([]string{"DATA_MISMATCH", "Sys.m"}, "replica", "verify", name, "--level", "full")
+	l.degraded(name, "Sys.m")
 }

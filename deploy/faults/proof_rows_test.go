@@ -14,8 +14,8 @@ func proofRows() []row {
 			id: "F8", variant: "a table without its file", run: (*lab).fileMissing,
 			planted: "the file of a table is taken away on a READY replica while MariaDB is " +
 				"stopped; then it is verified by position",
-			happens: "the verification names the table and MariaDB's error; both threads go on " +
-				"running",
+			happens: "the verification names the table and MariaDB's error, and the replica is " +
+				"DEGRADED until one finds it equal; both threads go on running",
 			why: "the inventory opens every table, whatever the level",
 		},
 		{
@@ -44,11 +44,15 @@ func (l *lab) fileMissing() {
 	l.exec(name, "systemctl", "start", mariadbUnit)
 	l.whole(name)
 	l.refuse([]string{"DATA_MISMATCH", table, "cannot be opened"}, "replica", "verify", name)
+	l.degraded(name, "its data is not proved since")
 	l.exec(name, "systemctl", "stop", mariadbUnit)
 	l.exec(name, "sh", "-c", "mv /root/fileless.ibd $(dirname /var/lib/mysql/*/fileless.frm)/")
 	l.exec(name, "systemctl", "start", mariadbUnit)
+	l.eventually(2*time.Minute, name+" is as it was", func() bool {
+		_, err := l.try("replica", "verify", name)
+		return err == nil
+	})
 	l.whole(name)
-	l.run("replica", "verify", name)
 }
 
 func (l *lab) objectsLost() {

@@ -49,7 +49,38 @@ func (f *follower) judge() []replication.Finding {
 	if !f.compared {
 		found = append(found, f.recorded(replication.LineageBroken)...)
 	}
-	return found
+	return append(found, f.unproved()...)
+}
+
+// unproved is the finding that changes may be missing since something that may be over. What proves
+// all data again ends it, unless that something is on record still: it may have gone on meanwhile.
+func (f *follower) unproved() []replication.Finding {
+	u, is := f.srv.UnprovedData()
+	if !is || len(f.recorded(replication.Code(u.Code))) == 0 &&
+		f.m.cfg.ProvedSince(f.name, u.Volume, u.Since) {
+		return nil
+	}
+	return []replication.Finding{replication.Unproved(f.name, u.Why, u.Since)}
+}
+
+// doubt notes on the record why changes may be missing, and takes that back once all data is
+// proved. srv has the findings that were on record until now.
+func (f *follower) doubt(srv *inventory.Server, found []replication.Finding, now time.Time) {
+	for _, cause := range found {
+		if cause.Unproves {
+			srv.DoubtData(string(cause.Code), cause.Text, inventory.VerifyFull, now)
+			return
+		}
+	}
+	u, is := srv.UnprovedData()
+	switch {
+	case !is:
+	case slices.ContainsFunc(srv.Findings,
+		func(r inventory.Finding) bool { return r.Code == u.Code }):
+		srv.DoubtData(u.Code, u.Why, u.Level, now) // it was there until now
+	case f.m.cfg.ProvedSince(srv.Name, u.Volume, u.Since):
+		srv.DataUnproved = inventory.DataUnproved{}
+	}
 }
 
 // recorded is a finding on record. It stays while what it is judged by is not known, as after a

@@ -79,3 +79,45 @@ func TestOneThatWasLeftJudgesNothing(t *testing.T) {
 		t.Error("its timer is set again, for good")
 	}
 }
+
+// TestDataStaysUnproved has a filter that was on, and is not any more: what it left out is missing.
+func TestDataStaysUnproved(t *testing.T) {
+	t.Parallel()
+	proved := false
+	f := judged(t, MonitorConfig{ProvedSince: func(_, volume string, _ time.Time) bool {
+		return proved && volume == "v1"
+	}})
+	f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306},
+		replication.Status{Answers: true, BinlogHistory: "one"})
+	expect := func(when string, want ...replication.Code) {
+		t.Helper()
+		found := f.judge()
+		if len(found) != len(want) {
+			t.Fatalf("%s: found %v, want %v", when, found, want)
+		}
+		for i, code := range want {
+			if found[i].Code != code || found[i].Hint.Empty() {
+				t.Errorf("%s: found %v, want %v", when, found, want)
+			}
+		}
+		now := time.Now()
+		f.doubt(&f.srv, found, now)
+		f.srv.Findings = findings(found, f.srv.Findings, now)
+	}
+	expect("nothing ever was")
+	f.last.Settings = map[string]string{"replicate_ignore_db": "app"}
+	expect("a filter", replication.LossySettings)
+	proved = true
+	expect("a filter, and a round over all tables", replication.LossySettings,
+		replication.DataUnproved)
+	f.last.Settings = nil
+	expect("it was there until now", replication.DataUnproved)
+	proved = false
+	expect("no filter", replication.DataUnproved)
+	expect("still none", replication.DataUnproved)
+	proved = true
+	expect("all tables are equal")
+	if _, is := f.srv.UnprovedData(); is {
+		t.Error("the record says so still: the next round would count again")
+	}
+}

@@ -149,6 +149,7 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 	}
 	one := move{f: f, from: srv.State, changed: true}
 	found := findings(v.found, srv.Findings, now)
+	f.doubt(&srv, v.found, now)
 	if v.state != srv.State || v.state != inventory.ServerReady {
 		if err := srv.SetState(v.state, why); err != nil {
 			return move{}, err

@@ -82,9 +82,11 @@ type Server struct {
 	Verified              Verification // the latest one; of replicas alone
 	// Unproved is the verification that a job which makes it again took back; it is given back when
 	// the job ends before it changed anything.
-	Unproved   Verification
-	FirstReady time.Time // zero until it was READY
-	History    string    // of its primary's binary log: the id of what it follows
+	Unproved Verification
+	// DataUnproved is why a replica may lack changes; see UnprovedData.
+	DataUnproved DataUnproved
+	FirstReady   time.Time // zero until it was READY
+	History      string    // of its primary's binary log: the id of what it follows
 
 	Job      string // job that made or last changed the server's state
 	Created  time.Time

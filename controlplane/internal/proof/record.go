@@ -180,3 +180,17 @@ func (r *Record) clone() Record {
 	}
 	return c
 }
+
+// provedSince is true when the latest round began after a time, has ended, and found equal all that
+// can be compared.
+func (r *Record) provedSince(since time.Time) bool {
+	if !r.Began.After(since) || r.Ended.IsZero() || len(r.Objects) > 0 {
+		return false
+	}
+	for _, p := range r.Tables {
+		if len(p.Different) > 0 || p.Unfit == "" && p.Proved.Before(r.Began) {
+			return false
+		}
+	}
+	return true
+}

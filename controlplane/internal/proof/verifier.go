@@ -361,3 +361,15 @@ func (v *Verifier) Differs(server, volume string) ([]string, bool) {
 	}
 	return r.rec.Coverage(time.Now()).Different, true
 }
+
+// ProvedSince is true when all data of a replica on its volume was equal in a round that began
+// after a time, and has ended.
+func (v *Verifier) ProvedSince(server, volume string, since time.Time) bool {
+	r := v.known(server)
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rec.Volume == volume && r.rec.provedSince(since)
+}

@@ -30,6 +30,7 @@ const (
 	ErrantTransactions    Code = "ERRANT_TRANSACTIONS"
 	LineageBroken         Code = "LINEAGE_BROKEN"
 	DataDiffers           Code = "DATA_DIFFERS"
+	DataUnproved          Code = "DATA_UNPROVED"
 	AgentSilent           Code = "AGENT_SILENT"
 	FactsOld              Code = "FACTS_OLD"
 	UnitUnknown           Code = "UNIT_UNKNOWN"
@@ -46,9 +47,18 @@ type Finding struct {
 	Errors []string
 	// Hint is what helps; empty when nothing is known to.
 	Hint errs.Hint
+	// Unproves says that changes may be missing, also once it is over.
+	Unproves bool
 }
 
 type findings []Finding
+
+// unproves marks the latest finding, if it is one.
+func (all findings) unproves(bad bool) {
+	if bad {
+		all[len(all)-1].Unproves = true
+	}
+}
 
 func (all *findings) add(bad bool, code Code, format string, args ...any) {
 	if bad {

@@ -30,12 +30,24 @@ func (w Want) Findings(s Status) []Finding {
 	all.add(s.ServerID != w.ServerID, Settings, "server_id is %d, not %d", s.ServerID, w.ServerID)
 	all.add(!s.ReadOnly, Settings, "it is not read-only")
 	all.add(s.EventScheduler == "ON", Settings, "the event scheduler runs")
-	for _, lossy := range append(ApplyLosses(s), LogLosses(s)...) {
+	for _, lossy := range ApplyLosses(s) {
+		all.add(true, LossySettings, "%s", lossy)
+		all.unproves(true)
+	}
+	for _, lossy := range LogLosses(s) {
 		all.add(true, LossySettings, "%s", lossy)
 	}
 	errant := Errant(s)
 	all.add(errant != "", ErrantTransactions, "it holds transactions of its own: %s", errant)
+	all.unproves(errant != "")
 	conn, ok := Find(s.Connections, w.Account)
+	for _, other := range s.Connections {
+		if ok && other.Name != conn.Name {
+			all.add(true, LossySettings, "connection %q applies the changes of %s:%d too",
+				other.Name, other.PrimaryHost, other.PrimaryPort)
+			all.unproves(true)
+		}
+	}
 	if !ok {
 		all.add(true, ReplicationSettings, "replication is not configured")
 		return all
@@ -47,6 +59,8 @@ func (w Want) Findings(s Status) []Finding {
 		"it replicates without verified TLS")
 	v := Diagnose(conn)
 	all.add(v.Threads != Running, v.code(), "%s", v)
+	// Who starts it again may have skipped what it stopped at.
+	all.unproves(v.Threads == Broken && v.Thread == "SQL")
 	return all
 }
 

@@ -29,7 +29,7 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 		"gtid_ignore_duplicates": "ON", "slave_type_conversions": "ALL_LOSSY,ALL_NON_LOSSY",
 		"init_slave": "SET foreign_key_checks=0", "replicate_do_db": "a",
 		"replicate_ignore_table": "a.b", "replicate_wild_ignore_table": "tmp%.%",
-		"replicate_rewrite_db": "a->b", "binlog_ignore_db": "a"} {
+		"replicate_rewrite_db": "a->b", "binlog_ignore_db": "a", "secure_timestamp": "YES"} {
 		s := healthy()
 		s.Settings[setting] = value
 		judged(t, s, want, setting)
@@ -48,6 +48,45 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 	s := healthy()
 	s.LogUpdates = false
 	judged(t, s, want, "log_slave_updates")
+	s = healthy()
+	s.Connections = append(s.Connections, replication.Connection{Name: "feed",
+		PrimaryHost: "192.0.2.9", PrimaryPort: 3306})
+	judged(t, s, want, `connection "feed" applies the changes of 192.0.2.9:3306 too`)
+}
+
+// TestWhatUnprovesData are the findings after which a replica may lack changes, also once they are
+// over.
+func TestWhatUnprovesData(t *testing.T) {
+	t.Parallel()
+	want := replication.Want{ServerID: 7, PrimaryHost: "10.0.0.1", PrimaryPort: 3306}
+	for name, test := range map[string]struct {
+		spoil    func(*replication.Status)
+		unproves bool
+	}{
+		"a filter": {func(s *replication.Status) {
+			s.Settings = map[string]string{"replicate_do_db": "a"}
+		}, true},
+		"transactions of its own": {func(s *replication.Status) { s.BinlogState = "0-7-3" }, true},
+		"an error of the SQL thread": {func(s *replication.Status) {
+			s.Connections[0].SQLRunning, s.Connections[0].SQLErrno = "No", 1032
+		}, true},
+		"an error of the IO thread": {func(s *replication.Status) {
+			s.Connections[0].IORunning, s.Connections[0].IOErrno = "No", 1595
+		}, false},
+		"a thread that was stopped": {func(s *replication.Status) {
+			s.Connections[0].SQLRunning = "No"
+		}, false},
+		"its own binary log": {func(s *replication.Status) { s.LogUpdates = false }, false},
+	} {
+		s := replication.Status{Answers: true, ServerID: 7, ReadOnly: true, LogBin: true,
+			LogUpdates: true, BinlogFile: "b.000001",
+			Connections: []replication.Connection{running()}}
+		test.spoil(&s)
+		found := want.Findings(s)
+		if len(found) != 1 || found[0].Unproves != test.unproves {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
 }
 
 func judged(t *testing.T, s replication.Status, want replication.Want, cause string) {

@@ -97,6 +97,14 @@ func Differs(server string, different []string) Finding {
 	return f
 }
 
+// Unproved is the finding of a replica that may lack changes since a time.
+func Unproved(server, why string, since time.Time) Finding {
+	f := Finding{Code: DataUnproved, Text: fmt.Sprintf("its data is not proved since %s UTC: %s",
+		since.UTC().Format(time.DateTime), why)}
+	f.Hint = f.hint(server)
+	return f
+}
+
 func (o Observed) judge(x Expected, role []Finding) []Finding {
 	all := o.host(x)
 	for _, f := range role {
@@ -269,6 +277,11 @@ func (f Finding) hint(server string) errs.Hint {
 		return OtherHistory(server)
 	case ReplicationBroken, BinlogsPurged, ErrantTransactions, DataDiffers:
 		return errs.Hint{Text: "rebuild the replica from a fresh copy", Actions: rebuild}
+	case DataUnproved:
+		return errs.Hint{Text: "compare all its data, or rebuild it; it is READY by itself once " +
+			"continuous verification has found all of it equal",
+			Actions: append([]errs.Action{errs.Call("VerifyReplica", "name", "servers/"+server,
+				"level", "VERIFY_LEVEL_FULL")}, rebuild...)}
 	case ReplicationConnecting:
 		return errs.Hint{Text: "see that MariaDB on its primary runs and can be reached from " +
 			server}

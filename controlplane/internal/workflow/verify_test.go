@@ -137,6 +137,10 @@ func TestVerificationThatFindsADifferenceTakesTheDateAway(t *testing.T) {
 			if got := w.Server("db2").Verified; got != (inventory.Verification{}) {
 				t.Errorf("it counts as verified still: %+v", got)
 			}
+			if got, is := w.Server("db2").UnprovedData(); !is || got.Code != "DATA_DIFFERS" ||
+				!strings.Contains(got.Why, "shop.items") {
+				t.Errorf("what was found is on record as %+v", got)
+			}
 			w.Mu.Lock()
 			tables["shop.items"]--
 			w.Mu.Unlock()
@@ -144,6 +148,10 @@ func TestVerificationThatFindsADifferenceTakesTheDateAway(t *testing.T) {
 			p.Must(verification{Replica: "db2", Level: level})
 			if got := w.Server("db2").Verified; got.Level != level {
 				t.Errorf("repaired and verified again: %+v", got)
+			}
+			_, is := w.Server("db2").UnprovedData()
+			if all := level == inventory.VerifyFull; is == all {
+				t.Errorf("a verification to level %s ends it: %t", level, !is)
 			}
 		})
 	}

@@ -63,6 +63,10 @@ func TestEveryLevelComparesTheInventory(t *testing.T) {
 			if got := w.Server("db2").Verified; got != (inventory.Verification{}) {
 				t.Errorf("it counts as verified still: %+v", got)
 			}
+			if got, is := w.Server("db2").UnprovedData(); !is ||
+				got.Level != inventory.VerifyPosition {
+				t.Errorf("what was found is on record as %+v", got)
+			}
 		})
 	}
 }

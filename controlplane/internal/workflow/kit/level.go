@@ -22,7 +22,7 @@ func FillLevel(l *inventory.VerifyLevel, field string, wrong *errs.Fields) {
 // RecordVerified records when, where and how far a replica was last compared.
 func (r recording) RecordVerified(server string, v inventory.Verification) Commit {
 	return r.UpdateServer(server, func(srv *inventory.Server) error {
-		srv.Verified = v
+		srv.ProveData(v)
 		return nil
 	}, "verified to level %s at %s", strings.ToLower(string(v.Level)), cmp.Or(v.GTID, "(empty)"))
 }

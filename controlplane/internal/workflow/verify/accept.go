@@ -44,7 +44,7 @@ func (a Args) compare(ctx context.Context, p *host.Pair) (inventory.Verification
 	}
 	verified, err := Compare(ctx, p, a.Level)
 	if err != nil {
-		return inventory.Verification{}, err
+		return verified, err
 	}
 	return verified, p.HasHistory(ctx, a.History)
 }

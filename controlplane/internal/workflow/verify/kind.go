@@ -128,6 +128,8 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	if kit.IsReason(err, errorsv1.Reason_REASON_DATA_MISMATCH) {
 		differs := c.UpdateServer(a.Replica, func(srv *inventory.Server) error {
 			srv.Verified = inventory.Verification{}
+			srv.DoubtData(string(replication.DataDiffers), err.Error(), verified.Level,
+				c.Now())
 			return nil
 		}, "its data differs from the primary's: %v", err)
 		return kit.Outcome{}, errors.Join(err, c.Store.Write(ctx, differs))

@@ -37,19 +37,19 @@ type comparer struct {
 
 // Compare compares a replica with its primary to a level and dates the result; each level includes
 // the inventory. A difference is an
-// error (DATA_MISMATCH). Replication goes on afterwards, whatever came out.
+// error (DATA_MISMATCH), with the level of a verification that can prove it to be over. Replication goes on afterwards, whatever came out.
 func Compare(ctx context.Context, p *host.Pair,
 	level inventory.VerifyLevel) (inventory.Verification, error) {
 	c := &comparer{Pair: p, level: level}
 	target, err := c.compareInventory(ctx)
 	if err != nil {
-		return inventory.Verification{}, err
+		return inventory.Verification{Level: inventory.VerifyPosition}, err
 	}
 	p.Found("passed the target position %s", target)
 	if level != inventory.VerifyPosition {
 		target, err = c.compareTables(ctx)
 		if err = errors.Join(err, c.goOn(ctx)); err != nil {
-			return inventory.Verification{}, err
+			return inventory.Verification{Level: inventory.VerifyFull}, err
 		}
 	}
 	return inventory.Verification{Level: level, GTID: target, Time: p.Now()}, nil

@@ -1,0 +1,38 @@
+package inventory
+
+import "time"
+
+// DataUnproved is why a replica may lack changes of its primary, although what did it is over: a
+// filter was on, an error was skipped, a comparison found a difference. The zero value is no
+// reason.
+type DataUnproved struct {
+	// Code is that of the finding, Why its text.
+	Code string `json:"code"`
+	Why  string `json:"why"`
+	// Since is when it was seen last. A proof of all data that begins later ends it.
+	Since time.Time `json:"since"`
+	// Volume is the id of the data volume that it is of: another one has other data.
+	Volume string `json:"volume"`
+	// Level is that of a verification that ends it: POSITION when each one does, FULL for rows.
+	Level VerifyLevel `json:"level"`
+}
+
+// DoubtData notes why the data of a replica may differ from now on.
+func (s *Server) DoubtData(code, why string, level VerifyLevel, now time.Time) {
+	s.DataUnproved = DataUnproved{Code: code, Why: why, Since: now.UTC(), Volume: s.DataVolume,
+		Level: level}
+}
+
+// UnprovedData is why the data that it has now may differ; false when nothing says so.
+func (s Server) UnprovedData() (DataUnproved, bool) {
+	u := s.DataUnproved
+	return u, u.Code != "" && u.Volume == s.DataVolume
+}
+
+// ProveData takes over a verification, which ends a doubt of its level.
+func (s *Server) ProveData(v Verification) {
+	s.Verified = v
+	if s.DataUnproved.Level == VerifyPosition || v.Level == VerifyFull {
+		s.DataUnproved = DataUnproved{}
+	}
+}
