@@ -29,7 +29,7 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 		primary := source(t, root, "innodb_data_home_dir=\n"+
 			"innodb_data_file_path=ibdata1:12M;ibdata2:12M:autoextend\nlower_case_table_names=1\n"+
 			"plugin_load_add=ha_archive\ncharacter_set_server=latin1\n"+
-			"default_storage_engine=Aria\ninnodb_undo_directory=.",
+			"default_storage_engine=Aria\ninnodb_undo_directory=.\nold_mode=",
 			"CREATE TABLE App.T (id INT) ENGINE=ARCHIVE", "INSERT INTO app.t VALUES (7)",
 			"INSTALL SONAME 'ha_blackhole'", "CREATE TABLE app.b (id INT) ENGINE=BLACKHOLE")
 		replica, point := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: root,
@@ -45,6 +45,7 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 			"SELECT @@innodb_data_file_path":   "ibdata1:12M;ibdata2:12M:autoextend",
 			"SELECT @@character_set_server":    "latin1",
 			"SELECT @@default_storage_engine":  "Aria",
+			"SELECT @@old_mode":                "",
 			"SELECT @@innodb_undo_tablespaces": primary.Value("SELECT @@innodb_undo_tablespaces"),
 			"SELECT @@innodb_page_size":        "16384",
 			"SELECT COUNT(*) FROM mysql.global_priv": primary.Value(

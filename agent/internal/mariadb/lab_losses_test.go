@@ -18,7 +18,8 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
 			CA: mariadbtest.SameCA(primary), Config: "slave_skip_errors=all\n" +
 				"slave_exec_mode=IDEMPOTENT\nslave_type_conversions=ALL_LOSSY\n" +
-				"init_slave='SET unique_checks=0'\nreplicate_ignore_db=tmp"}, password)
+				"init_slave='SET unique_checks=0'\nreplicate_ignore_db=tmp\n" +
+				"secure_timestamp=YES\nslave_net_timeout=3600"}, password)
 		if got := status(t, primary).Settings["binlog_ignore_db"]; got != "tmp" {
 			t.Errorf("binlog_ignore_db: %q", got)
 		}
@@ -26,10 +27,13 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 		got := status(t, replica)
 		for name, want := range map[string]string{"slave_skip_errors": "OFF",
 			"slave_exec_mode": "STRICT", "slave_type_conversions": "", "init_slave": "",
-			"replicate_ignore_db": "tmp"} {
+			"secure_timestamp": "NO", "replicate_ignore_db": "tmp"} {
 			if got.Settings[name] != want {
 				t.Errorf("%s: %q, not %q", name, got.Settings[name], want)
 			}
+		}
+		if s := replica.Value("SELECT @@slave_net_timeout"); s != "30" {
+			t.Errorf("it waits %s seconds for its primary", s)
 		}
 		replica.Exec("STOP SLAVE", "SET GLOBAL slave_exec_mode = IDEMPOTENT",
 			"SET GLOBAL replicate_ignore_db = ''", "SET GLOBAL replicate_wild_ignore_table = 'a.%'",
