@@ -81,9 +81,9 @@ func (s Settings) options(tls TLSFiles, tmpdir string) []Option {
 	return all
 }
 
-// primaryAway is after how long without a heartbeat, of which there is one each 5 s, a replica takes
-// its connection for lost. With an hour, as old option files have it, it would say for an hour that
-// it reads.
+// primaryAway is after how long without a heartbeat, of which there is one each 5 s, a replica
+// takes its connection for lost. With an hour, as old option files have it, it would say for an
+// hour that it reads.
 const primaryAway = 30
 
 // ofReplica are options that a primary may have in another way.

@@ -277,7 +277,8 @@ func (a *App) openJobs(ctx context.Context) error {
 		Share: a.cfg.VerifyShare, MaxThreads: a.cfg.VerifyMaxThreads,
 		Interval: a.cfg.VerifyInterval, Loops: a.loops, Log: a.log})
 	a.monitor = fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
-		Differs: a.verifier.Differs, ProvedSince: a.verifier.ProvedSince, Reconnect: workflow.Reconnect, Remount: workflow.Remount,
+		Differs: a.verifier.Differs, ProvedSince: a.verifier.ProvedSince,
+		Reconnect: workflow.Reconnect, Remount: workflow.Remount,
 		Jobs: a.engine, Beat: a.cfg.BeatInterval, UnreachableAfter: a.cfg.UnreachableAfter,
 		DegradedAfter: a.cfg.DegradedAfter,
 		Loops:         a.loops, Log: a.log})

@@ -7,7 +7,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 )
 
-// TestADoubtEndsWithAProofOfItsLevel has one of rows, and one of objects, which each level compares.
+// TestADoubtEndsWithAProofOfItsLevel has one of rows, and one of objects, which each level
+// compares.
 func TestADoubtEndsWithAProofOfItsLevel(t *testing.T) {
 	t.Parallel()
 	all := []inventory.VerifyLevel{inventory.VerifyPosition, inventory.VerifySample,

@@ -30,7 +30,7 @@ func applyLosses() map[string]loss {
 		"init_slave":                       {"", "runs statements in the SQL thread"},
 		"slave_sql_verify_checksum":        {"ON", "applies events that are damaged"},
 		"gtid_ignore_duplicates":           {"OFF", "leaves out transactions by their number"},
-		"secure_timestamp":                 {"NO", "applies statements with the time of its own clock"},
+		"secure_timestamp":                 {"NO", "applies statements by its own clock"},
 		"skip_counter":                     {"0", "leaves the next events out"},
 		"sql_delay":                        {"0", "keeps the replica behind"},
 		"replicate_ignore_server_ids":      {"", "leaves out the changes of a server"},

@@ -36,8 +36,8 @@ type comparer struct {
 }
 
 // Compare compares a replica with its primary to a level and dates the result; each level includes
-// the inventory. A difference is an
-// error (DATA_MISMATCH), with the level of a verification that can prove it to be over. Replication goes on afterwards, whatever came out.
+// the inventory. A difference is an error (DATA_MISMATCH), with the level of a verification that
+// can prove it to be over. Replication goes on afterwards, whatever came out.
 func Compare(ctx context.Context, p *host.Pair,
 	level inventory.VerifyLevel) (inventory.Verification, error) {
 	c := &comparer{Pair: p, level: level}
