@@ -2,7 +2,9 @@ package app_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -91,7 +93,7 @@ func TestWhatIsOutsideIsNeitherSeenNorChanged(t *testing.T) {
 		if desc.Name() == "RenewOperator" {
 			continue // it changes nothing but her own certificate
 		}
-		about(t, req, outside)
+		renamed(t, req, "jobs/01a20494-d160-738a-9eb3-bf50ac338cac", outside)
 		resp := desc.Output()
 		answer, err := answered(t, sally, method, req, resp.FullName())
 		// A replica's own record names the primary that it follows.
@@ -109,15 +111,14 @@ func TestWhatIsOutsideIsNeitherSeenNorChanged(t *testing.T) {
 	}
 }
 
-// about makes a request one about that job, where it is about any.
-func about(t *testing.T, req proto.Message, job string) {
+// renamed makes a request one about other things: names, each followed by its new one.
+func renamed(t *testing.T, req proto.Message, names ...string) {
 	t.Helper()
 	text, err := protojson.Marshal(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const some = "jobs/01a20494-d160-738a-9eb3-bf50ac338cac"
-	if err := protojson.Unmarshal([]byte(strings.ReplaceAll(string(text), some, job)),
+	if err := protojson.Unmarshal([]byte(strings.NewReplacer(names...).Replace(string(text))),
 		req); err != nil {
 		t.Fatal(err)
 	}
@@ -214,6 +215,89 @@ func TestAnOperatorWorksWithTheServersOfTheScope(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			refused(t, err, errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED)
 		})
+	}
+}
+
+// By pages of one: each has an element, and no token names what is outside.
+func TestPagesOfAScopeTellNothingOfWhatIsOutside(t *testing.T) {
+	t.Parallel()
+	p, _, _ := fleet(t)
+	conn, ctx := p.shopkeeper(), t.Context()
+	servers, jobs := cpv1.NewServerServiceClient(conn), cpv1.NewJobServiceClient(conn)
+	snapshots, enrol := cpv1.NewSnapshotServiceClient(conn), cpv1.NewEnrollmentServiceClient(conn)
+	for name, page := range map[string]func(token string) (count int, next string, err error){
+		"servers": func(token string) (int, string, error) {
+			got, err := servers.ListServers(ctx, &cpv1.ListServersRequest{PageSize: 1,
+				PageToken: token})
+			return len(got.GetServers()), got.GetNextPageToken(), err
+		},
+		"snapshots": func(token string) (int, string, error) {
+			got, err := snapshots.ListSnapshots(ctx, &cpv1.ListSnapshotsRequest{PageSize: 1,
+				PageToken: token})
+			return len(got.GetSnapshots()), got.GetNextPageToken(), err
+		},
+		"jobs": func(token string) (int, string, error) {
+			got, err := jobs.ListJobs(ctx, &cpv1.ListJobsRequest{PageSize: 1, PageToken: token})
+			return len(got.GetJobs()), got.GetNextPageToken(), err
+		},
+		"events": func(token string) (int, string, error) {
+			got, err := jobs.ListEvents(ctx, &cpv1.ListEventsRequest{PageSize: 1,
+				PageToken: token})
+			return len(got.GetEvents()), got.GetNextPageToken(), err
+		},
+		"join tokens": func(token string) (int, string, error) {
+			got, err := enrol.ListJoinTokens(ctx, &cpv1.ListJoinTokensRequest{PageSize: 1,
+				PageToken: token})
+			return len(got.GetJoinTokens()), got.GetNextPageToken(), err
+		},
+		"operators": func(token string) (int, string, error) {
+			got, err := enrol.ListOperators(ctx, &cpv1.ListOperatorsRequest{PageSize: 1,
+				PageToken: token})
+			return len(got.GetOperators()), got.GetNextPageToken(), err
+		},
+	} {
+		for token, more := "", true; more; more = token != "" {
+			count, next, err := page(token)
+			text, _ := base64.RawURLEncoding.DecodeString(next)
+			if err != nil || count != 1 || strings.Contains(string(text), `"db`) ||
+				strings.Contains(string(text), `"s1"`) {
+				t.Errorf("%s: a page with %d elements, and the token %s: %v", name, count, text,
+					err)
+				break
+			}
+			token = next
+		}
+	}
+}
+
+// What is outside and what is not there are refused in the same words.
+func TestWhatIsOutsideIsRefusedAsWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	p, outside, _ := fleet(t)
+	conn := p.shopkeeper()
+	const absent = "jobs/01a20494-d160-738a-9eb3-bf50ac338cac"
+	told := func(method string, answer protoreflect.FullName, names ...string) string {
+		req := sane()[method[strings.LastIndex(method, "/")+1:]]
+		renamed(t, req, names...)
+		_, err := answered(t, conn, method, req, answer)
+		if err == nil {
+			return ""
+		}
+		return fmt.Sprint(errs.KindOf(err), err, errs.HintOf(err))
+	}
+	alike := strings.NewReplacer(outside, absent, outside[len("jobs/"):], absent[len("jobs/"):],
+		"zz", "db", "z1", "s1")
+	for method, desc := range methods() {
+		answer, free := desc.Output().FullName(), "servers/db9"
+		if desc.Name() == "CreateReplica" {
+			free = "servers/shop-9" // to get as far as the primary
+		}
+		there := told(method, answer, absent, outside, "servers/db9", free)
+		gone := told(method, answer, "servers/db9", free, "servers/db", "servers/zz",
+			"snapshots/s", "snapshots/z")
+		if alike.Replace(there) != alike.Replace(gone) {
+			t.Errorf("%s: outside %s\nnot there %s", method, there, gone)
+		}
 	}
 }
 

@@ -12,18 +12,20 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// Scope is the servers that a caller works with, as last read; all is true for who works with all.
-// Who shows a certificate of an operator with a scope, and has no record of it, works with none.
-func (r *Registry) Scope(caller identity.Peer) (scope inventory.Scope, all bool) {
+// Scope is the servers that a caller works with, as last read; empty for who works with all. Who
+// shows a certificate of an operator with a scope, and has no record of it, works with none.
+func (r *Registry) Scope(caller identity.Peer) inventory.Scope {
 	if !caller.Identity.Role.IsOperator() {
-		return nil, true
+		return nil
 	}
 	recorded, known := r.denied.list.Load().scopes[caller.Identity.Name]
-	if !known {
-		return nil, caller.Certificate != nil && !identity.Scoped(caller.Certificate)
+	switch {
+	case known:
+		return inventory.ScopeOf(recorded)
+	case caller.Certificate == nil || identity.Scoped(caller.Certificate):
+		return inventory.NoServers()
 	}
-	scope = inventory.ScopeOf(recorded)
-	return scope, len(scope) == 0
+	return nil
 }
 
 // ScopeRequest asks for an operator to work with other servers.

@@ -59,7 +59,7 @@ func TestTokensEndWithTheOperatorWhoMadeThem(t *testing.T) {
 			t.Errorf("another one's token, for %s: %v", server, err)
 		}
 	}
-	all, err := query.Tokens{Store: h.store}.List(t.Context())
+	all, err := query.Tokens{Store: h.store}.List(t.Context(), nil)
 	if err != nil || len(all) != len(tokens) {
 		t.Fatalf("%v %v", all, err)
 	}

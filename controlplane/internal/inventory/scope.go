@@ -22,6 +22,9 @@ func ScopeOf(patterns []string) Scope {
 	return slices.Compact(scope)
 }
 
+// NoServers is the scope of somebody who works with none: no name has a slash.
+func NoServers() Scope { return Scope{"/"} }
+
 // Has says whether the server is in the scope.
 func (s Scope) Has(server string) bool {
 	for _, pattern := range s {

@@ -74,6 +74,7 @@ type Filter struct {
 	Text          string    // part of the title, of the reason or of a subject, in any case
 	CreatedAfter  time.Time // that moment included
 	CreatedBefore time.Time // that moment excluded
+	Scope         []string  // patterns of what jobs are about, by the store; empty for all
 	PageSize      int       // 1 to 500; default 50
 	PageToken     string
 }

@@ -151,7 +151,7 @@ func TestTokensOfBeforeAreKept(t *testing.T) {
 	st = open()
 	var all []inventory.JoinToken
 	err := st.Read(t.Context(), func(ctx context.Context, tx *Tx) (err error) {
-		all, err = tx.JoinTokens().All(ctx)
+		all, err = tx.JoinTokens().All(ctx, nil)
 		return err
 	})
 	if err := errors.Join(err, st.Close()); err != nil || len(all) != 2 ||

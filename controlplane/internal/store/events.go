@@ -20,7 +20,11 @@ type EventFilter struct {
 	Text    string    // what the message contains, in any case
 	After   time.Time // this time included
 	Before  time.Time // this time excluded
+	Scope   inventory.Scope
 }
+
+// jobSubject begins the subject of an event of a job.
+const jobSubject = "jobs/"
 
 // Events is the audit.
 type Events struct{ tx *Tx }
@@ -67,6 +71,7 @@ func (e Events) List(ctx context.Context, f EventFilter,
 	where.equal("action", f.Action)
 	where.contains("message", f.Text)
 	where.within("at", f.After, f.Before)
+	where.inScope(f.Scope, subjectIn("subject"))
 	if c.after != nil {
 		where.add("id < ?", c.after.Key)
 	}
@@ -85,7 +90,7 @@ func scanEvent(row scanner) (ev inventory.Event, err error) {
 
 func eventOfJob(e job.Event) inventory.Event {
 	return inventory.Event{
-		At: e.At, Actor: e.Who, Action: e.Kind, Subject: "jobs/" + e.JobID, Job: e.JobID,
+		At: e.At, Actor: e.Who, Action: e.Kind, Subject: jobSubject + e.JobID, Job: e.JobID,
 		Step: e.Step, RequestID: e.RequestID, Message: e.Message,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 )
 
@@ -40,6 +41,7 @@ func jobConditions(f job.Filter) conditions {
 	if f.Subject != "" {
 		c.add("id IN (SELECT job_id FROM job_subjects WHERE subject = ?)", f.Subject)
 	}
+	c.inScope(f.Scope, func(scope inventory.Scope) condition { return jobIn(scope)("id") })
 	return c
 }
 

@@ -19,6 +19,7 @@ type ServerFilter struct {
 	Text string
 	// NotDeleted leaves out servers that are gone.
 	NotDeleted bool
+	Scope      inventory.Scope
 }
 
 // Servers keeps server records, by name.
@@ -49,6 +50,7 @@ func (s Servers) List(ctx context.Context, f ServerFilter,
 	where.contains("search", strings.ToLower(f.Text))
 	where.equal("role", string(f.Role))
 	where.equal("primary_name", f.Primary)
+	where.inScope(f.Scope, named("name", ""))
 	return s.list(ctx, f, where, p)
 }
 

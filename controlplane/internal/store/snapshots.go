@@ -20,6 +20,7 @@ type SnapshotFilter struct {
 	Before time.Time // created before that time
 	// Usable leaves out snapshots that failed or are gone.
 	Usable bool
+	Scope  inventory.Scope
 }
 
 // Snapshots keeps snapshot records, by id.
@@ -55,6 +56,7 @@ func (s Snapshots) List(ctx context.Context, f SnapshotFilter,
 	where.contains("search", strings.ToLower(f.Text))
 	where.within("created", f.After, f.Before)
 	where.equal("job", f.Job)
+	where.inScope(f.Scope, named("server", ""))
 	if c.after != nil {
 		where.add("(created < ? OR created = ? AND id < ?)", c.after.At, c.after.At, c.after.Key)
 	}

@@ -36,10 +36,13 @@ func (j JoinTokens) Get(ctx context.Context, hash string) (inventory.JoinToken, 
 	return t, err
 }
 
-// All reads all tokens, the newest first.
-func (j JoinTokens) All(ctx context.Context) ([]inventory.JoinToken, error) {
-	return rowsOf(ctx, j.tx, scanToken,
-		"SELECT "+tokenColumns+" FROM tokens ORDER BY created_at DESC, hash")
+// All reads all tokens for servers of the scope, the newest first.
+func (j JoinTokens) All(ctx context.Context,
+	scope inventory.Scope) ([]inventory.JoinToken, error) {
+	var where conditions
+	where.inScope(scope, named("server", ""))
+	return rowsOf(ctx, j.tx, scanToken, "SELECT "+tokenColumns+" FROM tokens"+where.where()+
+		" ORDER BY created_at DESC, hash", where.args...)
 }
 
 func scanToken(row scanner) (t inventory.JoinToken, err error) {

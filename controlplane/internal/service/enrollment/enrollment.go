@@ -57,8 +57,8 @@ type Operators interface {
 
 // Tokens knows the join tokens on record.
 type Tokens interface {
-	// List reads all, the newest first.
-	List(ctx context.Context) ([]inventory.JoinToken, error)
+	// List reads all for servers of the scope, the newest first.
+	List(ctx context.Context, scope inventory.Scope) ([]inventory.JoinToken, error)
 }
 
 // Agents reaches agents.

@@ -2,6 +2,7 @@ package enrollment
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -67,12 +68,17 @@ func roleOf(role controlplanev1.OperatorRole) identity.Role {
 	return identity.Role(enum.Word(role))
 }
 
-// ListOperators returns a page of the operators, sorted by name.
+// ListOperators returns a page of the operators, sorted by name. Who works with some servers sees
+// their own record: those of others have the names of servers.
 func (s *Service) ListOperators(ctx context.Context,
 	req *controlplanev1.ListOperatorsRequest) (*controlplanev1.ListOperatorsResponse, error) {
 	all, err := s.Operators.List(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if len(wire.ScopeOf(ctx)) > 0 {
+		own := identity.PeerOf(ctx).Identity.Name
+		all = slices.DeleteFunc(all, func(o query.Operator) bool { return o.Name != own })
 	}
 	page, next, err := wire.Cut(wire.PageOf(req.GetPageSize(), req.GetPageToken()), all,
 		"operators", query.Operator.Key)

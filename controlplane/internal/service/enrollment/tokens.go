@@ -13,7 +13,7 @@ import (
 // ListJoinTokens returns a page of the join tokens, newest first.
 func (s *Service) ListJoinTokens(ctx context.Context,
 	req *controlplanev1.ListJoinTokensRequest) (*controlplanev1.ListJoinTokensResponse, error) {
-	all, err := s.Tokens.List(ctx)
+	all, err := s.Tokens.List(ctx, wire.ScopeOf(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ func (s *Service) ListJobs(ctx context.Context,
 		"excludes states")
 	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
 	filter := jobFilter(req)
+	filter.Scope = wire.ScopeOf(ctx)
 	if err := check.Err(); err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (s *Service) ListEvents(ctx context.Context,
 	within := wire.RangeOf(req.GetAfter(), req.GetBefore())
 	filter := query.EventFilter{Subject: req.GetSubject(), Action: req.GetAction(),
 		Actor: req.GetActor(), Text: req.GetText(),
-		After: within.After, Before: within.Before}
+		After: within.After, Before: within.Before, Scope: wire.ScopeOf(ctx)}
 	list, next, err := wire.Collect(page, func(size int, token string) ([]inventory.Event, string,
 		error) {
 		return s.cfg.Events.Events(ctx, filter, size, token)

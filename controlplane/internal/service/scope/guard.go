@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -24,8 +25,8 @@ const (
 
 // Config is what a guard needs, all of it.
 type Config struct {
-	// Scope is the servers that a caller works with; all is true for who works with all.
-	Scope func(caller identity.Peer) (scope inventory.Scope, all bool)
+	// Scope is the servers that a caller works with; empty for who works with all.
+	Scope func(caller identity.Peer) inventory.Scope
 	// Job reads a job.
 	Job func(ctx context.Context, id string) (job.Job, error)
 	// Source is the server that a snapshot is of.
@@ -46,9 +47,8 @@ func New(cfg Config) *Guard { return &Guard{cfg: cfg, rules: Rules()} }
 // enter refuses a request that names what its caller does not work with: what exists as if it did
 // not, and what is to be made because of its name.
 func (g *Guard) enter(ctx context.Context, method string, req proto.Message) error {
-	caller := identity.PeerOf(ctx)
-	scope, all := g.cfg.Scope(caller)
-	if all {
+	caller, scope := identity.PeerOf(ctx), wire.ScopeOf(ctx)
+	if len(scope) == 0 {
 		return nil
 	}
 	rule := g.rules[method]
@@ -61,7 +61,7 @@ func (g *Guard) enter(ctx context.Context, method string, req proto.Message) err
 	for _, field := range rule.fields() {
 		for _, name := range texts(req.ProtoReflect(), field) {
 			if field == rule.Makes {
-				if !g.has(scope, strings.TrimPrefix(name, servers)) {
+				if !scope.Has(strings.TrimPrefix(name, servers)) {
 					return outside(caller, field, name, scope)
 				}
 				continue
@@ -74,9 +74,9 @@ func (g *Guard) enter(ctx context.Context, method string, req proto.Message) err
 	return nil
 }
 
-// has says whether a server is in the scope of somebody who has one: an empty one has none.
-func (g *Guard) has(scope inventory.Scope, server string) bool {
-	return len(scope) > 0 && server != "" && scope.Has(server)
+// scoped carries to the services which servers the caller works with, as is on record now.
+func (g *Guard) scoped(ctx context.Context) context.Context {
+	return wire.WithScope(ctx, g.cfg.Scope(identity.PeerOf(ctx)))
 }
 
 func outside(caller identity.Peer, field, name string, scope inventory.Scope) error {
@@ -86,11 +86,12 @@ func outside(caller identity.Peer, field, name string, scope inventory.Scope) er
 		errs.WithHint("choose a name that matches one of "+strings.Join(scope, ", ")))
 }
 
-// admit refuses a resource that is of a server outside, in the words for one that is not there.
+// admit refuses a resource that is of a server outside, and one that is not there, in the same
+// words.
 func (g *Guard) admit(ctx context.Context, scope inventory.Scope, name string,
 	changes bool) error {
 	of, touched, err := g.serversOf(ctx, name)
-	if err != nil {
+	if err != nil && !errors.Is(err, errs.NotFound) {
 		return err
 	}
 	if changes {
@@ -100,7 +101,7 @@ func (g *Guard) admit(ctx context.Context, scope inventory.Scope, name string,
 		return missing(name)
 	}
 	for _, server := range of {
-		if !g.has(scope, server) {
+		if !scope.Has(server) {
 			return missing(name)
 		}
 		if !changes {
@@ -110,7 +111,7 @@ func (g *Guard) admit(ctx context.Context, scope inventory.Scope, name string,
 		if err != nil {
 			return err
 		}
-		if primary != "" && !g.has(scope, primary) {
+		if primary != "" && !scope.Has(primary) {
 			return primaryOutside(server)
 		}
 	}
@@ -156,42 +157,6 @@ func (g *Guard) serversOf(ctx context.Context, name string) (of, touched []strin
 		return of, touched, nil
 	}
 	return nil, nil, nil
-}
-
-// filter takes out of an answer what is not of a server that its caller works with.
-func (g *Guard) filter(ctx context.Context, method string, answer proto.Message) error {
-	scope, all := g.cfg.Scope(identity.PeerOf(ctx))
-	rule := g.rules[method]
-	if all || rule.Lists == "" {
-		return nil
-	}
-	msg := answer.ProtoReflect()
-	field := msg.Descriptor().Fields().ByName(protoreflect.Name(rule.Lists))
-	if !msg.Has(field) {
-		return nil
-	}
-	list, kept, known := msg.Mutable(field).List(), 0, map[string]bool{}
-	for i := range list.Len() {
-		name := text(list.Get(i).Message(), rule.By)
-		seen, there := known[name]
-		if !there {
-			of, _, err := g.serversOf(ctx, name)
-			if err != nil && !errors.Is(err, errs.NotFound) {
-				return err
-			}
-			seen = err == nil && len(of) > 0
-			for _, server := range of {
-				seen = seen && g.has(scope, server)
-			}
-			known[name] = seen
-		}
-		if seen {
-			list.Set(kept, list.Get(i))
-			kept++
-		}
-	}
-	list.Truncate(kept)
-	return nil
 }
 
 // texts are the values of a field that names something, "server.name" in a message within, but

@@ -36,14 +36,11 @@ func (g *Guard) unary(method string, handle grpc.MethodHandler) grpc.MethodHandl
 		return handle(srv, ctx, read, func(ctx context.Context, req any,
 			info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			held := func(ctx context.Context, req any) (any, error) {
+				ctx = g.scoped(ctx)
 				if err := g.enter(ctx, method, req.(proto.Message)); err != nil {
 					return nil, err
 				}
-				answer, err := next(ctx, req)
-				if err != nil {
-					return nil, err
-				}
-				return answer, g.filter(ctx, method, answer.(proto.Message))
+				return next(ctx, req)
 			}
 			if outer == nil {
 				return held(ctx, req)
@@ -67,6 +64,9 @@ type heldStream struct {
 	asked  proto.Message
 }
 
+// Context has the scope as it is now.
+func (s *heldStream) Context() context.Context { return s.guard.scoped(s.ServerStream.Context()) }
+
 // RecvMsg gives a request that the caller may make.
 func (s *heldStream) RecvMsg(msg any) error {
 	if err := s.ServerStream.RecvMsg(msg); err != nil {
@@ -82,9 +82,6 @@ func (s *heldStream) SendMsg(msg any) error {
 		if err := s.guard.enter(s.Context(), s.method, s.asked); err != nil {
 			return err
 		}
-	}
-	if err := s.guard.filter(s.Context(), s.method, msg.(proto.Message)); err != nil {
-		return err
 	}
 	return s.ServerStream.SendMsg(msg)
 }

@@ -18,19 +18,19 @@ type Rule struct {
 	Names []string
 	// Changes says that the method changes what is named: the primaries of these servers count too.
 	Changes bool
-	// Lists is the field of the answer that has a list, and By the field of each of its elements
-	// that names whose it is.
-	Lists, By string
+	// Lists says that the answer has a list, which the service narrows to wire.ScopeOf: where it is
+	// read, so that pages and their tokens are those of the scope alone.
+	Lists bool
 }
 
 // Rules are the rules of all methods of the control plane, by full name.
 func Rules() map[string]Rule {
 	reads := Rule{Names: []string{"name"}}
 	changes := Rule{Names: []string{"name"}, Changes: true}
-	open, refused := Rule{Open: true}, Rule{}
+	lists, open, refused := Rule{Lists: true}, Rule{Open: true}, Rule{}
 	return map[string]Rule{
 		cpv1.ServerService_GetServer_FullMethodName:    reads,
-		cpv1.ServerService_ListServers_FullMethodName:  {Lists: "servers", By: "name"},
+		cpv1.ServerService_ListServers_FullMethodName:  lists,
 		cpv1.ServerService_CreateServer_FullMethodName: {Makes: "name"},
 		cpv1.ServerService_CreateReplica_FullMethodName: {Makes: "name",
 			Names: []string{"primary", "snapshot"}, Changes: true},
@@ -44,13 +44,13 @@ func Rules() map[string]Rule {
 		cpv1.ServerService_DeleteServer_FullMethodName: changes,
 
 		cpv1.SnapshotService_GetSnapshot_FullMethodName:   reads,
-		cpv1.SnapshotService_ListSnapshots_FullMethodName: {Lists: "snapshots", By: "server"},
+		cpv1.SnapshotService_ListSnapshots_FullMethodName: lists,
 		cpv1.SnapshotService_CreateSnapshot_FullMethodName: {Names: []string{"server"},
 			Changes: true},
 		cpv1.SnapshotService_DeleteSnapshot_FullMethodName: changes,
 
 		cpv1.JobService_GetJob_FullMethodName:       reads,
-		cpv1.JobService_ListJobs_FullMethodName:     {Lists: "jobs", By: "name"},
+		cpv1.JobService_ListJobs_FullMethodName:     lists,
 		cpv1.JobService_ListAttempts_FullMethodName: reads,
 		cpv1.JobService_WatchJob_FullMethodName:     reads,
 		cpv1.JobService_RetryJob_FullMethodName:     changes,
@@ -58,7 +58,7 @@ func Rules() map[string]Rule {
 		cpv1.JobService_SkipStep_FullMethodName:     changes,
 		cpv1.JobService_CancelJob_FullMethodName:    changes,
 		cpv1.JobService_CleanupJob_FullMethodName:   changes,
-		cpv1.JobService_ListEvents_FullMethodName:   {Lists: "events", By: "subject"},
+		cpv1.JobService_ListEvents_FullMethodName:   lists,
 
 		// The provider's objects and tasks are the whole fleet's.
 		cpv1.ProviderService_CheckProvider_FullMethodName: refused,
@@ -70,10 +70,9 @@ func Rules() map[string]Rule {
 		cpv1.ProviderService_RefuseTask_FullMethodName:    refused,
 
 		cpv1.EnrollmentService_CreateJoinToken_FullMethodName: {Makes: "server"},
-		cpv1.EnrollmentService_ListJoinTokens_FullMethodName: {Lists: "join_tokens",
-			By: "server"},
-		cpv1.EnrollmentService_ListOperators_FullMethodName: open,
-		cpv1.EnrollmentService_RenewOperator_FullMethodName: open,
+		cpv1.EnrollmentService_ListJoinTokens_FullMethodName:  lists,
+		cpv1.EnrollmentService_ListOperators_FullMethodName:   lists,
+		cpv1.EnrollmentService_RenewOperator_FullMethodName:   open,
 		// An admin has no scope, and neither have agents and machines.
 		cpv1.EnrollmentService_CreateOperator_FullMethodName: refused,
 		cpv1.EnrollmentService_UpdateOperator_FullMethodName: refused,
@@ -95,7 +94,7 @@ func Rules() map[string]Rule {
 
 // isRefused says whether the rule lets nothing through.
 func (r Rule) isRefused() bool {
-	return !r.Open && r.Makes == "" && len(r.Names) == 0 && r.Lists == ""
+	return !r.Open && r.Makes == "" && len(r.Names) == 0 && !r.Lists
 }
 
 // fields are the fields of the request that count.

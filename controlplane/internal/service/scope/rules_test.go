@@ -44,12 +44,11 @@ func TestEveryMethodHasARule(t *testing.T) {
 				t.Errorf("%s has no field %s", method, path)
 			}
 		}
-		if rule.Lists != "" {
-			list := within(desc.Output(), rule.Lists)
-			if list == nil || !list.IsList() || within(list.Message(), rule.By) == nil {
-				t.Errorf("%s lists no %s by %s", method, rule.Lists, rule.By)
+		if rule.Lists {
+			if within(desc.Output(), "next_page_token") == nil {
+				t.Errorf("%s has no pages", method)
 			}
-			continue // its filters narrow what is filtered afterwards
+			continue // its filters narrow what is in scope
 		}
 		if rule.isRefused() {
 			continue

@@ -88,7 +88,7 @@ func (s *Service) ListServers(ctx context.Context,
 	page := wire.PageOf(req.GetPageSize(), req.GetPageToken())
 	filter := query.ServerFilter{Primary: wire.ID(req.GetPrimary()),
 		Role: inventory.Role(strings.ToUpper(enum.Word(req.GetRole()))),
-		Text: req.GetText(),
+		Text: req.GetText(), Scope: wire.ScopeOf(ctx),
 		// states that are named may be that of deleted ones
 		NotDeleted: !req.GetShowDeleted() && len(req.GetStates()) == 0}
 	for _, state := range req.GetStates() {

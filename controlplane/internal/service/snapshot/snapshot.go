@@ -74,6 +74,7 @@ func (s *Service) ListSnapshots(ctx context.Context,
 	within := wire.RangeOf(req.GetCreatedAfter(), req.GetCreatedBefore())
 	filter := query.SnapshotFilter{Server: wire.ID(req.GetServer()),
 		Text: req.GetText(), After: within.After, Before: within.Before,
+		Scope: wire.ScopeOf(ctx),
 		// states that are named may be those of unusable ones
 		Usable: !req.GetShowDeleted() && len(req.GetStates()) == 0}
 	for _, state := range req.GetStates() {

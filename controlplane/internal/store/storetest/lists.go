@@ -313,7 +313,7 @@ func testRevokedJoinTokens(t *testing.T, open Open) {
 		t.Errorf("a revoked token is used: %v", err)
 	}
 	read(t, st, func(ctx context.Context, tx *store.Tx) error {
-		all, err := tx.JoinTokens().All(ctx)
+		all, err := tx.JoinTokens().All(ctx, nil)
 		for _, token := range all {
 			if token.RevokedAt.IsZero() != (token.Hash != "good") {
 				t.Errorf("%s is revoked at %s", token.Hash, token.RevokedAt)

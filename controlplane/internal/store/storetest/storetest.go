@@ -28,6 +28,7 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"volumes":                   testVolumes,
 		"snapshots":                 testSnapshots,
 		"server filters":            testServerFilters,
+		"lists of a scope":          testListsOfAScope,
 		"snapshot filters":          testSnapshotFilters,
 		"events":                    testEvents,
 		"join tokens":               testJoinTokens,
