@@ -16,12 +16,17 @@ import (
 
 // List is the list of now, which outlives the agent's process.
 type List struct {
-	path string
-	now  func() time.Time
+	path  string
+	now   func() time.Time
+	write func(path string, list any) error
 
-	mu    sync.RWMutex
-	list  kept
-	saved bool
+	// setting lets one Set run at a time. It is held while the disk writes, which handshakes do not
+	// wait for.
+	setting sync.Mutex
+	saved   bool
+
+	mu   sync.RWMutex // of list, which setting changes
+	list kept
 }
 
 // kept is what the file has. A serial is forgotten once its certificate has expired.
@@ -33,7 +38,7 @@ type kept struct {
 // Open reads the file, which may be absent; its directory must exist. An unreadable file is an
 // error: without it, who was revoked would be let in.
 func Open(path string) (*List, error) {
-	l := &List{path: path, now: time.Now, saved: true}
+	l := &List{path: path, now: time.Now, write: atomicfile.WriteJSON, saved: true}
 	if err := atomicfile.Tidy(path); err != nil {
 		return nil, fmt.Errorf("cannot remove what a killed agent left beside %s: %w", path, err)
 	}
@@ -57,8 +62,8 @@ func (l *List) Denied(serial string) bool {
 // Nobody is let in again by it: what a control plane forgot, as one does that is restored from a
 // backup, stays refused. A list that cannot be written is in force all the same.
 func (l *List) Set(sequence int64, denied map[string]time.Time) (changed bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.setting.Lock()
+	defer l.setting.Unlock()
 	if sequence < l.list.Sequence {
 		return false, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_SUPERSEDED,
 			fmt.Sprintf("deny list %d is over: the agent has list %d", sequence, l.list.Sequence),
@@ -77,8 +82,11 @@ func (l *List) Set(sequence int64, denied map[string]time.Time) (changed bool, e
 		time.Time.Equal) {
 		return false, nil
 	}
-	l.list, l.saved = next, false
-	if err := atomicfile.WriteJSON(l.path, l.list); err != nil {
+	l.mu.Lock()
+	l.list = next
+	l.mu.Unlock()
+	l.saved = false
+	if err := l.write(l.path, next); err != nil {
 		return true, l.unsaved(err)
 	}
 	l.saved = true

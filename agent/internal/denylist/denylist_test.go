@@ -96,6 +96,38 @@ func TestAListThatCannotBeKeptIsInForce(t *testing.T) {
 	holds(t, open(t, path), "a")
 }
 
+// Handshakes ask while the disk hangs, and are told of the new list.
+func TestADiskThatHangsKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	list := open(t, filepath.Join(t.TempDir(), "denied.json"))
+	writing, hangs := make(chan struct{}), make(chan struct{})
+	list.WriteBy(func(string, any) error {
+		close(writing)
+		<-hangs
+		return nil
+	})
+	ended := make(chan error)
+	go func() {
+		_, err := list.Set(1, map[string]time.Time{"a": time.Now().Add(time.Hour)})
+		ended <- err
+	}()
+	<-writing
+	asked := make(chan bool)
+	go func() { asked <- list.Denied("a") }()
+	select {
+	case denied := <-asked:
+		if !denied {
+			t.Error("the new list counts once it is written")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a handshake waits for the disk")
+	}
+	close(hangs)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAFileThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "denied.json")
