@@ -133,7 +133,7 @@ func (f *Fetcher) fetch(ctx context.Context, from *source, server, address strin
 			return fmt.Errorf("the agent of %s has more records than are kept of it", server)
 		}
 		if len(batch.Lines) == 0 {
-			return f.complete(server, chain, kept, batch)
+			return f.complete(ctx, server, chain, kept, batch)
 		}
 		for lines := range slices.Chunk(batch.Lines, takenAtOnce) {
 			if err := f.take(ctx, batch.Chain, lines); err != nil {
@@ -154,8 +154,14 @@ func (f *Fetcher) kept(ctx context.Context, chain string) (head audit.Head, err 
 	return head, err
 }
 
-// complete compares the heads of both when the agent has nothing more.
-func (f *Fetcher) complete(server, chain string, kept audit.Head, batch Batch) error {
+// complete compares the heads of both when the agent has nothing more. What another control plane
+// on the store fetched meanwhile is compared in the next round.
+func (f *Fetcher) complete(ctx context.Context, server, chain string, kept audit.Head,
+	batch Batch) error {
+	now, err := f.kept(ctx, chain)
+	if err != nil || now != kept {
+		return err
+	}
 	if chain == batch.Chain && kept.Seq > 0 && batch.Head != kept {
 		f.Logger.Error("the audit of an agent is not what it was: run `understudy audit verify`",
 			"server", server, "kept", kept.Seq, "found", batch.Head.Seq)

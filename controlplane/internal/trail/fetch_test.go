@@ -22,6 +22,7 @@ type agents struct {
 	lines  []string
 	head   audit.Head
 	kept   audit.Head // as the control plane said last
+	acked  int64      // records up to it are removed
 	asked  int
 	atOnce int // lines of an answer
 	ago    time.Duration
@@ -58,7 +59,7 @@ func (a *agents) FetchAudit(_ context.Context, _, _, chain string,
 	}
 	batch := trail.Batch{Chain: a.chain, Head: a.head}
 	for i, line := range a.lines {
-		if int64(i) >= a.kept.Seq && len(batch.Lines) < a.atOnce {
+		if int64(i) >= max(a.kept.Seq, a.acked) && len(batch.Lines) < a.atOnce {
 			batch.Lines = append(batch.Lines, line)
 		}
 	}
@@ -118,6 +119,51 @@ func TestAgentsRecordsAreKeptOnce(t *testing.T) {
 	if err != nil || len(all) != 2 || all[1].Count != 10 || all[1].Head != from.head ||
 		len(w.problems()) > 0 {
 		t.Errorf("kept %+v, %v, %v", all, w.problems(), err)
+	}
+}
+
+// raced are agents from which another control plane fetches just before this one is answered.
+type raced struct {
+	*agents
+	before func()
+}
+
+// FetchAudit implements trail.Agents.
+func (r *raced) FetchAudit(ctx context.Context, server, address, chain string,
+	kept audit.Head) (trail.Batch, error) {
+	if before := r.before; kept.Seq > 0 && before != nil {
+		r.before = nil
+		before()
+	}
+	return r.agents.FetchAudit(ctx, server, address, chain, kept)
+}
+
+// Two control planes on one store take turns, and what one fetched is no forgery to the other.
+func TestTwoControlPlanesFetch(t *testing.T) {
+	t.Parallel()
+	from := newAgents("servers/db1/000000000000000a")
+	w, one := fetching(t, from)
+	from.append(t, 4)
+	round(t, one)
+	second, err := trail.New(w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &trail.Fetcher{Trail: second, Agents: from}
+	round(t, other)
+	one.Agents = &raced{agents: from, before: func() {
+		from.append(t, 3)
+		round(t, other)
+		from.acked = from.head.Seq // an agent that has removed what it was told is kept
+	}}
+	round(t, one)
+	for _, plane := range []*trail.Fetcher{one, other} {
+		if err := plane.Note(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if text := w.log.String(); strings.Contains(text, "audit verify") || len(w.problems()) > 0 {
+		t.Errorf("%s\n%v", text, w.problems())
 	}
 }
 
