@@ -14,6 +14,8 @@ type parties struct {
 	Source  string `json:"source"`
 	Replica string `json:"replica"`
 	Primary string `json:"primary"`
+	// Ignored are replicas that lose what they need.
+	Ignored []string `json:"ignored"`
 }
 
 // serversOfJob are the servers that the job changes, and those that it has to do with. A job about
@@ -33,7 +35,8 @@ func serversOfJob(j job.Job) (of, touched []string) {
 		}
 	}
 	touched = append(touched, of...)
-	for _, name := range []string{with.Server, with.Source, with.Replica, with.Primary} {
+	named := []string{with.Server, with.Source, with.Replica, with.Primary}
+	for _, name := range append(named, with.Ignored...) {
 		if name != "" {
 			touched = append(touched, name)
 		}
