@@ -58,6 +58,13 @@ func identityRecords(tx *store.Tx) ca.Records {
 	return ca.Records{
 		Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events(),
 		Operators: tx.Operators(), Lost: tx.Lost,
+		Primary: func(ctx context.Context, server string) (string, error) {
+			srv, err := tx.Servers().Get(ctx, server)
+			if errors.Is(err, inventory.ErrNotFound) {
+				return "", nil
+			}
+			return srv.Primary, err
+		},
 		NoteAgent: func(ctx context.Context, server, agentIdentity string) error {
 			srv, err := tx.Servers().Get(ctx, server)
 			if errors.Is(err, inventory.ErrNotFound) {
@@ -75,11 +82,7 @@ func identityRecords(tx *store.Tx) ca.Records {
 // sameAuthority refuses a CA that is not the one of the control planes that share the store: agents
 // that enrolled with one would not trust the other.
 func sameAuthority(ctx context.Context, st *store.Store, pin, dir string) error {
-	var settled string
-	err := st.Write(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		settled, err = tx.Settle(ctx, "ca_pin", pin)
-		return err
-	})
+	settled, err := pinned(ctx, st, "ca_pin", pin)
 	if err != nil || settled == pin {
 		return err
 	}
@@ -88,4 +91,13 @@ func sameAuthority(ctx context.Context, st *store.Store, pin, dir string) error 
 			"belongs to the one with pin %s", dir, pin, settled),
 		errs.WithHint("replace "+dir+" by that folder of the control plane that made the store, "+
 			"or use another store"))
+}
+
+// pinned is the fact of the store that all control planes on it must have, which is the first one's.
+func pinned(ctx context.Context, st *store.Store, fact, own string) (settled string, err error) {
+	err = st.Write(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		settled, err = tx.Settle(ctx, fact, own)
+		return err
+	})
+	return settled, err
 }

@@ -207,6 +207,9 @@ func TestAnOperatorWorksWithTheServersOfTheScope(t *testing.T) {
 			&cpv1.CreateServerRequest{Name: "servers/db9"})),
 		"a machine outside": second(cpv1.NewEnrollmentServiceClient(conn).CreateJoinToken(ctx,
 			&cpv1.CreateJoinTokenRequest{Server: "servers/db9"})),
+		"the machine of a replica of a primary outside": second(
+			cpv1.NewEnrollmentServiceClient(conn).CreateJoinToken(ctx,
+				&cpv1.CreateJoinTokenRequest{Server: "servers/shop-db"})),
 		"a load on a primary outside": second(servers.VerifyReplica(ctx,
 			&cpv1.VerifyReplicaRequest{Name: "servers/shop-db"})),
 		"the provider": second(cpv1.NewProviderServiceClient(conn).ListObjects(ctx,

@@ -97,6 +97,13 @@ func (h *house) open() *ca.Registry {
 func records(tx *store.Tx) ca.Records {
 	return ca.Records{Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events(),
 		Lost: tx.Lost, Operators: tx.Operators(),
+		Primary: func(ctx context.Context, name string) (string, error) {
+			server, err := tx.Servers().Get(ctx, name)
+			if errors.Is(err, inventory.ErrNotFound) {
+				return "", nil
+			}
+			return server.Primary, err
+		},
 		NoteAgent: func(ctx context.Context, name, agent string) error {
 			server, err := tx.Servers().Get(ctx, name)
 			if errors.Is(err, inventory.ErrNotFound) {

@@ -68,6 +68,9 @@ type Records struct {
 	Events Events
 	// Operators are the operators' scopes. May be nil: there are none.
 	Operators Operators
+	// Primary is the primary on record of a server; empty for one without, or without a record. May
+	// be nil: there are none.
+	Primary func(ctx context.Context, server string) (string, error)
 	// NoteAgent writes the agent's identity into the server's record; a server without a record is
 	// fine. May be nil.
 	NoteAgent func(ctx context.Context, server, agentIdentity string) error

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // operatorFor creates an operator for these servers, by root.
@@ -169,5 +171,49 @@ func TestACertificateForSomeServersRenewsAsNoOther(t *testing.T) {
 	}
 	if again, err := renew(); err != nil || !identity.Scoped(parse(t, again.Certificate)) {
 		t.Errorf("renewed once the scope is on record: %v", err)
+	}
+}
+
+// A token is laid by until its server has the data of one outside.
+func TestATokenEndsWhereTheScopeOfItsMakerDoes(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	bob, err := h.operatorFor(identity.Operator("bob"), "shop-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := map[string]string{}
+	for _, server := range []string{"shop-1", "shop-2", "shop-3"} {
+		if tokens[server], err = h.token(bob, server); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = h.store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		for server, primary := range map[string]string{"shop-1": "db1", "shop-2": "shop-9"} {
+			if err := tx.Servers().Insert(ctx, &inventory.Server{Name: server, Primary: primary,
+				Role: inventory.RoleReplica}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enrols := func(server string) error {
+		_, err := h.enroll(tokens[server], server, keys(t))
+		return err
+	}
+	if err := enrols("shop-1"); errs.ReasonOf(err) != errorsv1.Reason_REASON_TOKEN_INVALID {
+		t.Errorf("a replica of a primary outside: %v", err)
+	}
+	if err := enrols("shop-2"); err != nil {
+		t.Errorf("a replica of a primary inside: %v", err)
+	}
+	if err := h.update("bob", "web-*"); err != nil {
+		t.Fatal(err)
+	}
+	if err := enrols("shop-3"); errs.ReasonOf(err) != errorsv1.Reason_REASON_TOKEN_INVALID {
+		t.Errorf("a server that is not in scope any more: %v", err)
 	}
 }

@@ -159,7 +159,38 @@ func usable(ctx context.Context, records Records, token, server, keyPrint string
 	if err := record.Redeem(server, keyPrint, now); err != nil {
 		return none, err
 	}
-	return record, outlivesRevocation(ctx, records, record)
+	if err := outlivesRevocation(ctx, records, record); err != nil {
+		return none, err
+	}
+	return record, withinScope(ctx, records, record)
+}
+
+// withinScope refuses a token of an operator who works with some servers, for one that is not among
+// them now, or that became the replica of one that is not: its agent would read what that one
+// writes.
+func withinScope(ctx context.Context, records Records, token inventory.JoinToken) error {
+	creator, err := identity.Parse(token.Creator)
+	if err != nil || !creator.Role.IsOperator() || records.Operators == nil {
+		return nil // made before creators were on record, or by the control plane
+	}
+	scopes, err := records.Operators.Scopes(ctx)
+	if err != nil {
+		return err
+	}
+	scope := inventory.ScopeOf(scopes[creator.Name])
+	if !scope.Has(token.Server) {
+		return tokenRefused(fmt.Sprintf("%s, who made the join token, does not work with server %s",
+			creator, token.Server))
+	}
+	if len(scope) == 0 || records.Primary == nil {
+		return nil
+	}
+	primary, err := records.Primary(ctx, token.Server)
+	if err == nil && primary != "" && !scope.Has(primary) {
+		err = tokenRefused(fmt.Sprintf("%s, who made the join token, does not work with the primary "+
+			"of server %s", creator, token.Server))
+	}
+	return err
 }
 
 // CheckToken says until when a join token is good for a server, and redeems nothing. It refuses as

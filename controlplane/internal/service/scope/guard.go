@@ -64,6 +64,13 @@ func (g *Guard) enter(ctx context.Context, method string, req proto.Message) err
 				if !scope.Has(strings.TrimPrefix(name, servers)) {
 					return outside(caller, field, name, scope)
 				}
+				if !rule.Changes {
+					continue
+				}
+				err := g.primaryInside(ctx, scope, strings.TrimPrefix(name, servers))
+				if err != nil {
+					return err
+				}
 				continue
 			}
 			if err := g.admit(ctx, scope, name, rule.Changes); err != nil {
@@ -107,18 +114,19 @@ func (g *Guard) admit(ctx context.Context, scope inventory.Scope, name string,
 		if !changes {
 			continue
 		}
-		primary, err := g.cfg.Primary(ctx, server)
-		if err != nil {
+		if err := g.primaryInside(ctx, scope, server); err != nil {
 			return err
-		}
-		if primary != "" && !scope.Has(primary) {
-			return primaryOutside(server)
 		}
 	}
 	return nil
 }
 
-func primaryOutside(server string) error {
+// primaryInside refuses a replica of a primary outside.
+func (g *Guard) primaryInside(ctx context.Context, scope inventory.Scope, server string) error {
+	primary, err := g.cfg.Primary(ctx, server)
+	if err != nil || primary == "" || scope.Has(primary) {
+		return err
+	}
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
 		fmt.Sprintf("the primary of %s is not among the servers that you work with", server),
 		errs.WithHint("ask an operator who works with both"))

@@ -17,6 +17,7 @@ type Rule struct {
 	// Names are the fields of the request that name servers, snapshots and jobs.
 	Names []string
 	// Changes says that the method changes what is named: the primaries of these servers count too.
+	// The agent of a replica reads what its primary writes.
 	Changes bool
 	// Lists says that the answer has a list, which the service narrows to wire.ScopeOf: where it is
 	// read, so that pages and their tokens are those of the scope alone.
@@ -69,10 +70,11 @@ func Rules() map[string]Rule {
 		cpv1.ProviderService_CompleteTask_FullMethodName:  refused,
 		cpv1.ProviderService_RefuseTask_FullMethodName:    refused,
 
-		cpv1.EnrollmentService_CreateJoinToken_FullMethodName: {Makes: "server"},
-		cpv1.EnrollmentService_ListJoinTokens_FullMethodName:  lists,
-		cpv1.EnrollmentService_ListOperators_FullMethodName:   lists,
-		cpv1.EnrollmentService_RenewOperator_FullMethodName:   open,
+		cpv1.EnrollmentService_CreateJoinToken_FullMethodName: {Makes: "server",
+			Changes: true},
+		cpv1.EnrollmentService_ListJoinTokens_FullMethodName: lists,
+		cpv1.EnrollmentService_ListOperators_FullMethodName:  lists,
+		cpv1.EnrollmentService_RenewOperator_FullMethodName:  open,
 		// An admin has no scope, and neither have agents and machines.
 		cpv1.EnrollmentService_CreateOperator_FullMethodName: refused,
 		cpv1.EnrollmentService_UpdateOperator_FullMethodName: refused,
