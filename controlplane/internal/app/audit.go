@@ -2,11 +2,15 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/trail"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/audit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // noting writes down beside the store how far the audit is.
@@ -21,10 +25,14 @@ var fetching = loop.Spec{Name: "fetch the audits of agents", Every: 15 * time.Se
 // endLimit is how long the last records of the audit may take.
 const endLimit = 10 * time.Second
 
-func (a *App) openAudit(context.Context) error {
+func (a *App) openAudit(ctx context.Context) error {
 	// beside the authority's key: control planes on one store share both, and backups have both
-	key, err := trail.OpenKey(a.cfg.path("ca", "audit.key"))
+	path := a.cfg.path("ca", "audit.key")
+	key, err := trail.OpenKey(path)
 	if err != nil {
+		return err
+	}
+	if err := sameAuditKey(ctx, a.st, key, path); err != nil {
 		return err
 	}
 	a.trail, err = trail.New(trail.Config{Store: a.st, Key: key, Notes: a.cfg.path("audit.json"),
@@ -34,6 +42,20 @@ func (a *App) openAudit(context.Context) error {
 	}
 	a.audit, err = audit.New(audit.Config{Sink: a.trail, Key: key, Logger: a.log})
 	return err
+}
+
+// sameAuditKey refuses a key that is not the one of the control planes that share the store: each
+// would find the records of the other forged.
+func sameAuditKey(ctx context.Context, st *store.Store, key audit.Key, path string) error {
+	settled, err := pinned(ctx, st, "audit_key", key.ID())
+	if err != nil || settled == key.ID() {
+		return err
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
+		fmt.Sprintf("cannot use the key of the audit in %s: its id is %s, and the records in the "+
+			"store are sealed with the key with id %s", path, key.ID(), settled),
+		errs.WithHint("replace "+path+" by that file of another control plane on the store, or of "+
+			"a backup; docs/audit.md says what to do when it is lost"))
 }
 
 // endAudit writes what is still to be written when no call is left.

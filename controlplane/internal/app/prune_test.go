@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -55,5 +57,29 @@ func TestASecondAuthorityOnOneStoreIsRefused(t *testing.T) {
 	}
 	if err := start(first); err != nil {
 		t.Errorf("the first one afterwards: %v", err)
+	}
+}
+
+// Two control planes, each with a key of its own for the audit, on one store.
+func TestASecondAuditKeyOnOneStoreIsRefused(t *testing.T) {
+	t.Parallel()
+	st, log := storetest.New(t), slog.New(slog.DiscardHandler)
+	start := func(dir string) error {
+		if err := os.MkdirAll(filepath.Join(dir, "ca"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		a := &App{st: st, log: log, cfg: Config{StateDir: dir}}
+		return a.openAudit(t.Context())
+	}
+	first := t.TempDir()
+	for range 2 {
+		if err := start(first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := t.TempDir()
+	if err := start(second); errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_MISMATCH ||
+		!strings.Contains(errs.HintOf(err).String(), filepath.Join(second, "ca", "audit.key")) {
+		t.Errorf("a second key: %v (%s)", err, errs.HintOf(err))
 	}
 }

@@ -38,8 +38,8 @@ func OpenKey(path string) (audit.Key, error) {
 	if err != nil || len(key) != keyBytes {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_AUDIT_UNAVAILABLE,
 			fmt.Sprintf("cannot read the key of the audit in %s", path),
-			errs.WithHint("put the file of a backup in its place; without one move it away: "+
-				"records from before then count as not sealed"))
+			errs.WithHint("put the file of a backup, or of another control plane on the "+
+				"store, in its place; docs/audit.md says what to do without one"))
 	}
 	return key, nil
 }

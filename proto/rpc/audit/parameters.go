@@ -32,6 +32,13 @@ func (k Key) Hash(secret []byte) string {
 	return "hmac-sha256:" + hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
+// ID tells keys apart, and nothing of them.
+func (k Key) ID() string {
+	mac := hmac.New(sha256.New, k)
+	mac.Write([]byte("id\x00"))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
 // Seal is the proof that who has the key wrote the record with that hash into the chain.
 func (k Key) Seal(chain, hash string) string {
 	mac := hmac.New(sha256.New, k)
