@@ -94,7 +94,8 @@ func sameAuthority(ctx context.Context, st *store.Store, pin, dir string) error 
 }
 
 // pinned is the fact of the store that all control planes on it must have, which is the first one's.
-func pinned(ctx context.Context, st *store.Store, fact, own string) (settled string, err error) {
+func pinned(ctx context.Context, st *store.Store, fact, own string) (settled string,
+	err error) {
 	err = st.Write(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 		settled, err = tx.Settle(ctx, fact, own)
 		return err

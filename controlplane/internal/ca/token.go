@@ -187,8 +187,8 @@ func withinScope(ctx context.Context, records Records, token inventory.JoinToken
 	}
 	primary, err := records.Primary(ctx, token.Server)
 	if err == nil && primary != "" && !scope.Has(primary) {
-		err = tokenRefused(fmt.Sprintf("%s, who made the join token, does not work with the primary "+
-			"of server %s", creator, token.Server))
+		err = tokenRefused(fmt.Sprintf("%s, who made the join token, does not work with the "+
+			"primary of server %s", creator, token.Server))
 	}
 	return err
 }
