@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -88,6 +89,21 @@ func TestEachRoleCallsWhatItMay(t *testing.T) {
 		as[who.Role] = conn
 	}
 	authztest.Held(t, table, served(), as)
+}
+
+// A revoked agent is on no deny list of agents: none of their methods answers the certificate of an
+// agent, revoked or not. TestEachRoleCallsWhatItMay calls each of them with one.
+func TestNoAgentIsCalledByAnother(t *testing.T) {
+	t.Parallel()
+	table, err := Rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for method := range served() {
+		if slices.Contains(table[method], identity.RoleAgent) {
+			t.Errorf("%s answers other agents, of which none knows who is revoked", method)
+		}
+	}
 }
 
 // Which servers an operator works with is on record at the control plane, and at no agent.
