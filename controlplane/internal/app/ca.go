@@ -93,7 +93,7 @@ func sameAuthority(ctx context.Context, st *store.Store, pin, dir string) error 
 			"or use another store"))
 }
 
-// pinned is the fact of the store that all control planes on it must have, which is the first one's.
+// pinned is the fact of the store that all control planes on it have: the first one's.
 func pinned(ctx context.Context, st *store.Store, fact, own string) (settled string,
 	err error) {
 	err = st.Write(ctx, func(ctx context.Context, tx *store.Tx) (err error) {

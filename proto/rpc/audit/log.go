@@ -64,6 +64,8 @@ type Log struct {
 	Config
 	mu      sync.Mutex
 	changes map[identity.Identity]*bucket
+	enrol   crowd                         // changes of machines, by their address
+	changed map[identity.Identity]*bucket // bytes of those that were allowed
 	refused map[identity.Identity]*bucket
 	bytes   map[identity.Identity]*bucket // of those that were refused
 	routine map[string]*bucket
@@ -94,7 +96,8 @@ func New(config Config) (*Log, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Log{Config: config, changes: map[identity.Identity]*bucket{},
+	return &Log{Config: config, changes: map[identity.Identity]*bucket{}, enrol: crowd{},
+		changed: map[identity.Identity]*bucket{},
 		refused: map[identity.Identity]*bucket{}, bytes: map[identity.Identity]*bucket{},
 		routine: map[string]*bucket{}, left: map[caller]*left{}}, nil
 }
@@ -107,21 +110,16 @@ func (l *Log) Begin(ctx context.Context, call Call) (seq int64, err error) {
 		l.leaveOut(caller{who, call.Method})
 		return 0, nil
 	}
-	if limit, limited := changes(who.Role); limited {
-		l.mu.Lock()
-		wait := of(l.changes, who).take(limit, l.Now())
-		l.mu.Unlock()
-		if wait > 0 {
-			l.LeaveOut(who)
-			return 0, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
-				fmt.Sprintf("%s makes more changing calls than the audit records", who),
-				errs.Retry(wait), errs.WithHint("make fewer calls at a time"))
-		}
+	if wait := l.room(call.Peer); wait > 0 {
+		l.LeaveOut(who)
+		return 0, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
+			fmt.Sprintf("%s makes more changing calls than the audit records", who),
+			errs.Retry(wait), errs.WithHint("make fewer calls at a time"))
 	}
 	if slices.Contains(l.Releases, call.Method) {
 		return l.release(ctx, call), nil
 	}
-	seq, err = l.Sink.Append(ctx, l.record(Begin, call))
+	seq, err = l.Sink.Append(ctx, l.begin(call))
 	if err != nil {
 		return 0, errs.New(errs.Unavailable, errorsv1.Reason_REASON_AUDIT_UNAVAILABLE,
 			"cannot record the call in the audit", errs.Wrap(err), errs.Retry(time.Second),
@@ -129,6 +127,38 @@ func (l *Log) Begin(ctx context.Context, call Call) (seq int64, err error) {
 				"be written, then retry"))
 	}
 	return seq, nil
+}
+
+// room takes room for a changing call, or says how long to wait for it.
+func (l *Log) room(peer identity.Peer) time.Duration {
+	limit, limited := changes(peer.Identity.Role)
+	if !limited {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if peer.Identity.Role == identity.RoleAnonymous {
+		wait := l.enrol.take(identity.Network(peer.Address), enrolments, l.Now())
+		if wait > 0 {
+			return wait
+		}
+	}
+	return of(l.changes, peer.Identity).take(limit, l.Now())
+}
+
+// begin is the record of a call that was allowed. Of who makes many large ones the parameters are
+// size and hash.
+func (l *Log) begin(call Call) Record {
+	r, who := l.record(Begin, call), call.Peer.Identity
+	if _, limited := changes(who.Role); !limited {
+		return r
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if of(l.changed, who).takeSome(kib(r), changedBytes, l.Now()) > 0 {
+		r.Parameters = brief(r.Parameters, mostBrief, l.Key)
+	}
+	return r
 }
 
 // release records a call that gives back what is held, and waits for no disk: one that is full, or
@@ -183,7 +213,7 @@ func (l *Log) Refused(ctx context.Context, call Call, cause error) {
 	r := l.record(Refused, call)
 	r.outcome(cause)
 	if many {
-		r.Parameters = brief(r.Parameters, mostBrief)
+		r.Parameters = brief(r.Parameters, mostBrief, l.Key)
 	}
 	l.mu.Lock()
 	wait = of(l.bytes, who).takeSome(kib(r), refusedBytes, l.Now())

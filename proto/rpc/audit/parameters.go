@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -62,15 +63,15 @@ func Parameters(request proto.Message, key Key) json.RawMessage {
 	if err != nil {
 		text = fmt.Appendf(nil, `{"unreadable":%q}`, err)
 	}
-	return brief(text, mostParameters)
+	return brief(text, mostParameters, key)
 }
 
-// brief are parameters that are longer than that as their size and their hash.
-func brief(text json.RawMessage, most int) json.RawMessage {
+// brief are parameters that are longer than that as their size and their keyed hash.
+func brief(text json.RawMessage, most int, key Key) json.RawMessage {
 	if len(text) <= most {
 		return text
 	}
-	return fmt.Appendf(nil, `{"bytes":%d,"sha256":%q}`, len(text), sum(text))
+	return fmt.Appendf(nil, `{"bytes":%d,"hash":%q}`, len(text), key.Hash(text))
 }
 
 func fieldsOf(msg protoreflect.Message, key Key) map[string]any {
@@ -98,7 +99,7 @@ func valueOf(field protoreflect.FieldDescriptor, value protoreflect.Value, key K
 	case field.IsMap():
 		all := map[string]any{}
 		value.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
-			if name := cut(k.String()); isSecret(field) {
+			if name := cut(k.String(), key); isSecret(field) || secretOption.MatchString(name) {
 				all[name] = key.Hash([]byte(v.String()))
 			} else {
 				all[name] = scalarOf(field.MapValue(), v, key)
@@ -119,7 +120,7 @@ func scalarOf(field protoreflect.FieldDescriptor, value protoreflect.Value, key 
 	case kind == protoreflect.BytesKind:
 		return fmt.Sprintf("sha256:%s (%d bytes)", sum(value.Bytes()), len(value.Bytes()))
 	case kind == protoreflect.StringKind:
-		return cut(value.String())
+		return cut(value.String(), key)
 	case kind == protoreflect.EnumKind:
 		if known := field.Enum().Values().ByNumber(value.Enum()); known != nil {
 			return known.Name()
@@ -137,15 +138,21 @@ func scalarOf(field protoreflect.FieldDescriptor, value protoreflect.Value, key 
 	return value.Interface()
 }
 
+// secretOption are names of options whose values are secrets, also where no such option is allowed:
+// a call that is refused is recorded too.
+var secretOption = regexp.MustCompile(
+	`(?i)pass|secret|private|token|credential|auth|(file|_|^)key$`)
+
 // isSecret says whether the proto file redacts the field where it is printed.
 func isSecret(field protoreflect.FieldDescriptor) bool {
 	options, _ := field.Options().(*descriptorpb.FieldOptions)
 	return options.GetDebugRedact()
 }
 
-func cut(text string) string {
+// cut is the beginning of a text that is too long, with its size and keyed hash.
+func cut(text string, key Key) string {
 	if len(text) <= mostText {
 		return text
 	}
-	return fmt.Sprintf("%s… (%d bytes, sha256:%s)", text[:mostText], len(text), sum([]byte(text)))
+	return fmt.Sprintf("%s… (%d bytes, %s)", text[:mostText], len(text), key.Hash([]byte(text)))
 }

@@ -30,7 +30,11 @@ func TestParameters(t *testing.T) {
 		`"token":"` + key.Hash([]byte("t0ken")): &cpv1.EnrollRequest{Token: "t0ken"},
 		`"password":"` + key.Hash([]byte("hunter2")): &agentv1.ConfigureReplicaRequest{
 			Password: "hunter2"},
-		`… (9000 bytes, sha256:`: &cpv1.EnrollRequest{Server: strings.Repeat("x", 9000)},
+		`"wsrep_sst_auth":"` + key.Hash([]byte("hunter2")): &agentv1.SetConfigurationRequest{
+			Options: map[string]string{"wsrep_sst_auth": "hunter2", "max_connections": "100"}},
+		`"content":"` + key.Hash([]byte("hunter2")): &agentv1.SetDropInRequest{Unit: "mariadb",
+			Content: "hunter2"},
+		`… (9000 bytes, hmac-sha256:`: &cpv1.EnrollRequest{Server: strings.Repeat("x", 9000)},
 	} {
 		got := string(audit.Parameters(request, key))
 		if !strings.Contains(got, want) || strings.Contains(got, "secret bytes") ||

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"maps"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -43,8 +44,35 @@ func changes(role identity.Role) (rate, bool) {
 		return rate{}, false
 	case identity.RoleOperator, identity.RoleAdmin, identity.RoleBreakGlass:
 		return rate{burst: 2000, every: 200 * time.Millisecond}, true
+	case identity.RoleAnonymous: // all machines that enrol together
+		return rate{burst: 1000, every: 500 * time.Millisecond}, true
 	}
 	return rate{burst: 60, every: 30 * time.Second}, true // who renews, and no more
+}
+
+// enrolments are those of one address, with a good token each: a rack behind one address joins at
+// once, and who repeats one token leaves room for the others.
+var enrolments = rate{burst: 120, every: 5 * time.Second}
+
+// changedBytes are the KiB that the allowed calls of one caller take with their parameters.
+var changedBytes = rate{burst: 4096, every: 500 * time.Millisecond}
+
+// mostAddresses bounds what is remembered: strangers cannot make it grow.
+const mostAddresses = 4096
+
+// crowd is a bucket for each of many callers.
+type crowd map[string]*bucket
+
+// take takes one of a caller. When there are too many, those who have all of their rate again are
+// forgotten, and everybody when nobody has: better to be lenient than to grow.
+func (c crowd) take(who string, r rate, now time.Time) time.Duration {
+	if c[who] == nil && len(c) >= mostAddresses {
+		maps.DeleteFunc(c, func(_ string, b *bucket) bool { return b.full(r, now) })
+		if len(c) >= mostAddresses {
+			clear(c)
+		}
+	}
+	return of(c, who).take(r, now)
 }
 
 // bucket is what is left of a rate; the zero bucket is full.
@@ -55,6 +83,11 @@ type bucket struct {
 
 // take takes one, or says how long to wait for it.
 func (b *bucket) take(r rate, now time.Time) time.Duration { return b.takeSome(1, r, now) }
+
+// full says whether nothing is missing.
+func (b *bucket) full(r rate, now time.Time) bool {
+	return b.used <= float64(now.Sub(b.at))/float64(r.every)
+}
 
 func (b *bucket) takeSome(n float64, r rate, now time.Time) time.Duration {
 	b.used = max(0, b.used-float64(now.Sub(b.at))/float64(r.every))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -97,7 +96,7 @@ type guest struct {
 
 // arrive lets a connection in as a stranger, or says why not.
 func (a *admission) arrive(conn net.Conn) (*guest, error) {
-	address := network(conn.RemoteAddr().String())
+	address := identity.Network(conn.RemoteAddr().String())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if same := len(a.strangers[address]); same >= a.room.Strangers {
@@ -194,7 +193,7 @@ func (a *admission) begin(from identity.Peer) (free func(), err error) {
 	case identity.RoleControlPlane:
 		return func() {}, nil
 	case identity.RoleAnonymous:
-		who.address, most = network(from.Address), a.room.StrangersCalls
+		who.address, most = identity.Network(from.Address), a.room.StrangersCalls
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -233,24 +232,6 @@ func less[K comparable](counts map[K]int, key K) {
 	if counts[key]--; counts[key] <= 0 {
 		delete(counts, key)
 	}
-}
-
-// network is whose an address is: an IPv4 address, or the /64 of IPv6 that one host has. All that
-// is no IP address is one.
-func network(address string) string {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return ""
-	}
-	ip := at.Addr().Unmap()
-	if ip.Is4() {
-		return ip.String()
-	}
-	prefix, err := ip.WithZone("").Prefix(64)
-	if err != nil {
-		return ip.String()
-	}
-	return prefix.String()
 }
 
 // doors is a listener that lets in whom there is room for.

@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"crypto/x509"
+	"net/netip"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -56,4 +57,22 @@ func PeerFrom(from *peer.Peer) Peer {
 		p.Identity, p.Certificate = id, leaf
 	}
 	return p
+}
+
+// Network is whose an address is, host and port: an IPv4 address, or the /64 of IPv6 that one host
+// has. All that is no IP address is one.
+func Network(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return ""
+	}
+	ip := at.Addr().Unmap()
+	if ip.Is4() {
+		return ip.String()
+	}
+	prefix, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return ip.String()
+	}
+	return prefix.String()
 }

@@ -1914,7 +1914,7 @@ type SetDropInRequest struct {
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
 	// Name of the drop-in without directory, for example "understudy.conf".
 	DropIn string `protobuf:"bytes,2,opt,name=drop_in,json=dropIn,proto3" json:"drop_in,omitempty"`
-	// Content, at most 16 KiB.
+	// Content, at most 16 KiB. It may set passwords.
 	Content string `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
 	FencingToken  *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
@@ -2265,12 +2265,11 @@ const file_understudy_agent_v1_systemd_service_proto_rawDesc = "" +
 	"\x05lines\x18\x02 \x01(\x05B\r\xea\xbb\x18\t\x10\x01\x18\xe8\ar\x0220R\x05lines\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\"N\n" +
 	"\x13TailJournalResponse\x127\n" +
-	"\x05entry\x18\x01 \x01(\v2!.understudy.agent.v1.JournalEntryR\x05entry\"\xc3\x01\n" +
+	"\x05entry\x18\x01 \x01(\v2!.understudy.agent.v1.JournalEntryR\x05entry\"\xc6\x01\n" +
 	"\x10SetDropInRequest\x12\x1d\n" +
 	"\x04unit\x18\x01 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x04unit\x12\"\n" +
-	"\adrop_in\x18\x02 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x06dropIn\x12$\n" +
-	"\acontent\x18\x03 \x01(\tB\n" +
-	"\xea\xbb\x18\x06@\x80\x80\x01h\x01R\acontent\x12F\n" +
+	"\adrop_in\x18\x02 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\x06dropIn\x12'\n" +
+	"\acontent\x18\x03 \x01(\tB\r\xea\xbb\x18\x06@\x80\x80\x01h\x01\x80\x01\x01R\acontent\x12F\n" +
 	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"-\n" +
 	"\x11SetDropInResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged\"\xa0\x01\n" +
