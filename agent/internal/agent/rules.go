@@ -41,7 +41,8 @@ func examined() methods {
 // changed is all else.
 func changed() methods {
 	return methods{
-		agentv1.HostService_ServiceDesc.ServiceName: {"SetControlPlane"},
+		agentv1.HostService_ServiceDesc.ServiceName: {"SetControlPlane",
+			"RenewCertificates"},
 		agentv1.SystemdService_ServiceDesc.ServiceName: {
 			"StartUnit", "StopUnit", "RestartUnit", "ReloadUnit", "EnableUnit", "DisableUnit",
 			"MaskUnit", "UnmaskUnit", "ResetFailedUnit", "EnsureUnit", "SetDropIn", "DeleteDropIn",
@@ -54,8 +55,8 @@ func changed() methods {
 			"SetConfiguration", "PrepareDatadir", "Quiesce", "EndQuiesce", "ProveWritable",
 			"ReserveBinlogs", "ReleaseBinlogs", "SetBinlogExpiry", "PurgeBinlogs",
 			"EnsureReplicationAccount", "DeleteReplicationAccount", "PrepareReplica",
-			"ConfigureReplica", "StartReplication", "StopReplication", "ResetReplication",
-			"SetReadOnly", "ConfirmHistory", "UpgradeDatadir",
+			"ConfigureReplica", "ReconnectReplica", "StartReplication", "StopReplication",
+			"ResetReplication", "SetReadOnly", "ConfirmHistory", "UpgradeDatadir",
 		},
 	}
 }

@@ -139,7 +139,8 @@ func (p *parts) register(server *chassis.Server, name, version string,
 	server.RegisterService(&agentv1.HostService_ServiceDesc, hostservice.New(hostservice.Config{
 		Server: name, Version: version, MariaDB: p.mariadb, Systemd: p.units,
 		Databases: p.mounts, SetControlPlane: enroller.SetControlPlane,
-		SetDenyList: denied.Set, Log: log}))
+		RenewCertificates: enroller.RenewFor,
+		SetDenyList:       denied.Set, Log: log}))
 	server.RegisterService(&agentv1.MariaDBService_ServiceDesc,
 		mariadbservice.New(p.mariadb, p.quiesce))
 	server.RegisterService(&agentv1.ObservationService_ServiceDesc,

@@ -47,6 +47,8 @@ type Config struct {
 type Enroller struct {
 	config Config
 	slots  slots
+	// renewing serialises what makes a new identity: there is one slot for that.
+	renewing sync.Mutex
 	// changing serialises what replaces the identity in use, or what is known with it.
 	changing sync.Mutex
 	pending  atomic.Bool // the hook has not taken the newest certificates yet
@@ -221,6 +223,8 @@ func (e *Enroller) Join(ctx context.Context, file identity.JoinFile) error {
 // join turns a join file into an identity. After any interruption the next call continues with the
 // same keys, so that the token still counts.
 func (e *Enroller) join(ctx context.Context, file identity.JoinFile) (string, error) {
+	e.renewing.Lock()
+	defer e.renewing.Unlock()
 	meta := meta{Purpose: "join:" + hashOf(file.Token), Server: file.Server,
 		ControlPlane: file.ControlPlane, Token: hashOf(file.Token)}
 	slot, err := e.slots.prepare(meta)

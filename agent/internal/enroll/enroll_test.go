@@ -245,6 +245,29 @@ func TestANewJoinFileReplacesAGoodIdentityAndABadOneDoesNot(t *testing.T) {
 	}
 }
 
+// The same request renews once, also after a restart in between; the hook is called each time, for
+// the agent may have been killed before it was.
+func TestARenewalThatIsAskedForTwice(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, newPlane(t))
+	e := h.joined("t1")
+	<-h.told
+	for n, test := range []struct {
+		key     string
+		renewed bool
+	}{{"j/renew/1", true}, {"j/renew/1", false}, {"j/renew/2", true}, {"", true}, {"", true}} {
+		before := h.serial(e)
+		changed, until, err := e.RenewFor(patience(t), test.key)
+		if err != nil || changed != test.renewed || (before != h.serial(e)) != test.renewed ||
+			until.IsZero() {
+			t.Errorf("%d: renewed %v until %s, %v", n, changed, until, err)
+		}
+		<-h.told
+		e = h.start()
+	}
+	h.check(e)
+}
+
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, newPlane(t))

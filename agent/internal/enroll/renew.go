@@ -96,11 +96,40 @@ func renewTime(cert *x509.Certificate) time.Time {
 // Renew gets new certificates for new keys now, over the identity in use, and puts them to use. Run
 // tells the hook.
 func (e *Enroller) Renew(ctx context.Context) error {
+	e.renewing.Lock()
+	defer e.renewing.Unlock()
+	return e.renewNow(ctx, "")
+}
+
+// RenewFor is Renew for a request that may come again: the same key renews once. The hook has taken
+// the certificates when it returns. An empty key renews each time.
+func (e *Enroller) RenewFor(ctx context.Context, key string) (changed bool, until time.Time,
+	err error) {
+	e.renewing.Lock()
+	defer e.renewing.Unlock()
+	have, err := e.slots.current().meta()
+	if err != nil {
+		return false, until, e.noIdentity(ctx, err, nil)
+	}
+	if changed = key == "" || have.Renewal != key; changed {
+		if err := e.renewNow(ctx, key); err != nil {
+			return false, until, err
+		}
+	}
+	// Also for a repeat: the agent may have been killed between the two.
+	if err := e.config.Changed(ctx); err != nil {
+		return changed, until, fmt.Errorf("cannot pass the new certificates on: %w", err)
+	}
+	_, until, err = e.Current()
+	return changed, until, err
+}
+
+func (e *Enroller) renewNow(ctx context.Context, key string) error {
 	have, err := e.slots.current().load(e.config.Now())
 	if err != nil {
 		return e.noIdentity(ctx, err, nil)
 	}
-	if err := e.renew(ctx, have); err != nil {
+	if err := e.renew(ctx, have, key); err != nil {
 		if _, pin, own := e.ControlPlane(); own == nil && !final(err) {
 			err = cmp.Or(e.checkClock(ctx, have.ControlPlane, pin), err)
 		}
@@ -111,8 +140,9 @@ func (e *Enroller) Renew(ctx context.Context) error {
 	return nil
 }
 
-func (e *Enroller) renew(ctx context.Context, have loaded) error {
+func (e *Enroller) renew(ctx context.Context, have loaded, key string) error {
 	next := have.meta
+	next.Renewal = key
 	next.Purpose = "renew:" + identity.Serial(have.cert)
 	s, err := e.slots.prepare(next)
 	if err != nil {

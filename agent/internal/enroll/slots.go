@@ -41,6 +41,8 @@ type meta struct {
 	ControlPlane []string `json:"control_plane"`
 	// Token is the hash of the join token that all began with.
 	Token string `json:"token_sha256"`
+	// Renewal is the key of the request that the identity came from; empty for none.
+	Renewal string `json:"renewal,omitempty"`
 }
 
 // usedToken says whether the identity came from that join token.

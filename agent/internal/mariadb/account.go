@@ -6,12 +6,16 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
-// Account is the account that one replica connects with.
+// Account is the account that one replica connects with, over TLS.
 type Account struct {
-	User, Host, Password string
-	RequireTLS           bool
+	User, Host string
+	// Server is whose MariaDB signs in, with its certificate and no password. Without one the
+	// account has the Password.
+	Server, Password string
 }
 
 // name is the account as SQL takes it.
@@ -25,46 +29,110 @@ func nativeHash(password string) string {
 	return "*" + strings.ToUpper(hex.EncodeToString(twice[:]))
 }
 
+// hash is what MariaDB keeps of the password; empty for none.
+func (a Account) hash() string {
+	if a.Server != "" {
+		return ""
+	}
+	return nativeHash(a.Password)
+}
+
+// demand is what MariaDB wants to see of whoever signs in, beside the password.
+type demand struct{ subject, issuer string }
+
+// demanded is a certificate of the fleet's CA for an account without a password, and TLS alone for
+// one with.
+func (s *Server) demanded(account Account) (d demand, err error) {
+	if account.Server == "" {
+		return d, nil
+	}
+	if d.subject, err = identity.OneLine(identity.MariaDBSubject(account.Server)); err != nil {
+		return d, err
+	}
+	ca, err := readCertificate(s.tls.CA)
+	if err != nil {
+		return d, err
+	}
+	d.issuer, err = identity.OneLine(ca.Subject)
+	return d, err
+}
+
+// kind is the number that MariaDB keeps for it.
+func (d demand) kind() int64 {
+	if d.subject == "" {
+		return 1 // SSL
+	}
+	return 3 // SUBJECT, ISSUER
+}
+
+func (d demand) sql() string {
+	if d.subject == "" {
+		return "SSL"
+	}
+	return "SUBJECT " + literal(d.subject) + " AND ISSUER " + literal(d.issuer)
+}
+
 // accountFacts is what an account is like now.
 type accountFacts struct {
 	exists, tls, usable, privileges, password bool
+	elsewhere                                 []string // hosts of others of that user
 }
 
-// EnsureAccount makes the account, with REPLICATION SLAVE alone and that password, and says what it
-// changed.
+// EnsureAccount makes the account, with REPLICATION SLAVE alone, and drops those that the user has
+// for other hosts. It says what it changed.
 func (s *Server) EnsureAccount(ctx context.Context, account Account) (changes []string, err error) {
 	what := fmt.Sprintf("cannot make the replication account %s@%s", account.User, account.Host)
 	err = s.change(ctx, what, func() error {
-		facts, err := readAccount(ctx, s.db, account)
+		demand, err := s.demanded(account)
 		if err != nil {
 			return err
 		}
-		changes, err = s.changeAccount(ctx, account, facts)
+		facts, err := readAccount(ctx, s.db, account, demand)
+		if err != nil {
+			return err
+		}
+		changes, err = s.changeAccount(ctx, account, demand, facts)
 		return withoutSecret(err, account.Password)
 	})
 	return changes, err
 }
 
-func readAccount(ctx context.Context, q querier, account Account) (accountFacts, error) {
-	r, err := one(ctx, q, "SELECT JSON_VALUE(Priv, '$.plugin') AS plugin, JSON_VALUE(Priv, "+
-		"'$.authentication_string') AS hash,"+
-		" COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) AS tls, COALESCE(JSON_VALUE(Priv, "+
-		"'$.account_locked'), 'false') AS locked,"+
-		" JSON_VALUE(Priv, '$.password_last_changed') AS changed, JSON_EXISTS(Priv, '$.auth_or') "+
-		"AS alternatives"+
+func readAccount(ctx context.Context, q querier, account Account,
+	demand demand) (facts accountFacts, err error) {
+	if facts.elsewhere, err = otherHosts(ctx, q, account); err != nil {
+		return facts, err
+	}
+	r, err := one(ctx, q, "SELECT JSON_VALUE(Priv, '$.plugin') AS plugin,"+
+		" COALESCE(JSON_VALUE(Priv, '$.authentication_string'), '') AS hash,"+
+		" COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) AS tls,"+
+		" COALESCE(JSON_VALUE(Priv, '$.x509_subject'), '') AS subject,"+
+		" COALESCE(JSON_VALUE(Priv, '$.x509_issuer'), '') AS issuer,"+
+		" COALESCE(JSON_VALUE(Priv, '$.ssl_cipher'), '') AS cipher,"+
+		" COALESCE(JSON_VALUE(Priv, '$.account_locked'), 'false') AS locked,"+
+		" JSON_VALUE(Priv, '$.password_last_changed') AS changed,"+
+		" JSON_EXISTS(Priv, '$.auth_or') AS alternatives"+
 		" FROM mysql.global_priv WHERE User = ? AND Host = ?", account.User, account.Host)
 	if err != nil || len(r) == 0 {
-		return accountFacts{}, err
+		return facts, err
 	}
-	facts := accountFacts{
-		exists: true, tls: r.number("tls") >= 1 == account.RequireTLS,
-		usable: r["locked"] != "true" && r["locked"] != "1" && r["changed"] != "0" &&
-			r.number("alternatives") == 0,
-		password: r["plugin"] == "mysql_native_password" &&
-			r["hash"] == nativeHash(account.Password),
-	}
+	facts.exists = true
+	facts.tls = r.number("tls") == demand.kind() && r["subject"] == demand.subject &&
+		r["issuer"] == demand.issuer && r["cipher"] == ""
+	facts.usable = r["locked"] != "true" && r["locked"] != "1" && r["changed"] != "0" &&
+		r.number("alternatives") == 0
+	facts.password = r["plugin"] == "mysql_native_password" && r["hash"] == account.hash()
 	facts.privileges, err = onlyReplicates(ctx, q, account)
 	return facts, err
+}
+
+// otherHosts are those that the user has accounts for beside this one. A role has no host.
+func otherHosts(ctx context.Context, q querier, account Account) (hosts []string, err error) {
+	rows, err := query(ctx, q, "SELECT Host AS host FROM mysql.global_priv WHERE User = ? AND "+
+		"Host <> ? AND Host <> ''", account.User, account.Host)
+	for _, r := range rows {
+		hosts = append(hosts, r["host"])
+	}
+	return hosts, err
 }
 
 // onlyReplicates is true when the account has REPLICATION SLAVE and nothing else, anywhere.
@@ -86,7 +154,7 @@ func first(r row) string {
 	return ""
 }
 
-func (s *Server) changeAccount(ctx context.Context, account Account,
+func (s *Server) changeAccount(ctx context.Context, account Account, demand demand,
 	facts accountFacts) ([]string, error) {
 	var changes []string
 	do := func(change, statement string) error {
@@ -97,26 +165,41 @@ func (s *Server) changeAccount(ctx context.Context, account Account,
 		return nil
 	}
 	if !facts.exists || !facts.password || !facts.tls || !facts.usable {
-		if err := do(spoken(facts), definition(account, facts)); err != nil {
+		if err := do(spoken(account, facts),
+			definition(account, demand, facts)); err != nil {
 			return changes, err
 		}
 	}
-	if facts.privileges {
-		return changes, nil
-	}
-	if facts.exists {
+	if facts.exists && !facts.privileges {
 		if err := execute(ctx, s.db, "REVOKE ALL PRIVILEGES, GRANT OPTION FROM "+
 			account.name()); err != nil {
 			return changes, err
 		}
 	}
-	return changes, do("granted", "GRANT REPLICATION SLAVE ON *.* TO "+account.name())
+	if !facts.privileges {
+		if err := do("granted", "GRANT REPLICATION SLAVE ON *.* TO "+account.name()); err != nil {
+			return changes, err
+		}
+	}
+	// Last: the replica may sign in as one of them until the new one is whole.
+	for _, host := range facts.elsewhere {
+		if err := do("dropped for "+host, dropAccount(account.User, host)); err != nil {
+			return changes, err
+		}
+	}
+	return changes, nil
 }
 
-func spoken(facts accountFacts) string {
+func dropAccount(user, host string) string {
+	return "DROP USER IF EXISTS " + Account{User: user, Host: host}.name()
+}
+
+func spoken(account Account, facts accountFacts) string {
 	switch {
 	case !facts.exists:
 		return "created"
+	case account.Server != "" && (!facts.password || !facts.tls):
+		return "demands the certificate of " + account.Server
 	case !facts.password:
 		return "password set"
 	default:
@@ -125,29 +208,47 @@ func spoken(facts accountFacts) string {
 }
 
 // definition creates or repairs the account in one statement, so that it always requires TLS.
-func definition(account Account, facts accountFacts) string {
-	verb, require := "CREATE USER ", "NONE"
+func definition(account Account, demand demand, facts accountFacts) string {
+	verb := "CREATE USER "
 	if facts.exists {
 		verb = "ALTER USER "
 	}
-	if account.RequireTLS {
-		require = "SSL"
-	}
 	return verb + account.name() + " IDENTIFIED VIA mysql_native_password USING " +
-		literal(nativeHash(account.Password)) +
-		" REQUIRE " + require + " PASSWORD EXPIRE NEVER ACCOUNT UNLOCK"
+		literal(account.hash()) + " REQUIRE " + demand.sql() +
+		" PASSWORD EXPIRE NEVER ACCOUNT UNLOCK"
 }
 
-// DeleteAccount drops the account and says whether there was one.
+// anyHost is the host of an account that may connect from anywhere.
+const anyHost = "%"
+
+// DeleteAccount drops the account, for anyHost those of the user for every host, and says whether
+// there was one.
 func (s *Server) DeleteAccount(ctx context.Context, user, host string) (found bool, err error) {
 	what := fmt.Sprintf("cannot delete the replication account %s@%s", user, host)
 	err = s.change(ctx, what, func() error {
-		rows, err := query(ctx, s.db, "SELECT 1 FROM mysql.global_priv WHERE User = ? AND Host = ?",
-			user, host)
-		if found = len(rows) > 0; err != nil || !found {
-			return err
+		hosts := []string{host}
+		if host == anyHost {
+			others, err := otherHosts(ctx, s.db, Account{User: user, Host: host})
+			if err != nil {
+				return err
+			}
+			hosts = append(hosts, others...)
 		}
-		return execute(ctx, s.db, "DROP USER IF EXISTS "+Account{User: user, Host: host}.name())
+		for _, host := range hosts {
+			rows, err := query(ctx, s.db,
+				"SELECT 1 FROM mysql.global_priv WHERE User = ? AND Host = ?", user, host)
+			if err != nil {
+				return err
+			}
+			if len(rows) == 0 {
+				continue
+			}
+			found = true
+			if err := execute(ctx, s.db, dropAccount(user, host)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return found, err
 }

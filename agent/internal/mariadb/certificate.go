@@ -1,13 +1,17 @@
 package mariadb
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -61,4 +65,44 @@ func lookup(name string) (*atomicfile.Owner, error) {
 		return nil, fmt.Errorf("cannot find the user that MariaDB runs as: %w", err)
 	}
 	return owner, nil
+}
+
+// Certificate is what is known of the certificate that is installed for MariaDB.
+type Certificate struct {
+	// Server is whose MariaDB signs in to another one with it; empty when it is for a server alone.
+	Server string
+	// Expires is when it ends; zero when there is no certificate.
+	Expires time.Time
+}
+
+// certificate reads what is installed; nothing when there is none, or none that can be read.
+func (s *Server) certificate() Certificate {
+	cert, err := readCertificate(s.tls.Cert)
+	if err != nil {
+		return Certificate{}
+	}
+	return Certificate{Server: identity.MariaDBServer(cert), Expires: cert.NotAfter}
+}
+
+// readCertificate reads the first certificate of one of the agent's own files.
+func readCertificate(path string) (*x509.Certificate, error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+			"MariaDB has no certificate of the fleet's CA",
+			errs.WithHint("configure it with TLS first", errs.Call("SetConfiguration", "tls",
+				"true")))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read MariaDB's certificate: %w", err)
+	}
+	block, _ := pem.Decode(content)
+	if block == nil {
+		return nil, fmt.Errorf("no certificate in %s", path)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("no certificate in %s: %w", path, err)
+	}
+	return cert, nil
 }

@@ -21,6 +21,8 @@ type Primary struct {
 	Host           string
 	Port           int
 	User, Password string
+	// Certificate has MariaDB sign in with its own certificate instead of a password.
+	Certificate bool
 	// TLS verifies the primary's certificate against the agent's own authority.
 	TLS bool
 	// Force writes the settings also when they look right: the password cannot be read back.
@@ -39,29 +41,37 @@ func (rp *Replica) Configure(ctx context.Context,
 		if err := fitToReplicate(ctx, db, what); err != nil {
 			return err
 		}
+		if primary.Certificate && rp.server.certificate().Server == "" {
+			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
+				what+": MariaDB has no certificate that it can sign in with",
+				errs.WithHint("renew the certificates of this host",
+					errs.Call("RenewCertificates")))
+		}
 		current, configured, err := defaultReplication(ctx, db)
 		if err != nil {
 			return err
 		}
-		wrong := differences(current, primary, rp.ca)
-		if configured && len(wrong) == 0 && !primary.Force && !refused(current.IOErrno) {
+		wrong := differences(current, primary, rp.server.tls)
+		// The same certificate again would be refused again: what is wrong is not here.
+		mend := primary.Force || refused(current.IOErrno) && !primary.Certificate
+		if configured && len(wrong) == 0 && !mend {
 			now = current
 			return nil
 		}
 		if !configured {
 			wrong = []string{fmt.Sprintf("primary set to %s:%d", primary.Host, primary.Port)}
 		} else if len(wrong) == 0 {
-			wrong = []string{"password set"}
+			wrong = []string{"credentials set"}
 		}
 		if configured {
 			if err := stopThreads(ctx, db, current, false); err != nil {
 				return err
 			}
 		}
-		err = rp.server.unlogged(ctx, changeMaster(primary, rp.ca))
+		err = rp.server.unlogged(ctx, changeMaster(primary, rp.server.tls))
 		if errno(err) == errMasterInfo { // torn: what it describes is fetched again
 			if err = rp.discardRelayState(ctx, ""); err == nil {
-				err = rp.server.unlogged(ctx, changeMaster(primary, rp.ca))
+				err = rp.server.unlogged(ctx, changeMaster(primary, rp.server.tls))
 			}
 		}
 		if err != nil {
@@ -126,7 +136,7 @@ func errantTransactions(live Live) string {
 }
 
 // differences say what is not as it should be.
-func differences(is Replication, primary Primary, ca string) []string {
+func differences(is Replication, primary Primary, tls TLSFiles) []string {
 	var wrong []string
 	note := func(differs bool, format string, args ...any) {
 		if differs {
@@ -139,7 +149,9 @@ func differences(is Replication, primary Primary, ca string) []string {
 	note(is.UsingGtid != "Slave_Pos", "position by GTID instead of %q", is.UsingGtid)
 	note(is.TLS != primary.TLS || is.TLSVerify != primary.TLS, "TLS with verification turned %s",
 		map[bool]string{true: "on", false: "off"}[primary.TLS])
-	note(primary.TLS && is.CAFile != ca, "authority changed from %q", is.CAFile)
+	note(primary.TLS && is.CAFile != tls.CA, "authority changed from %q", is.CAFile)
+	note(is.signsInWith(tls) != primary.Certificate, "signs in with a %s",
+		map[bool]string{true: "certificate", false: "password"}[primary.Certificate])
 	return append(wrong, is.repaired()...)
 }
 
@@ -153,7 +165,7 @@ func refused(number int) bool {
 }
 
 // changeMaster is the statement that sets the primary.
-func changeMaster(primary Primary, ca string) string {
+func changeMaster(primary Primary, tls TLSFiles) string {
 	settings := []string{
 		"MASTER_HOST = " + literal(primary.Host), fmt.Sprintf("MASTER_PORT = %d", primary.Port),
 		"MASTER_USER = " + literal(primary.User), "MASTER_PASSWORD = " + literal(primary.Password),
@@ -165,10 +177,16 @@ func changeMaster(primary Primary, ca string) string {
 	}
 	// Always written: from 11.4 on verification is the default.
 	if primary.TLS {
-		settings = append(settings, "MASTER_SSL = 1", "MASTER_SSL_CA = "+literal(ca))
+		settings = append(settings, "MASTER_SSL = 1", "MASTER_SSL_CA = "+literal(tls.CA))
 	} else {
 		settings = append(settings, "MASTER_SSL = 0", "MASTER_SSL_CA = ''")
 	}
+	cert, key := "", ""
+	if primary.Certificate {
+		cert, key = tls.Cert, tls.Key
+	}
+	settings = append(settings, "MASTER_SSL_CERT = "+literal(cert),
+		"MASTER_SSL_KEY = "+literal(key))
 	return "CHANGE MASTER TO " + strings.Join(append(settings, verify(primary.TLS)), ", ")
 }
 

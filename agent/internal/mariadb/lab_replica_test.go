@@ -84,7 +84,7 @@ func retryAll(t *testing.T, primary, replica *mariadbtest.Instance, point consis
 	}
 	if changes, err := primary.Server.EnsureAccount(ctx,
 		mariadb.Account{User: "us_2", Host: "127.0.0.1",
-			Password: password, RequireTLS: true}); err != nil || len(changes) > 0 {
+			Password: password}); err != nil || len(changes) > 0 {
 		t.Errorf("EnsureAccount again: %v %v", changes, err)
 	}
 }
@@ -180,7 +180,7 @@ func TestReplicationErrorsAreToldWordForWord(t *testing.T) {
 		// R5: somebody changed the account's password; made again under the old one, it works.
 		if _, err := primary.Server.EnsureAccount(ctx,
 			mariadb.Account{User: "us_2", Host: "127.0.0.1",
-				Password: "other", RequireTLS: true}); err != nil {
+				Password: "other"}); err != nil {
 			t.Fatal(err)
 		}
 		_, _, err := replica.Replica.Start(ctx, mariadbtest.Patience)

@@ -232,7 +232,7 @@ func TestAccountIsMended(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		ctx := t.Context()
 		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
-		account := mariadb.Account{User: "us_x", Host: "%", Password: "p", RequireTLS: true}
+		account := mariadb.Account{User: "us_x", Host: "%", Password: "p"}
 		for _, spoil := range []string{"DO 1", "ALTER USER us_x REQUIRE NONE",
 			"ALTER USER us_x ACCOUNT LOCK", "ALTER USER us_x PASSWORD EXPIRE",
 			"GRANT ALL ON *.* TO us_x WITH GRANT OPTION",

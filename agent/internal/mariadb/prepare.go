@@ -109,7 +109,7 @@ func (rp *Replica) isPrepared(live Live, connections []Replication, plan Replica
 		if r.Connection != "" {
 			return false
 		}
-		if !r.Stopped() && r.UsingGtid == "Slave_Pos" && (r.CAFile == rp.ca || !r.TLS) {
+		if !r.Stopped() && r.UsingGtid == "Slave_Pos" && (r.CAFile == rp.server.tls.CA || !r.TLS) {
 			return true
 		}
 	}

@@ -32,6 +32,8 @@ type followed struct {
 	Port int    `json:"port"`
 	User string `json:"user"`
 	TLS  bool   `json:"tls"`
+	// Certificate is true when MariaDB signs in with its own.
+	Certificate bool `json:"certificate,omitempty"`
 	// Filesystem is the UUID of the datadir's.
 	Filesystem string `json:"filesystem"`
 }
@@ -48,7 +50,8 @@ func (rp *Replica) rememberFollowed(ctx context.Context, p Primary) error {
 	}
 	err = os.MkdirAll(filepath.Dir(rp.follows), 0o700)
 	if err == nil {
-		err = atomicfile.WriteJSON(rp.follows, followed{p.Host, p.Port, p.User, p.TLS, volume.UUID})
+		err = atomicfile.WriteJSON(rp.follows, followed{p.Host, p.Port, p.User, p.TLS,
+			p.Certificate, volume.UUID})
 	}
 	return diskError("cannot remember whom the replica follows", errors.Join(err,
 		syncSettings(v["datadir"])))
@@ -111,12 +114,13 @@ func (rp *Replica) startTorn(ctx context.Context, current Replication) error {
 	if err != nil {
 		return err
 	}
-	primary := Primary{Host: kept.Host, Port: kept.Port, User: kept.User, TLS: kept.TLS}
+	primary := Primary{Host: kept.Host, Port: kept.Port, User: kept.User, TLS: kept.TLS,
+		Certificate: kept.Certificate}
 	current.TLSVerify = primary.TLS // set again below
-	if lost := differences(current, primary, rp.ca); !known || len(lost) > 0 {
+	if lost := differences(current, primary, rp.server.tls); !known || len(lost) > 0 {
 		return unsafe(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED,
 			"cannot start replication: its settings are lost or torn (master.info)",
-			errs.WithHint("configure the primary again, with a new password",
+			errs.WithHint("configure the primary again",
 				errs.Call("EnsureReplicationAccount"),
 				errs.Call("ConfigureReplica", "force", "true")))
 	}

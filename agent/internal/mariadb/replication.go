@@ -34,6 +34,8 @@ type Replication struct {
 	// verified against.
 	TLS, TLSVerify bool
 	CAFile         string
+	// CertFile and KeyFile are the certificate that it signs in with; empty for a password.
+	CertFile, KeyFile string
 	// PrimaryServerID is the primary's server_id.
 	PrimaryServerID int64
 	// Settings are those by which it leaves changes out, by column of SHOW ALL SLAVES STATUS; empty
@@ -51,6 +53,11 @@ func (r Replication) Runs() bool { return r.IORunning == "Yes" && r.SQLRunning =
 
 // Stopped is true when neither thread runs.
 func (r Replication) Stopped() bool { return r.IORunning == "No" && r.SQLRunning == "No" }
+
+// signsInWith is true for a connection that shows the certificate of these files.
+func (r Replication) signsInWith(tls TLSFiles) bool {
+	return r.CertFile == tls.Cert && r.KeyFile == tls.Key
+}
 
 // replications reads all connections.
 func replications(ctx context.Context, q querier) ([]Replication, error) {
@@ -75,7 +82,8 @@ func replication(r row) Replication {
 		SQLErrno: int(r.number("last_sql_errno")), SQLError: r["last_sql_error"],
 		UsingGtid: r["using_gtid"], GtidIOPos: strings.ReplaceAll(r["gtid_io_pos"], "\n", ""),
 		TLS: r.yes("master_ssl_allowed"), TLSVerify: r.yes("master_ssl_verify_server_cert"),
-		CAFile:          r["master_ssl_ca_file"],
+		CAFile:   r["master_ssl_ca_file"],
+		CertFile: r["master_ssl_cert"], KeyFile: r["master_ssl_key"],
 		PrimaryServerID: r.number("master_server_id"),
 		Settings:        settingsOf(r, lossColumns()),
 		ReadFile:        r["master_log_file"], ReadOffset: r.number("read_master_log_pos"),

@@ -112,6 +112,8 @@ const reconnect = 10 * time.Second
 type Server struct {
 	db      *sql.DB
 	volumes *volumes
+	// tls is what MariaDB reads: its certificate and key, and the CA that it verifies with.
+	tls TLSFiles
 	// changes serialises what changes replication, options and datadir.
 	changes sync.Mutex
 }
@@ -144,13 +146,14 @@ func New(config Config) (*Host, error) {
 func (c Config) host(server *Server) *Host {
 	installed := TLSFiles{CA: filepath.Join(c.TLSDir, "ca.pem"),
 		Cert: filepath.Join(c.TLSDir, "cert.pem"), Key: filepath.Join(c.TLSDir, "key.pem")}
+	server.tls = installed
 	reservations := &Reservations{server: server, timers: c.Timers, program: c.Program,
 		file:   reservationFile{filepath.Join(c.StateDir, "reservations.json")},
 		dropIn: dropIn(c.DropIn), units: c.Units, quiesced: c.Quiesced, log: c.Log}
 	options := &options{exec: c.Exec, defaultsFile: c.DefaultsFile, dir: c.OptionsDir,
 		dropIn: dropIn(c.DropIn), defaultDatadir: c.Datadir}
 	host := &Host{Server: server,
-		Replica: &Replica{server: server, ca: installed.CA, quiesced: c.Quiesced,
+		Replica: &Replica{server: server, quiesced: c.Quiesced,
 			mark:    filepath.Join(c.StateDir, "prepared.json"),
 			follows: filepath.Join(c.StateDir, "followed.json"), dropIn: dropIn(c.DropIn),
 			log: c.Log},

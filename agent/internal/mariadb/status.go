@@ -24,6 +24,8 @@ type Status struct {
 	// Reservations are those in force; Quiesced is true while MariaDB is quiesced.
 	Reservations []Reservation
 	Quiesced     bool
+	// Certificate is what the agent installed for MariaDB.
+	Certificate Certificate
 	// Live is what the server itself says; empty when it does not answer.
 	Live Live
 }
@@ -34,19 +36,21 @@ type Live struct {
 	ServerID, DomainID                             int64
 	Port                                           int
 	ReadOnly, LogBin, LogSlaveUpdates, Strict, TLS bool
-	SyncBinlog, FlushLogAtTrxCommit                int64
-	EventScheduler                                 string
-	BinlogExpireSeconds, BinlogTotalSize           int64
-	Gtid                                           Positions
-	BinlogFile                                     string
-	BinlogOffset                                   int64
-	BinlogBytes                                    int64
-	OldestGtid, OldestBinlog                       string
-	Replication                                    []Replication
-	Replicas                                       []ConnectedReplica
-	PositionTableTransactional                     bool
-	NonTransactional, Memory                       []string
-	Started                                        time.Time
+	// TakesCertificates is true when clients can sign in with a certificate of the fleet's CA.
+	TakesCertificates                    bool
+	SyncBinlog, FlushLogAtTrxCommit      int64
+	EventScheduler                       string
+	BinlogExpireSeconds, BinlogTotalSize int64
+	Gtid                                 Positions
+	BinlogFile                           string
+	BinlogOffset                         int64
+	BinlogBytes                          int64
+	OldestGtid, OldestBinlog             string
+	Replication                          []Replication
+	Replicas                             []ConnectedReplica
+	PositionTableTransactional           bool
+	NonTransactional, Memory             []string
+	Started                              time.Time
 	// Mismatches are settings of the agent's option file that the server does not run with.
 	Mismatches []Mismatch
 	// History is the id of the history that the binary log has; empty when it cannot be told.
@@ -117,6 +121,7 @@ func (h *Host) stored(ctx context.Context, status *Status) error {
 	if volume, err := h.Server.volumes.of(ctx, status.Datadir); err == nil {
 		status.Volume = volume
 	}
+	status.Certificate = h.Server.certificate()
 	status.Reservations, err = h.Reservations.InForce()
 	return err
 }
@@ -128,7 +133,7 @@ func liveVariables() []string {
 		"sync_binlog", "innodb_flush_log_at_trx_commit", "event_scheduler", "have_ssl",
 		"binlog_expire_logs_seconds",
 		"max_binlog_total_size", "gtid_binlog_pos", "gtid_slave_pos", "gtid_current_pos",
-		"gtid_binlog_state", "datadir"}
+		"gtid_binlog_state", "datadir", "ssl_ca"}
 }
 
 func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
@@ -139,6 +144,7 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 	}
 	live := fromVariables(v)
 	live.Settings = settingsOf(v, lossVariables())
+	live.TakesCertificates = live.TLS && v["ssl_ca"] == h.Server.tls.CA
 	if live.Replication, err = replications(ctx, h.Server.db); err != nil {
 		return Live{}, err
 	}

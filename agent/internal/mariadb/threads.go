@@ -19,9 +19,8 @@ const pollInterval = 100 * time.Millisecond
 // Replica is this server's replication from a primary.
 type Replica struct {
 	server *Server
-	// ca is what MariaDB verifies its primary with; mark is the file that says that a copy was
-	// prepared.
-	ca, mark string
+	// mark is the file that says that a copy was prepared.
+	mark string
 	// follows remembers who is followed; dropIn says whether replication starts with MariaDB.
 	follows  string
 	dropIn   dropIn
@@ -106,6 +105,58 @@ func awaitRunning(ctx context.Context, q querier, timeout time.Duration) (Replic
 func served(r Replication) bool {
 	return strings.HasPrefix(r.IOState, "Waiting for master to send event") ||
 		strings.HasPrefix(r.IOState, "Queueing master event")
+}
+
+// Reconnect restarts the IO thread alone, which signs in with the certificate that MariaDB has now,
+// and waits until the primary serves it. One that is stopped reads it when it starts.
+func (rp *Replica) Reconnect(ctx context.Context,
+	timeout time.Duration) (now Replication, changed bool, err error) {
+	const what = "cannot reconnect to the primary"
+	err = rp.change(ctx, what, func(current Replication) (err error) {
+		if rp.quiesced() {
+			return quiescedNow(what)
+		}
+		if now = current; current.IORunning == "No" && current.IOErrno == 0 {
+			return nil
+		}
+		changed = true
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		for _, verb := range []string{"STOP", "START"} {
+			err := execute(ctx, rp.server.db, verb+" SLAVE IO_THREAD")
+			if err != nil {
+				return err
+			}
+		}
+		now, err = awaitServed(ctx, rp.server.db, timeout)
+		return err
+	})
+	return now, changed, err
+}
+
+// awaitServed waits until the primary sends its binary log to the IO thread.
+func awaitServed(ctx context.Context, q querier, timeout time.Duration) (Replication, error) {
+	var last Replication
+	err := poll(ctx, func() (bool, error) {
+		now, configured, err := defaultReplication(ctx, q)
+		if err != nil || !configured {
+			return false, err
+		}
+		if last = now; now.IOErrno != 0 && !retried(now.IOErrno) {
+			return false, replicationError("IO", now.IOErrno, now.IOError)
+		}
+		return now.IORunning == "Yes" && served(now), nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return last, notRunning(last, timeout)
+	}
+	return last, err
+}
+
+func quiescedNow(what string) error {
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
+		what+": MariaDB is quiesced, and STOP SLAVE would hang",
+		errs.WithHint("call again when MariaDB has resumed"), errs.Retry(time.Second))
 }
 
 func replicationStopped(message string) error {
@@ -230,9 +281,7 @@ func (rp *Replica) Stop(ctx context.Context, sqlOnly bool,
 	err = rp.change(ctx, what, func(current Replication) (err error) {
 		// A quiesced replica has its SQL thread stopped for a while: it looks like a stopped one.
 		if rp.quiesced() {
-			return errs.New(errs.Aborted, errorsv1.Reason_REASON_QUIESCE_BUSY,
-				what+": MariaDB is quiesced, and STOP SLAVE would hang",
-				errs.WithHint("call again when MariaDB has resumed"), errs.Retry(time.Second))
+			return quiescedNow(what)
 		}
 		now = current
 		if current.SQLRunning == "No" && (sqlOnly || current.IORunning == "No") {

@@ -18,7 +18,8 @@ A replica is a server: "server update" and "server delete" work on it.`
 
 func newReplica(c *cli) *cobra.Command {
 	return group("replica", "Create, verify, rebuild and list replicas", replicaLong,
-		newReplicaCreate(c), newReplicaVerify(c), newReplicaRebuild(c), newReplicaList(c),
+		newReplicaCreate(c), newReplicaVerify(c), newReplicaRebuild(c),
+		newReplicaRotateCredentials(c), newReplicaList(c),
 		newServerGet(c, "replica"))
 }
 

@@ -32,6 +32,7 @@ const (
 
 // agent is one server's agent over its connection.
 type agent struct {
+	signIn
 	server  string
 	host    agentv1.HostServiceClient
 	systemd agentv1.SystemdServiceClient
@@ -42,12 +43,14 @@ type agent struct {
 var _ kit.Agent = (*agent)(nil)
 
 func newAgent(server string, conn grpc.ClientConnInterface) *agent {
-	return &agent{
+	a := &agent{
 		server: server, host: agentv1.NewHostServiceClient(conn),
 		systemd: agentv1.NewSystemdServiceClient(conn),
 		mounts:  agentv1.NewMountServiceClient(conn),
 		mariadb: agentv1.NewMariaDBServiceClient(conn),
 	}
+	a.signIn = signIn{a}
+	return a
 }
 
 // call makes one call with an end of its own.

@@ -45,6 +45,10 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		BinlogHistory:       s.GetBinlogHistory(),
 		HistoryReason:       s.GetBinlogHistoryReason(),
 		HistoryClaim:        claim(s.GetHistoryClaim()),
+		TakesCertificates:   s.GetTakesCertificates(),
+		Certificate: replication.Certificate{
+			Server:  strings.TrimPrefix(s.GetCertificate().GetServer(), "servers/"),
+			Expires: moment(s.GetCertificate().GetExpireTime())},
 	}
 	for _, m := range s.GetSettingMismatches() {
 		out.Mismatches = append(out.Mismatches, replication.Mismatch{Name: m.GetName(),
@@ -76,6 +80,7 @@ func connection(c *agentv1.ReplicationStatus) replication.Connection {
 		SecondsBehind: c.GetSecondsBehind().AsDuration(),
 		SecondsKnown:  c.GetSecondsBehind() != nil, TLS: c.GetTls(), TLSVerify: c.GetTlsVerify(),
 		PrimaryServerID: uint32(c.GetPrimaryServerId()), Settings: c.GetSettings(),
+		Certificate: c.GetCertificate(),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -29,8 +30,8 @@ func (a *agent) ConfigureReplica(ctx context.Context,
 	resp, err := call(ctx, a, changeLimit, a.mariadb.ConfigureReplica,
 		&agentv1.ConfigureReplicaRequest{
 			PrimaryHost: req.PrimaryHost, PrimaryPort: int32(req.PrimaryPort), User: req.User,
-			Password: req.Password.Reveal(),
-			Tls:      req.TLS, Force: req.Force, FencingToken: fencingToken(req.Token),
+			Password: req.Password.Reveal(), Certificate: req.Certificate,
+			Tls: req.TLS, Force: req.Force, FencingToken: fencingToken(req.Token),
 		})
 	return resp.GetChanges(), err
 }
@@ -102,13 +103,21 @@ func (a *agent) SetBinlogExpiry(ctx context.Context, after time.Duration,
 	return resp.GetChanged(), err
 }
 
+// subject names a server on the wire; empty for none.
+func subject(server string) string {
+	if server == "" {
+		return ""
+	}
+	return inventory.ServerSubject(server)
+}
+
 // EnsureReplicationAccount makes a replica's account on its primary.
 func (a *agent) EnsureReplicationAccount(ctx context.Context,
 	req kit.ReplicationAccount) ([]string, error) {
 	resp, err := call(ctx, a, changeLimit, a.mariadb.EnsureReplicationAccount,
 		&agentv1.EnsureReplicationAccountRequest{
 			User: req.User, Host: req.Host, Password: req.Password.Reveal(),
-			FencingToken: fencingToken(req.Token),
+			Server: subject(req.Server), FencingToken: fencingToken(req.Token),
 		})
 	return resp.GetChanges(), err
 }

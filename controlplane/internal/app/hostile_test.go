@@ -69,7 +69,8 @@ var freeText = map[string][]string{
 var required = map[string][]string{
 	"GetServer": {"name"}, "CreateServer": {"name"}, "CreateReplica": {"name"},
 	"VerifyReplica": {"name"}, "RebuildReplica": {"name", "etag"}, "PurgeBinlogs": {"name"},
-	"DeleteServer": {"name", "etag"}, "UpdateServer": {"server.name"},
+	"RotateReplicaCredentials": {"name"},
+	"DeleteServer":             {"name", "etag"}, "UpdateServer": {"server.name"},
 	"GetSnapshot": {"name"}, "CreateSnapshot": {"server"}, "DeleteSnapshot": {"name", "etag"},
 	"GetJob": {"name"}, "ListAttempts": {"name"}, "WatchJob": {"name"}, "RetryJob": {"name"},
 	"RedoStep": {"name", "step", "reason"},
@@ -88,6 +89,8 @@ func sane() map[string]proto.Message {
 		"CreateReplica":  &cpv1.CreateReplicaRequest{Name: "servers/db9", Primary: "servers/db1"},
 		"VerifyReplica":  &cpv1.VerifyReplicaRequest{Name: "servers/db1"},
 		"RebuildReplica": &cpv1.RebuildReplicaRequest{Name: "servers/db1", Etag: "r1"},
+		"RotateReplicaCredentials": &cpv1.RotateReplicaCredentialsRequest{
+			Name: "servers/db1"},
 		"PurgeBinlogs":   &cpv1.PurgeBinlogsRequest{Name: "servers/db1"},
 		"UpdateServer":   &cpv1.UpdateServerRequest{Server: &cpv1.Server{Name: "servers/db1"}},
 		"DeleteServer":   &cpv1.DeleteServerRequest{Name: "servers/db1", Etag: "r1"},

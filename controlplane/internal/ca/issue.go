@@ -25,12 +25,11 @@ import (
 type request struct {
 	recordedAs string
 	identity   identity.Identity // the zero Identity for a certificate without one
-	commonName string
+	subject    pkix.Name
 	names      []string // DNS names and IP addresses
 	usage      []x509.ExtKeyUsage
 	life       time.Duration
 	key        crypto.PublicKey
-	scoped     bool // the identity is an operator's with a scope
 }
 
 // Issued is a certificate with its record.
@@ -48,23 +47,21 @@ func both() []x509.ExtKeyUsage {
 
 func peerRequest(id identity.Identity, names []string, life time.Duration,
 	key crypto.PublicKey) request {
-	r := request{recordedAs: id.String(), identity: id, commonName: id.Name, names: names,
-		usage: both(), life: life, key: key}
+	r := request{recordedAs: id.String(), identity: id, subject: pkix.Name{CommonName: id.Name},
+		names: names, usage: both(), life: life, key: key}
 	switch id.Role {
 	case identity.RoleViewer, identity.RoleOperator, identity.RoleAdmin:
 		r.usage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	case identity.RoleControlPlane:
-		r.commonName = string(id.Role)
+		r.subject.CommonName = string(id.Role)
 	}
 	return r
 }
 
 func mariadbRequest(server string, names []string, life time.Duration,
 	key crypto.PublicKey) request {
-	return request{recordedAs: inventory.MariaDBIdentity(server), commonName: server,
-		names: names, life: life,
-		key:   key,
-		usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	return request{recordedAs: inventory.MariaDBIdentity(server),
+		subject: identity.MariaDBSubject(server), names: names, life: life, key: key, usage: both()}
 }
 
 // issue signs a certificate. It is nobody's until its record is kept.
@@ -74,16 +71,13 @@ func (a *Authority) issue(r request) (Issued, error) {
 		return Issued{}, err
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: r.commonName},
+		SerialNumber: serial, Subject: r.subject,
 		NotBefore: a.now().Add(-min(backdate, r.life)),
 		NotAfter:  earliest(a.now().Add(r.life), a.root.NotAfter),
 		KeyUsage:  x509.KeyUsageDigitalSignature, ExtKeyUsage: r.usage, BasicConstraintsValid: true,
 	}
 	if r.identity != (identity.Identity{}) {
 		template.URIs = []*url.URL{r.identity.URI()}
-	}
-	if r.scoped {
-		template.Subject.OrganizationalUnit = []string{identity.ScopedUnit}
 	}
 	addNames(template, r.names)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.root, r.key, a.key)

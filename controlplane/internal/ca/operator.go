@@ -205,7 +205,9 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 			return err
 		}
 		want := peerRequest(who, nil, r.config.OperatorLife, key)
-		want.scoped = len(bundle.Scope) > 0
+		if len(bundle.Scope) > 0 {
+			want.subject.OrganizationalUnit = []string{identity.ScopedUnit}
+		}
 		var err error
 		if issued, err = r.config.Authority.issue(want); err != nil {
 			return err

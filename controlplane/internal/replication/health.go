@@ -7,6 +7,7 @@ type Want struct {
 	PrimaryHost string
 	PrimaryPort int
 	AutoStart   bool // replication starts with MariaDB
+	Certificate bool // it can sign in with a certificate, and needs no password
 }
 
 // Problems are the texts of Findings.
@@ -91,6 +92,7 @@ func (w Want) Points(c Connection) bool {
 // Fits reports whether the connection is configured as wanted, whatever its threads do.
 func (w Want) Fits(c Connection) bool {
 	return w.Points(c) && c.User == w.Account && c.byGTID() && c.TLS && c.TLSVerify &&
+		(c.Certificate || !w.Certificate) &&
 		len(losses(c.repairable(), applyLosses())) == 0
 }
 

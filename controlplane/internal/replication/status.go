@@ -67,6 +67,17 @@ type Status struct {
 	HistoryClaim  Claim
 	// Settings are those by which changes are left out, as the running server has them.
 	Settings map[string]string
+	// Certificate is what the agent installed for MariaDB; zero when there is none, or when an
+	// agent of an earlier version does not tell.
+	Certificate Certificate
+	// TakesCertificates is true when accounts can require a certificate of the fleet's CA.
+	TakesCertificates bool
+}
+
+// Certificate is what MariaDB shows, as a server and as a replica.
+type Certificate struct {
+	Server  string // whose MariaDB signs in with it; empty for none's
+	Expires time.Time
 }
 
 // Mismatch is a setting that a server does not run with, or will not after its next start.
@@ -114,6 +125,7 @@ type Connection struct {
 	TLSVerify       bool
 	PrimaryServerID uint32
 	Settings        map[string]string // by which it leaves changes out
+	Certificate     bool              // it signs in with MariaDB's certificate, not a password
 }
 
 // Connected is a replica that has a dump thread on a server.

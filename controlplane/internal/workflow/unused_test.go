@@ -33,11 +33,15 @@ func TestWhatAJobUsesIsNotDeleted(t *testing.T) {
 		"verify_replica: its replica": {
 			func(string) asked { return verification{Replica: "db2"} },
 			func(string) asked { return deletion{Server: "db2"} }},
+		"rotate_credentials: its replica": {
+			func(string) asked { return workflowtest.Rotation{Replica: "db2"} },
+			func(string) asked { return deletion{Server: "db2"} }},
 	}
 	for name, c := range cases {
 		bubbles(t, name, func(t *testing.T) {
 			w, first := lab(t)
-			if strings.HasPrefix(name, "take") || strings.HasPrefix(name, "verify") {
+			if strings.HasPrefix(name, "take") || strings.HasPrefix(name, "verify") ||
+				strings.HasPrefix(name, "rotate") {
 				first.Must(replica{Server: "db2", Source: "db1"})
 			}
 			taken := snapshotIn(t, first.Must(snapshotOf{Source: "db1"}))

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/purge"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/rotate"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/snapshot"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -39,7 +40,7 @@ func New(cfg kit.Config) (*kit.Kit, error) {
 		provision.CreatePrimary(remove.Server(), remove.Rest),
 		snapshot.TakeSnapshot(remove.Snapshot()),
 		replicate.CreateReplica(parts), replicate.RebuildReplica(parts),
-		verify.Replica(), purge.Binlogs(),
+		verify.Replica(), purge.Binlogs(), rotate.Credentials(),
 		remove.DeleteServer(), remove.DeleteSnapshot(),
 	)
 	return k, nil

@@ -22,6 +22,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 // CA is a throwaway authority.
@@ -46,13 +47,22 @@ func NewCA(t testing.TB) *CA {
 	return &CA{key, cert}
 }
 
-// Issue makes a certificate for 127.0.0.1 and localhost, and writes it below the directory.
+// Server is whose MariaDB signs in with the certificates of Issue.
+const Server = "db2"
+
+// Issue makes MariaDB's certificate for 127.0.0.1 and localhost, and writes it below the directory.
 func (c *CA) Issue(t testing.TB, dir string) mariadb.TLSFiles {
+	t.Helper()
+	return c.IssueTo(t, dir, identity.MariaDBSubject(Server))
+}
+
+// IssueTo is Issue for another subject.
+func (c *CA) IssueTo(t testing.TB, dir string, subject pkix.Name) mariadb.TLSFiles {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()),
-		Subject: pkix.Name{CommonName: "mariadb"}, NotBefore: time.Now().Add(-time.Hour),
+		Subject: subject, NotBefore: time.Now().Add(-time.Hour),
 		NotAfter: time.Now().Add(24 * time.Hour), DNSNames: []string{"localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}

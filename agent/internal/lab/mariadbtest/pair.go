@@ -106,7 +106,7 @@ func (i *Instance) Join(primary *Instance, point consistentpoint.Point, password
 	ctx := context.Background()
 	id := Atoi(i.t, i.Value("SELECT @@server_id"))
 	_, err := primary.Server.EnsureAccount(ctx, mariadb.Account{User: fmt.Sprintf("us_%d", id),
-		Host: "127.0.0.1", Password: password, RequireTLS: true})
+		Host: "127.0.0.1", Password: password})
 	must(i.t, err)
 	_, _, err = i.Replica.Prepare(ctx, Plan(i.t, point, int64(id)))
 	must(i.t, err)

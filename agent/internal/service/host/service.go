@@ -46,6 +46,10 @@ type Config struct {
 	Databases Databases
 	// SetControlPlane sets where the agent renews its certificate, and says whether that is new.
 	SetControlPlane func(addresses []string) (changed bool, err error)
+	// RenewCertificates gets the host new certificates, once for each key, and says whether it did
+	// and until when they are good.
+	RenewCertificates func(ctx context.Context, key string) (changed bool, until time.Time,
+		err error)
 	// SetDenyList sets which certificates are refused, each until it expires, and says whether that
 	// is new.
 	SetDenyList func(sequence int64, denied map[string]time.Time) (changed bool, err error)
@@ -85,6 +89,17 @@ func (s *Service) GetHost(ctx context.Context,
 			Databases: p.Databases})
 	}
 	return host, nil
+}
+
+// RenewCertificates gets the host new certificates.
+func (s *Service) RenewCertificates(ctx context.Context,
+	req *agentv1.RenewCertificatesRequest) (*agentv1.RenewCertificatesResponse, error) {
+	changed, until, err := s.config.RenewCertificates(ctx, req.GetFencingToken().GetEffectKey())
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.RenewCertificatesResponse{Changed: changed,
+		ExpireTime: timestamppb.New(until)}, nil
 }
 
 // SetControlPlane sets where the agent renews its certificate.

@@ -51,17 +51,13 @@ func settingsOf(r *agentv1.SetConfigurationRequest) (mariadb.Settings, error) {
 const accountPrefix = "us_"
 
 // ownAccount refuses accounts that are somebody else's.
-func ownAccount(user string) error {
-	f := errs.Fields{}
+func ownAccount(f *errs.Fields, user string) {
 	f.Require("user", strings.HasPrefix(user, accountPrefix),
 		"must begin with "+accountPrefix+": others are not the agent's to touch")
-	return f.Err()
 }
 
 // checkAccount refuses accounts that MariaDB has for itself.
-func checkAccount(user string) error {
-	f := errs.Fields{}
+func checkAccount(f *errs.Fields, user string) {
 	f.Require("user", user != "root" && user != "mysql" && !strings.HasPrefix(user, "mariadb."),
 		"is an account of the system")
-	return f.Err()
 }

@@ -356,7 +356,7 @@ func TestDownIsUnavailable(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	err = checked(s.ConfigureReplica)(ctx, &agentv1.ConfigureReplicaRequest{PrimaryHost: "10.0.0.1",
-		User: "us_7", Password: "p'"})
+		User: "us_7", Password: "p'", Tls: true})
 	if !errors.Is(err, errs.Unavailable) {
 		t.Errorf("%v", err)
 	}

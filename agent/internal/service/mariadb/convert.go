@@ -19,6 +19,12 @@ func StatusToProto(s mariadb.Status) *agentv1.MariaDBStatus {
 		FilesystemUsedBytes: s.Volume.UsedBytes, FilesystemFreeBytes: s.Volume.FreeBytes,
 		FilesystemUuid: s.Volume.UUID, Filesystem: s.Volume.Type, FilesystemMount: s.Volume.Mount,
 	}
+	if c := s.Certificate; !c.Expires.IsZero() {
+		status.Certificate = &agentv1.MariaDBCertificate{ExpireTime: stamp(c.Expires)}
+		if c.Server != "" {
+			status.Certificate.Server = serverPrefix + c.Server
+		}
+	}
 	for _, r := range s.Reservations {
 		status.Reservations = append(status.Reservations, reservationToProto(r))
 	}
@@ -47,7 +53,7 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 		status.SettingMismatches = append(status.SettingMismatches, &agentv1.SettingMismatch{
 			Name: m.Name, Want: m.Want, Is: m.Is, From: m.From})
 	}
-	status.MemoryTables = l.Memory
+	status.MemoryTables, status.TakesCertificates = l.Memory, l.TakesCertificates
 	status.StartTime, status.Settings = stamp(l.Started), l.Settings
 	status.BinlogHistory, status.BinlogHistoryReason = l.History, l.HistoryReason
 	if c := l.HistoryClaim; c.ID != "" {
@@ -77,7 +83,7 @@ func replicationToProto(r mariadb.Replication) *agentv1.ReplicationStatus {
 		SqlErrno: int32(r.SQLErrno), SqlError: r.SQLError, UsingGtid: r.UsingGtid,
 		GtidIoPos: r.GtidIOPos, Tls: r.TLS, TlsVerify: r.TLSVerify,
 		PrimaryServerId: r.PrimaryServerID, Settings: r.Settings,
-		ReadFile: r.ReadFile, ReadOffset: r.ReadOffset,
+		ReadFile: r.ReadFile, ReadOffset: r.ReadOffset, Certificate: r.CertFile != "",
 	}
 	if r.Behind != nil {
 		status.SecondsBehind = durationpb.New(*r.Behind)

@@ -3,6 +3,7 @@ package mariadb
 import (
 	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -12,23 +13,34 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
-const defaultWait = time.Minute
+const (
+	defaultWait = time.Minute
+	// oneCredential begins the refusal of two ways to sign in, or none.
+	oneCredential = "is needed, or instead of it "
+	serverPrefix  = "servers/"
+)
 
 // EnsureReplicationAccount implements the RPC.
 func (s *Service) EnsureReplicationAccount(ctx context.Context,
 	r *agentv1.EnsureReplicationAccountRequest) (*agentv1.EnsureReplicationAccountResponse, error) {
-	if err := ownAccount(r.GetUser()); err != nil {
+	f := errs.Fields{}
+	ownAccount(&f, r.GetUser())
+	f.Require("password", (r.GetPassword() == "") != (r.GetServer() == ""), oneCredential+"server")
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	changes, err := s.mariadb.Server.EnsureAccount(ctx, mariadb.Account{User: r.GetUser(),
-		Host: r.GetHost(), Password: r.GetPassword(), RequireTLS: true})
+		Host: r.GetHost(), Password: r.GetPassword(),
+		Server: strings.TrimPrefix(r.GetServer(), serverPrefix)})
 	return &agentv1.EnsureReplicationAccountResponse{Changes: changes}, err
 }
 
 // DeleteReplicationAccount implements the RPC.
 func (s *Service) DeleteReplicationAccount(ctx context.Context,
 	r *agentv1.DeleteReplicationAccountRequest) (*agentv1.DeleteReplicationAccountResponse, error) {
-	if err := ownAccount(r.GetUser()); err != nil {
+	f := errs.Fields{}
+	ownAccount(&f, r.GetUser())
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	changed, err := s.mariadb.Server.DeleteAccount(ctx, r.GetUser(), r.GetHost())
@@ -55,13 +67,26 @@ func (s *Service) PrepareReplica(ctx context.Context,
 // ConfigureReplica implements the RPC.
 func (s *Service) ConfigureReplica(ctx context.Context,
 	r *agentv1.ConfigureReplicaRequest) (*agentv1.ConfigureReplicaResponse, error) {
-	if err := checkAccount(r.GetUser()); err != nil {
+	f := errs.Fields{}
+	checkAccount(&f, r.GetUser())
+	f.Require("tls", r.GetTls(), "must be true: replication is never without TLS")
+	f.Require("password", (r.GetPassword() == "") == r.GetCertificate(),
+		oneCredential+"certificate")
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	changes, now, err := s.mariadb.Replica.Configure(ctx,
 		mariadb.Primary{Host: r.GetPrimaryHost(), Port: cmp.Or(int(r.GetPrimaryPort()), 3306),
-			User: r.GetUser(), Password: r.GetPassword(), TLS: r.GetTls(), Force: r.GetForce()})
+			User: r.GetUser(), Password: r.GetPassword(), Certificate: r.GetCertificate(),
+			TLS: r.GetTls(), Force: r.GetForce()})
 	return &agentv1.ConfigureReplicaResponse{Changes: changes, Status: replicationToProto(now)}, err
+}
+
+// ReconnectReplica implements the RPC.
+func (s *Service) ReconnectReplica(ctx context.Context,
+	r *agentv1.ReconnectReplicaRequest) (*agentv1.ReconnectReplicaResponse, error) {
+	now, changed, err := s.mariadb.Replica.Reconnect(ctx, orDefault(r.GetTimeout(), defaultWait))
+	return &agentv1.ReconnectReplicaResponse{Status: replicationToProto(now), Changed: changed}, err
 }
 
 // StartReplication implements the RPC.

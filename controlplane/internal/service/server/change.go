@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/purge"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/rotate"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
 	"github.com/understudy-db/understudy/proto/rpc/enum"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -92,6 +93,17 @@ func (s *Service) VerifyReplica(ctx context.Context,
 		return nil, err
 	}
 	return &cpv1.VerifyReplicaResponse{Job: made}, nil
+}
+
+// RotateReplicaCredentials starts a job that gets a replica new credentials.
+func (s *Service) RotateReplicaCredentials(ctx context.Context,
+	req *cpv1.RotateReplicaCredentialsRequest) (*cpv1.RotateReplicaCredentialsResponse, error) {
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: wire.RequestID(req.GetRequestId()),
+		Args: rotate.Args{Replica: wire.ID(req.GetName())}})
+	if err != nil {
+		return nil, err
+	}
+	return &cpv1.RotateReplicaCredentialsResponse{Job: made}, nil
 }
 
 // RebuildReplica starts a job that makes a replica again on a new volume, or plans one.

@@ -59,15 +59,16 @@ func New(cfg Config) (*Service, error) {
 func Rules() authz.Table {
 	reads, changes := authz.Readers(), authz.Changers()
 	return authz.Table{
-		cpv1.ServerService_GetServer_FullMethodName:      reads,
-		cpv1.ServerService_ListServers_FullMethodName:    reads,
-		cpv1.ServerService_CreateServer_FullMethodName:   changes,
-		cpv1.ServerService_CreateReplica_FullMethodName:  changes,
-		cpv1.ServerService_VerifyReplica_FullMethodName:  changes,
-		cpv1.ServerService_RebuildReplica_FullMethodName: changes,
-		cpv1.ServerService_PurgeBinlogs_FullMethodName:   changes,
-		cpv1.ServerService_UpdateServer_FullMethodName:   changes,
-		cpv1.ServerService_DeleteServer_FullMethodName:   changes,
+		cpv1.ServerService_GetServer_FullMethodName:                reads,
+		cpv1.ServerService_ListServers_FullMethodName:              reads,
+		cpv1.ServerService_CreateServer_FullMethodName:             changes,
+		cpv1.ServerService_CreateReplica_FullMethodName:            changes,
+		cpv1.ServerService_VerifyReplica_FullMethodName:            changes,
+		cpv1.ServerService_RebuildReplica_FullMethodName:           changes,
+		cpv1.ServerService_PurgeBinlogs_FullMethodName:             changes,
+		cpv1.ServerService_RotateReplicaCredentials_FullMethodName: changes,
+		cpv1.ServerService_UpdateServer_FullMethodName:             changes,
+		cpv1.ServerService_DeleteServer_FullMethodName:             changes,
 	}
 }
 

@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"fmt"
+	"net"
+	"regexp"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -20,6 +22,8 @@ type Pair struct {
 	Primary *kit.Node
 	Want    replication.Want
 	Paused  bool // this step stopped replication, and starts it again
+
+	signsIn bool // this step sets the credentials also of a replica that another job made
 }
 
 // Pair makes sure that the replica's MariaDB serves and that its primary's answers: no statement is
@@ -45,6 +49,7 @@ func (h *Host) Pair(ctx context.Context) (*Pair, error) {
 	pair := &Pair{Host: h, St: st, Primary: p, Want: replication.Want{
 		ServerID: h.Srv.ServerID, Account: kit.Account(h.Srv.Name), PrimaryHost: p.Address,
 		PrimaryPort: p.Port, AutoStart: true,
+		Certificate: st.Certificate.Server == h.Srv.Name && p.Status.TakesCertificates,
 	}}
 	if err := pair.sameHistory(); err != nil {
 		return nil, err
@@ -85,12 +90,15 @@ func (p *Pair) Stop(ctx context.Context, sqlOnly bool) error {
 	return nil
 }
 
-// EnsureAccount makes the replica's account on its primary.
+// EnsureAccount makes the replica's account on its primary, which demands the replica's certificate
+// or, where that cannot be, has the password.
 func (p *Pair) EnsureAccount(ctx context.Context, password kit.Secret) error {
-	changes, err := p.Primary.Agent.EnsureReplicationAccount(ctx, kit.ReplicationAccount{
-		User: p.Want.Account, Host: kit.AccountHost, Password: password,
-		Token: p.FencingToken(),
-	})
+	account := kit.ReplicationAccount{User: p.Want.Account, Host: kit.AnyHost, Password: password,
+		Token: p.FencingToken()}
+	if p.Want.Certificate {
+		account.Host, account.Server, account.Password = p.comesFrom(), p.Srv.Name, kit.Secret{}
+	}
+	changes, err := p.Primary.Agent.EnsureReplicationAccount(ctx, account)
 	if err != nil {
 		return fmt.Errorf("cannot make the account of %s on %s: %w", p.Srv.Name, p.Primary.Name,
 			err)
@@ -99,8 +107,29 @@ func (p *Pair) EnsureAccount(ctx context.Context, password kit.Secret) error {
 	return nil
 }
 
-// Connect gives the account a fresh password on both sides, which nobody keeps, and points the
-// replica to the primary.
+// refusedFrom finds where a refused replica comes from, as its primary sees it.
+var refusedFrom = regexp.MustCompile(`'@'([0-9a-fA-F.:]+)'|[Hh]ost '([0-9a-fA-F.:]+)'`)
+
+// comesFrom is the address that the replica connects from: the one on record, unless the primary
+// refused it at another one, as behind a gateway. A name is none, for its primary may not resolve
+// it.
+func (p *Pair) comesFrom() string {
+	if conn, ok := replication.Find(p.St.Connections, p.Want.Account); ok &&
+		replication.Diagnose(conn).Threads == replication.AccountRefused {
+		if found := refusedFrom.FindStringSubmatch(conn.IOError); found != nil {
+			if ip := net.ParseIP(found[1] + found[2]); ip != nil {
+				return ip.String()
+			}
+		}
+	}
+	if ip := net.ParseIP(p.Srv.Address); ip != nil {
+		return ip.String()
+	}
+	return kit.AnyHost
+}
+
+// Connect makes the account and points the replica to the primary. The replica signs in with its
+// certificate; where that cannot be, with a fresh password on both sides, which nobody keeps.
 func (p *Pair) Connect(ctx context.Context, configured bool) error {
 	if configured {
 		if err := p.Stop(ctx, false); err != nil {
@@ -109,20 +138,61 @@ func (p *Pair) Connect(ctx context.Context, configured bool) error {
 	} else if _, err := p.Prepare(ctx); err != nil {
 		return err // the position must be right before the first connection
 	}
-	password := kit.NewSecret()
-	if err := p.EnsureAccount(ctx, password); err != nil {
+	to := kit.ConfigureReplica{PrimaryHost: p.Want.PrimaryHost, PrimaryPort: p.Want.PrimaryPort,
+		User: p.Want.Account, TLS: true, Certificate: p.Want.Certificate, Token: p.FencingToken()}
+	if !to.Certificate {
+		to.Password, to.Force = kit.NewSecret(), true
+	}
+	if err := p.EnsureAccount(ctx, to.Password); err != nil {
 		return err
 	}
-	changes, err := p.Agent.ConfigureReplica(ctx, kit.ConfigureReplica{
-		PrimaryHost: p.Want.PrimaryHost, PrimaryPort: p.Want.PrimaryPort, User: p.Want.Account,
-		Password: password, TLS: true, Force: true,
-		Token: p.FencingToken(),
-	})
+	changes, err := p.Agent.ConfigureReplica(ctx, to)
 	if err != nil {
 		return fmt.Errorf("cannot point %s to %s: %w", p.Srv.Name, p.Primary.Name, err)
 	}
 	p.ChangedAll(p.Srv.Name, changes)
 	return nil
+}
+
+// CheckSignsIn refuses a replica that other credentials cannot help: its threads neither run nor
+// try to connect.
+func (p *Pair) CheckSignsIn() error {
+	v := p.verdict()
+	switch {
+	case v.Threads == replication.Running, v.Threads == replication.Connecting,
+		v.Threads == replication.AccountRefused, v.Errno == tlsFailed:
+		p.Found("%s follows %s: %s", p.Srv.Name, p.Primary.Name, v)
+		return nil
+	}
+	return p.notReplicating(v)
+}
+
+// tlsFailed is MariaDB's error of a handshake, as with a certificate that expired.
+const tlsFailed = 2026
+
+// SignIn has the replica sign in to its primary with its certificate of now, or with a new password
+// where that cannot be. When it has the settings for that already, the IO thread alone is
+// restarted, and the relay log stays.
+func (p *Pair) SignIn(ctx context.Context) error {
+	p.signsIn = true
+	conn, configured := replication.Find(p.St.Connections, p.Want.Account)
+	if !p.Want.Certificate || !configured || !p.Want.Fits(conn) {
+		if err := p.Connect(ctx, configured); err != nil {
+			return err
+		}
+		return p.EnsureReplicating(ctx)
+	}
+	if err := p.EnsureAccount(ctx, kit.Secret{}); err != nil {
+		return err
+	}
+	changed, err := p.Agent.ReconnectReplica(ctx, threadsTimeout, p.FencingToken())
+	if err != nil && !kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR) {
+		return fmt.Errorf("cannot reconnect %s to %s: %w", p.Srv.Name, p.Primary.Name, err)
+	}
+	if changed {
+		p.Changed("restarted the IO thread of %s", p.Srv.Name)
+	}
+	return p.EnsureReplicating(ctx)
 }
 
 // CheckRunning refuses a replica whose threads do not both run. It changes nothing.
@@ -180,7 +250,7 @@ func (p *Pair) repair(ctx context.Context, v replication.Verdict) error {
 		}
 		return kit.Wait("%s cannot connect to %s yet: %s", p.Srv.Name, p.Primary.Name, v)
 	case replication.Absent, replication.AccountRefused:
-		if p.observing {
+		if p.observing && !p.signsIn {
 			return p.notReplicating(v)
 		}
 		if v.Threads == replication.AccountRefused {

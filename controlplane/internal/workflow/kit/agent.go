@@ -39,10 +39,13 @@ type Agent interface {
 // Progress is told what goes on in a long call, one line for people. It may be nil.
 type Progress func(line string)
 
-// Host tells what host this is.
+// Host tells what host this is, and keeps its identity.
 type Host interface {
 	// Host returns identity and versions.
 	Host(ctx context.Context) (HostInfo, error)
+	// RenewCertificates gets agent and MariaDB new keys and certificates; changed is false when a
+	// call with the same effect key did.
+	RenewCertificates(ctx context.Context, token FencingToken) (changed bool, err error)
 }
 
 // HostInfo is what an agent knows of its host.
@@ -309,6 +312,10 @@ type Replication interface {
 	PrepareReplica(ctx context.Context, req PrepareReplica) (PreparedReplica, error)
 	// ConfigureReplica points MariaDB to its primary and says what it changed.
 	ConfigureReplica(ctx context.Context, req ConfigureReplica) (changes []string, err error)
+	// ReconnectReplica has the IO thread alone sign in again, with the certificate that MariaDB has
+	// now; changed is false when it is stopped.
+	ReconnectReplica(ctx context.Context, timeout time.Duration,
+		token FencingToken) (changed bool, err error)
 	// StartReplication makes both threads run; with until it returns when exactly that position is
 	// applied and replication stopped there.
 	StartReplication(ctx context.Context, until string, timeout time.Duration,
@@ -343,6 +350,7 @@ type ConfigureReplica struct {
 	PrimaryHost string
 	PrimaryPort int
 	User        string
+	Certificate bool // sign in with MariaDB's certificate, without a password
 	Password    Secret
 	TLS         bool
 	Force       bool // write also when it looks right, because the password is another one
@@ -385,6 +393,7 @@ type Binlogs interface {
 type ReplicationAccount struct {
 	User     string
 	Host     string
+	Server   string // whose MariaDB signs in, with its certificate; empty for a password
 	Password Secret
 	Token    FencingToken
 }

@@ -67,6 +67,5 @@ func FilesystemUUID(v inventory.Volume) string {
 // Account is the replication account of one replica.
 func Account(server string) string { return "us_" + strings.ReplaceAll(server, "-", "_") }
 
-// AccountHost is where the account may connect from: TLS and its password guard it, and addresses
-// change.
-const AccountHost = "%"
+// AnyHost is the host of an account that may connect from anywhere.
+const AnyHost = "%"

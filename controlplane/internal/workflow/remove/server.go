@@ -167,7 +167,7 @@ func (s *server) removeAccount(ctx context.Context) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	account := kit.Account(srv.Name)
-	dropped, err := agent.DeleteReplicationAccount(ctx, account, kit.AccountHost,
+	dropped, err := agent.DeleteReplicationAccount(ctx, account, kit.AnyHost,
 		s.FencingToken())
 	if err != nil {
 		return kit.Outcome{}, err

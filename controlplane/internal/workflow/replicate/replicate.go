@@ -13,7 +13,9 @@ import (
 // prepare takes the source's replication away, sets the position once, and gives the replica
 // its account on the primary.
 func (s *step) prepare(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
-	if conn, ok := replication.Find(p.St.Connections, p.Want.Account); ok && p.Want.Fits(conn) {
+	want := p.Want
+	want.Certificate = false // how it signs in is set when it is configured
+	if conn, ok := replication.Find(p.St.Connections, p.Want.Account); ok && want.Fits(conn) {
 		s.Found("%s is set up as a replica of %s already", p.Srv.Name, p.Primary.Name)
 		return kit.Done(nil)
 	}
@@ -26,8 +28,7 @@ func (s *step) prepare(ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 	}
 	s.Found("replication starts from %s", cmp.Or(r.RecoveredGTID, "(empty)"))
 	s.ChangedAll(p.Srv.Name, r.Changes)
-	// Nobody needs to know this password: the one that the replica gets is made when it is
-	// configured.
+	// Nobody needs to know this password: one that the replica gets is made when it is configured.
 	return kit.DoneUnless(p.EnsureAccount(ctx, kit.NewSecret()))
 }
 

@@ -48,6 +48,10 @@ func (h *Host) fillStatus(st *replication.Status) {
 	st.LogUpdates, st.BinlogFile = s.Conf.LogUpdates, "mariadb-bin.000001"
 	st.StrictMode, st.SyncBinlog, st.FlushAtCommit, st.TLS = s.Conf.StrictMode, 1, 1, s.Conf.TLS
 	st.EventScheduler, st.PositionTableIsSafe = "OFF", true
+	if !h.Passwords {
+		st.TakesCertificates, st.Certificate = true, replication.Certificate{Server: h.name,
+			Expires: h.w.now().Add(30 * 24 * time.Hour)}
+	}
 	st.BinlogPos, st.SlavePos, st.BinlogState = d.Pos(), d.slavePos, d.state()
 	st.CurrentPos = st.BinlogPos
 	st.Replicas = h.Readers

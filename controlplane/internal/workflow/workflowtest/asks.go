@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/purge"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/rotate"
 	snapshots "github.com/understudy-db/understudy/controlplane/internal/workflow/snapshot"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
 )
@@ -99,6 +100,12 @@ type Verification struct {
 
 // Args are the arguments of the kind.
 func (v Verification) Args() kit.Args { return verify.Args{Replica: v.Replica, Level: v.Level} }
+
+// Rotation asks for new credentials of a replica.
+type Rotation struct{ Replica string }
+
+// Args are the arguments of the kind.
+func (r Rotation) Args() kit.Args { return rotate.Args{Replica: r.Replica} }
 
 // Purging asks to purge binary logs.
 type Purging struct {

@@ -3,6 +3,7 @@ package workflowtest
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
@@ -33,13 +34,19 @@ type Host struct {
 	epochs   map[string]int64
 	Hidden   int // looks at the block devices until a new one appears
 	Unstarts int // starts of MariaDB that fail
-	Hold     *simHold
-	Resuming func()                  // called once, before the hold is resumed
-	NoTrace  bool                    // it remembers no hold: it was restarted
-	Readers  []replication.Connected // strangers that replicate from it
-	History  string                  // of its binary log; one of its own when empty
-	Unknown  bool                    // the agent cannot tell the history, as one without a state
-	Reason   string                  // why it is another history
+	// Passwords: its agent is of a version that knows no certificates for replicas.
+	Passwords bool
+	// Renewals are the effect keys under which its certificates were renewed, Reconnects how often
+	// its IO thread was restarted alone.
+	Renewals   []string
+	Reconnects int
+	Hold       *simHold
+	Resuming   func()                  // called once, before the hold is resumed
+	NoTrace    bool                    // it remembers no hold: it was restarted
+	Readers    []replication.Connected // strangers that replicate from it
+	History    string                  // of its binary log; one of its own when empty
+	Unknown    bool                    // the agent cannot tell the history, as one without a state
+	Reason     string                  // why it is another history
 	// histories are those that its agent began; Told is what it was told last of its own
 	histories int
 	Told      replication.Known
@@ -166,7 +173,8 @@ func (h *Host) Connection() []replication.Connection {
 	c := d.Conn
 	conn := replication.Connection{PrimaryHost: c.host, PrimaryPort: c.port, User: c.user,
 		UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
-		ReadFile: c.readFile, ReadOffset: c.readOffset, ReceivedPos: d.slavePos,
+		Certificate: c.password == certificateOf(h.name),
+		ReadFile:    c.readFile, ReadOffset: c.readOffset, ReceivedPos: d.slavePos,
 		IORunning: yes(c.IO), SQLRunning: yes(c.SQL), SQLErrno: c.SQLErrno, SQLError: c.SQLError}
 	p := h.primary(d)
 	switch {
@@ -257,6 +265,17 @@ func (a *agent) Host(ctx context.Context) (info kit.HostInfo, err error) {
 		return nil
 	})
 	return info, err
+}
+
+func (a *agent) RenewCertificates(ctx context.Context,
+	f kit.FencingToken) (changed bool, err error) {
+	err = a.change(ctx, "RenewCertificates", f, func() (bool, error) {
+		if changed = !slices.Contains(a.h.Renewals, f.EffectKey); changed {
+			a.h.Renewals = append(a.h.Renewals, f.EffectKey)
+		}
+		return changed, nil
+	})
+	return changed, err
 }
 
 func (a *agent) Unit(ctx context.Context, name string) (u kit.Unit, err error) {

@@ -46,10 +46,35 @@ func (a *agent) ConfigureReplica(ctx context.Context,
 		}
 		s.Disk.Data.Conn = &Settings{host: req.PrimaryHost, port: req.PrimaryPort, user: req.User,
 			password: req.Password.Reveal()}
+		if req.Certificate {
+			s.Disk.Data.Conn.password = certificateOf(a.h.name)
+		}
 		changes = []string{"configured"}
 		return true, nil
 	})
 	return changes, err
+}
+
+// certificateOf is what a server's MariaDB shows in place of a password.
+func certificateOf(server string) string { return "certificate of " + server }
+
+func (a *agent) ReconnectReplica(ctx context.Context, _ time.Duration,
+	f kit.FencingToken) (changed bool, err error) {
+	err = a.change(ctx, "ReconnectReplica", f, func() (bool, error) {
+		s, err := a.up()
+		if err != nil {
+			return false, err
+		}
+		c := s.Disk.Data.Conn
+		if c == nil {
+			return false, deny(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED, "not configured")
+		}
+		if changed = c.IO; changed {
+			a.h.Reconnects++
+		}
+		return changed, nil
+	})
+	return changed, err
 }
 
 func (a *agent) StartReplication(ctx context.Context, until string, _ time.Duration,
@@ -241,6 +266,10 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 		}
 		s.Disk.Data.Accounts[req.User] = req.Password.Reveal()
 		changes = []string{"password set"}
+		if req.Server != "" {
+			s.Disk.Data.Accounts[req.User] = certificateOf(req.Server)
+			changes = []string{"demands the certificate of " + req.Server}
+		}
 		return true, nil
 	})
 	return changes, err

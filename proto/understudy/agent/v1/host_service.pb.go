@@ -24,6 +24,108 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// RenewCertificatesRequest asks for new certificates.
+type RenewCertificatesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Fencing token of the job that the call is made for; absent for an operator, whose every call
+	// renews.
+	FencingToken  *FencingToken `protobuf:"bytes,1,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewCertificatesRequest) Reset() {
+	*x = RenewCertificatesRequest{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewCertificatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewCertificatesRequest) ProtoMessage() {}
+
+func (x *RenewCertificatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewCertificatesRequest.ProtoReflect.Descriptor instead.
+func (*RenewCertificatesRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *RenewCertificatesRequest) GetFencingToken() *FencingToken {
+	if x != nil {
+		return x.FencingToken
+	}
+	return nil
+}
+
+// RenewCertificatesResponse says until when the certificates are good.
+type RenewCertificatesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False when a call with the same effect key has renewed them.
+	Changed bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	// When they expire.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewCertificatesResponse) Reset() {
+	*x = RenewCertificatesResponse{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewCertificatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewCertificatesResponse) ProtoMessage() {}
+
+func (x *RenewCertificatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewCertificatesResponse.ProtoReflect.Descriptor instead.
+func (*RenewCertificatesResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RenewCertificatesResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *RenewCertificatesResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // SetDenyListRequest has the whole list.
 type SetDenyListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -37,7 +139,7 @@ type SetDenyListRequest struct {
 
 func (x *SetDenyListRequest) Reset() {
 	*x = SetDenyListRequest{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -49,7 +151,7 @@ func (x *SetDenyListRequest) String() string {
 func (*SetDenyListRequest) ProtoMessage() {}
 
 func (x *SetDenyListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[0]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -62,7 +164,7 @@ func (x *SetDenyListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDenyListRequest.ProtoReflect.Descriptor instead.
 func (*SetDenyListRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{0}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SetDenyListRequest) GetSequence() int64 {
@@ -92,7 +194,7 @@ type DeniedCertificate struct {
 
 func (x *DeniedCertificate) Reset() {
 	*x = DeniedCertificate{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -104,7 +206,7 @@ func (x *DeniedCertificate) String() string {
 func (*DeniedCertificate) ProtoMessage() {}
 
 func (x *DeniedCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[1]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -117,7 +219,7 @@ func (x *DeniedCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeniedCertificate.ProtoReflect.Descriptor instead.
 func (*DeniedCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{1}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DeniedCertificate) GetSerial() string {
@@ -145,7 +247,7 @@ type SetDenyListResponse struct {
 
 func (x *SetDenyListResponse) Reset() {
 	*x = SetDenyListResponse{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +259,7 @@ func (x *SetDenyListResponse) String() string {
 func (*SetDenyListResponse) ProtoMessage() {}
 
 func (x *SetDenyListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[2]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +272,7 @@ func (x *SetDenyListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDenyListResponse.ProtoReflect.Descriptor instead.
 func (*SetDenyListResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{2}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SetDenyListResponse) GetChanged() bool {
@@ -191,7 +293,7 @@ type SetControlPlaneRequest struct {
 
 func (x *SetControlPlaneRequest) Reset() {
 	*x = SetControlPlaneRequest{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -203,7 +305,7 @@ func (x *SetControlPlaneRequest) String() string {
 func (*SetControlPlaneRequest) ProtoMessage() {}
 
 func (x *SetControlPlaneRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[3]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -216,7 +318,7 @@ func (x *SetControlPlaneRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetControlPlaneRequest.ProtoReflect.Descriptor instead.
 func (*SetControlPlaneRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SetControlPlaneRequest) GetAddresses() []string {
@@ -237,7 +339,7 @@ type SetControlPlaneResponse struct {
 
 func (x *SetControlPlaneResponse) Reset() {
 	*x = SetControlPlaneResponse{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -249,7 +351,7 @@ func (x *SetControlPlaneResponse) String() string {
 func (*SetControlPlaneResponse) ProtoMessage() {}
 
 func (x *SetControlPlaneResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[4]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -262,7 +364,7 @@ func (x *SetControlPlaneResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetControlPlaneResponse.ProtoReflect.Descriptor instead.
 func (*SetControlPlaneResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SetControlPlaneResponse) GetChanged() bool {
@@ -281,7 +383,7 @@ type GetHostRequest struct {
 
 func (x *GetHostRequest) Reset() {
 	*x = GetHostRequest{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -293,7 +395,7 @@ func (x *GetHostRequest) String() string {
 func (*GetHostRequest) ProtoMessage() {}
 
 func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -306,7 +408,7 @@ func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostRequest.ProtoReflect.Descriptor instead.
 func (*GetHostRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{7}
 }
 
 // GetHostResponse describes the host.
@@ -352,7 +454,7 @@ type GetHostResponse struct {
 
 func (x *GetHostResponse) Reset() {
 	*x = GetHostResponse{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -364,7 +466,7 @@ func (x *GetHostResponse) String() string {
 func (*GetHostResponse) ProtoMessage() {}
 
 func (x *GetHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -377,7 +479,7 @@ func (x *GetHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostResponse.ProtoReflect.Descriptor instead.
 func (*GetHostResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetHostResponse) GetServer() string {
@@ -518,7 +620,7 @@ type DatabaseProcess struct {
 
 func (x *DatabaseProcess) Reset() {
 	*x = DatabaseProcess{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +632,7 @@ func (x *DatabaseProcess) String() string {
 func (*DatabaseProcess) ProtoMessage() {}
 
 func (x *DatabaseProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +645,7 @@ func (x *DatabaseProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseProcess.ProtoReflect.Descriptor instead.
 func (*DatabaseProcess) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DatabaseProcess) GetPid() int32 {
@@ -585,7 +687,13 @@ var File_understudy_agent_v1_host_service_proto protoreflect.FileDescriptor
 
 const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\n" +
-	"&understudy/agent/v1/host_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\x86\x01\n" +
+	"&understudy/agent/v1/host_service.proto\x12\x13understudy.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'understudy/agent/v1/fencing_token.proto\x1a!understudy/limits/v1/limits.proto\"b\n" +
+	"\x18RenewCertificatesRequest\x12F\n" +
+	"\rfencing_token\x18\x01 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"r\n" +
+	"\x19RenewCertificatesResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x86\x01\n" +
 	"\x12SetDenyListRequest\x12$\n" +
 	"\bsequence\x18\x01 \x01(\x03B\b\xea\xbb\x18\x04\b\x01\x10\x01R\bsequence\x12J\n" +
 	"\fcertificates\x18\x02 \x03(\v2&.understudy.agent.v1.DeniedCertificateR\fcertificates\"r\n" +
@@ -626,10 +734,11 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\adatadir\x18\x03 \x01(\tR\adatadir\x12\x1d\n" +
 	"\n" +
 	"device_ids\x18\x04 \x03(\tR\tdeviceIds\x12\x1c\n" +
-	"\tdatabases\x18\x05 \x03(\tR\tdatabases2\xc2\x02\n" +
+	"\tdatabases\x18\x05 \x03(\tR\tdatabases2\xb6\x03\n" +
 	"\vHostService\x12Y\n" +
 	"\aGetHost\x12#.understudy.agent.v1.GetHostRequest\x1a$.understudy.agent.v1.GetHostResponse\"\x03\x90\x02\x01\x12q\n" +
-	"\x0fSetControlPlane\x12+.understudy.agent.v1.SetControlPlaneRequest\x1a,.understudy.agent.v1.SetControlPlaneResponse\"\x03\x90\x02\x02\x12e\n" +
+	"\x0fSetControlPlane\x12+.understudy.agent.v1.SetControlPlaneRequest\x1a,.understudy.agent.v1.SetControlPlaneResponse\"\x03\x90\x02\x02\x12r\n" +
+	"\x11RenewCertificates\x12-.understudy.agent.v1.RenewCertificatesRequest\x1a..understudy.agent.v1.RenewCertificatesResponse\x12e\n" +
 	"\vSetDenyList\x12'.understudy.agent.v1.SetDenyListRequest\x1a(.understudy.agent.v1.SetDenyListResponse\"\x03\x90\x02\x02B\xe0\x01\n" +
 	"\x17com.understudy.agent.v1B\x10HostServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
 
@@ -645,36 +754,43 @@ func file_understudy_agent_v1_host_service_proto_rawDescGZIP() []byte {
 	return file_understudy_agent_v1_host_service_proto_rawDescData
 }
 
-var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_understudy_agent_v1_host_service_proto_goTypes = []any{
-	(*SetDenyListRequest)(nil),      // 0: understudy.agent.v1.SetDenyListRequest
-	(*DeniedCertificate)(nil),       // 1: understudy.agent.v1.DeniedCertificate
-	(*SetDenyListResponse)(nil),     // 2: understudy.agent.v1.SetDenyListResponse
-	(*SetControlPlaneRequest)(nil),  // 3: understudy.agent.v1.SetControlPlaneRequest
-	(*SetControlPlaneResponse)(nil), // 4: understudy.agent.v1.SetControlPlaneResponse
-	(*GetHostRequest)(nil),          // 5: understudy.agent.v1.GetHostRequest
-	(*GetHostResponse)(nil),         // 6: understudy.agent.v1.GetHostResponse
-	(*DatabaseProcess)(nil),         // 7: understudy.agent.v1.DatabaseProcess
-	(*timestamppb.Timestamp)(nil),   // 8: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 9: google.protobuf.Duration
+	(*RenewCertificatesRequest)(nil),  // 0: understudy.agent.v1.RenewCertificatesRequest
+	(*RenewCertificatesResponse)(nil), // 1: understudy.agent.v1.RenewCertificatesResponse
+	(*SetDenyListRequest)(nil),        // 2: understudy.agent.v1.SetDenyListRequest
+	(*DeniedCertificate)(nil),         // 3: understudy.agent.v1.DeniedCertificate
+	(*SetDenyListResponse)(nil),       // 4: understudy.agent.v1.SetDenyListResponse
+	(*SetControlPlaneRequest)(nil),    // 5: understudy.agent.v1.SetControlPlaneRequest
+	(*SetControlPlaneResponse)(nil),   // 6: understudy.agent.v1.SetControlPlaneResponse
+	(*GetHostRequest)(nil),            // 7: understudy.agent.v1.GetHostRequest
+	(*GetHostResponse)(nil),           // 8: understudy.agent.v1.GetHostResponse
+	(*DatabaseProcess)(nil),           // 9: understudy.agent.v1.DatabaseProcess
+	(*FencingToken)(nil),              // 10: understudy.agent.v1.FencingToken
+	(*timestamppb.Timestamp)(nil),     // 11: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 12: google.protobuf.Duration
 }
 var file_understudy_agent_v1_host_service_proto_depIdxs = []int32{
-	1, // 0: understudy.agent.v1.SetDenyListRequest.certificates:type_name -> understudy.agent.v1.DeniedCertificate
-	8, // 1: understudy.agent.v1.DeniedCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	8, // 2: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
-	9, // 3: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
-	7, // 4: understudy.agent.v1.GetHostResponse.database_processes:type_name -> understudy.agent.v1.DatabaseProcess
-	5, // 5: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
-	3, // 6: understudy.agent.v1.HostService.SetControlPlane:input_type -> understudy.agent.v1.SetControlPlaneRequest
-	0, // 7: understudy.agent.v1.HostService.SetDenyList:input_type -> understudy.agent.v1.SetDenyListRequest
-	6, // 8: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
-	4, // 9: understudy.agent.v1.HostService.SetControlPlane:output_type -> understudy.agent.v1.SetControlPlaneResponse
-	2, // 10: understudy.agent.v1.HostService.SetDenyList:output_type -> understudy.agent.v1.SetDenyListResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	10, // 0: understudy.agent.v1.RenewCertificatesRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	11, // 1: understudy.agent.v1.RenewCertificatesResponse.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 2: understudy.agent.v1.SetDenyListRequest.certificates:type_name -> understudy.agent.v1.DeniedCertificate
+	11, // 3: understudy.agent.v1.DeniedCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 4: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
+	12, // 5: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
+	9,  // 6: understudy.agent.v1.GetHostResponse.database_processes:type_name -> understudy.agent.v1.DatabaseProcess
+	7,  // 7: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
+	5,  // 8: understudy.agent.v1.HostService.SetControlPlane:input_type -> understudy.agent.v1.SetControlPlaneRequest
+	0,  // 9: understudy.agent.v1.HostService.RenewCertificates:input_type -> understudy.agent.v1.RenewCertificatesRequest
+	2,  // 10: understudy.agent.v1.HostService.SetDenyList:input_type -> understudy.agent.v1.SetDenyListRequest
+	8,  // 11: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
+	6,  // 12: understudy.agent.v1.HostService.SetControlPlane:output_type -> understudy.agent.v1.SetControlPlaneResponse
+	1,  // 13: understudy.agent.v1.HostService.RenewCertificates:output_type -> understudy.agent.v1.RenewCertificatesResponse
+	4,  // 14: understudy.agent.v1.HostService.SetDenyList:output_type -> understudy.agent.v1.SetDenyListResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_host_service_proto_init() }
@@ -682,13 +798,14 @@ func file_understudy_agent_v1_host_service_proto_init() {
 	if File_understudy_agent_v1_host_service_proto != nil {
 		return
 	}
+	file_understudy_agent_v1_fencing_token_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_host_service_proto_rawDesc), len(file_understudy_agent_v1_host_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	HostService_GetHost_FullMethodName         = "/understudy.agent.v1.HostService/GetHost"
-	HostService_SetControlPlane_FullMethodName = "/understudy.agent.v1.HostService/SetControlPlane"
-	HostService_SetDenyList_FullMethodName     = "/understudy.agent.v1.HostService/SetDenyList"
+	HostService_GetHost_FullMethodName           = "/understudy.agent.v1.HostService/GetHost"
+	HostService_SetControlPlane_FullMethodName   = "/understudy.agent.v1.HostService/SetControlPlane"
+	HostService_RenewCertificates_FullMethodName = "/understudy.agent.v1.HostService/RenewCertificates"
+	HostService_SetDenyList_FullMethodName       = "/understudy.agent.v1.HostService/SetDenyList"
 )
 
 // HostServiceClient is the client API for HostService service.
@@ -37,6 +38,10 @@ type HostServiceClient interface {
 	// certificate from now on. Whoever answers there has to prove that it is the control plane. A
 	// repeat changes nothing. INVALID_ARGUMENT for an address that is not host:port.
 	SetControlPlane(ctx context.Context, in *SetControlPlaneRequest, opts ...grpc.CallOption) (*SetControlPlaneResponse, error)
+	// RenewCertificates gets the host new keys and certificates now, for the agent and for MariaDB,
+	// and hands MariaDB its own. The same effect key again renews nothing. UNAVAILABLE when the
+	// control plane does not answer the agent.
+	RenewCertificates(ctx context.Context, in *RenewCertificatesRequest, opts ...grpc.CallOption) (*RenewCertificatesResponse, error)
 	// SetDenyList sets which operators' certificates the agent refuses although they have not
 	// expired. It refuses them at once, and ends their connections within a second, also after a
 	// restart. What it refused before it goes on to refuse until it expires. A repeat changes
@@ -74,6 +79,16 @@ func (c *hostServiceClient) SetControlPlane(ctx context.Context, in *SetControlP
 	return out, nil
 }
 
+func (c *hostServiceClient) RenewCertificates(ctx context.Context, in *RenewCertificatesRequest, opts ...grpc.CallOption) (*RenewCertificatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewCertificatesResponse)
+	err := c.cc.Invoke(ctx, HostService_RenewCertificates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostServiceClient) SetDenyList(ctx context.Context, in *SetDenyListRequest, opts ...grpc.CallOption) (*SetDenyListResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetDenyListResponse)
@@ -97,6 +112,10 @@ type HostServiceServer interface {
 	// certificate from now on. Whoever answers there has to prove that it is the control plane. A
 	// repeat changes nothing. INVALID_ARGUMENT for an address that is not host:port.
 	SetControlPlane(context.Context, *SetControlPlaneRequest) (*SetControlPlaneResponse, error)
+	// RenewCertificates gets the host new keys and certificates now, for the agent and for MariaDB,
+	// and hands MariaDB its own. The same effect key again renews nothing. UNAVAILABLE when the
+	// control plane does not answer the agent.
+	RenewCertificates(context.Context, *RenewCertificatesRequest) (*RenewCertificatesResponse, error)
 	// SetDenyList sets which operators' certificates the agent refuses although they have not
 	// expired. It refuses them at once, and ends their connections within a second, also after a
 	// restart. What it refused before it goes on to refuse until it expires. A repeat changes
@@ -119,6 +138,9 @@ func (UnimplementedHostServiceServer) GetHost(context.Context, *GetHostRequest) 
 }
 func (UnimplementedHostServiceServer) SetControlPlane(context.Context, *SetControlPlaneRequest) (*SetControlPlaneResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetControlPlane not implemented")
+}
+func (UnimplementedHostServiceServer) RenewCertificates(context.Context, *RenewCertificatesRequest) (*RenewCertificatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewCertificates not implemented")
 }
 func (UnimplementedHostServiceServer) SetDenyList(context.Context, *SetDenyListRequest) (*SetDenyListResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetDenyList not implemented")
@@ -180,6 +202,24 @@ func _HostService_SetControlPlane_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_RenewCertificates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewCertificatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).RenewCertificates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_RenewCertificates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).RenewCertificates(ctx, req.(*RenewCertificatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _HostService_SetDenyList_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SetDenyListRequest)
 	if err := dec(in); err != nil {
@@ -212,6 +252,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetControlPlane",
 			Handler:    _HostService_SetControlPlane_Handler,
+		},
+		{
+			MethodName: "RenewCertificates",
+			Handler:    _HostService_RenewCertificates_Handler,
 		},
 		{
 			MethodName: "SetDenyList",

@@ -221,7 +221,7 @@ func (x QuiesceRequest_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use QuiesceRequest_Mode.Descriptor instead.
 func (QuiesceRequest_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19, 0}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20, 0}
 }
 
 // GtidPositions are the positions that MariaDB keeps, each a list like "0-1-100,1-2-7".
@@ -341,6 +341,8 @@ type ReplicationStatus struct {
 	ReadFile string `protobuf:"bytes,19,opt,name=read_file,json=readFile,proto3" json:"read_file,omitempty"`
 	// How far it has read that one, in bytes.
 	ReadOffset int64 `protobuf:"varint,20,opt,name=read_offset,json=readOffset,proto3" json:"read_offset,omitempty"`
+	// Whether it signs in with the certificate of MariaDB on this host, and no password.
+	Certificate bool `protobuf:"varint,21,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	// Settings of the connection by which it leaves changes out, by column of SHOW ALL SLAVES STATUS
 	// in lower case ("replicate_ignore_db", "sql_delay"); empty ones left out.
 	Settings      map[string]string `protobuf:"bytes,30,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -516,6 +518,13 @@ func (x *ReplicationStatus) GetReadOffset() int64 {
 		return x.ReadOffset
 	}
 	return 0
+}
+
+func (x *ReplicationStatus) GetCertificate() bool {
+	if x != nil {
+		return x.Certificate
+	}
+	return false
 }
 
 func (x *ReplicationStatus) GetSettings() map[string]string {
@@ -843,9 +852,14 @@ type MariaDBStatus struct {
 	// Why the binary log has another history than before; empty for its first one.
 	BinlogHistoryReason string `protobuf:"bytes,53,opt,name=binlog_history_reason,json=binlogHistoryReason,proto3" json:"binlog_history_reason,omitempty"`
 	// What proves the history to an agent that has lost it.
-	HistoryClaim  *HistoryClaim `protobuf:"bytes,54,opt,name=history_claim,json=historyClaim,proto3" json:"history_claim,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	HistoryClaim *HistoryClaim `protobuf:"bytes,54,opt,name=history_claim,json=historyClaim,proto3" json:"history_claim,omitempty"`
+	// Certificate that the agent installed for MariaDB; absent for none.
+	Certificate *MariaDBCertificate `protobuf:"bytes,55,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// Whether an account on this server can require a certificate of the fleet's CA: TLS is on, with
+	// the CA that the agent installed.
+	TakesCertificates bool `protobuf:"varint,56,opt,name=takes_certificates,json=takesCertificates,proto3" json:"takes_certificates,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *MariaDBStatus) Reset() {
@@ -1193,6 +1207,76 @@ func (x *MariaDBStatus) GetHistoryClaim() *HistoryClaim {
 	return nil
 }
 
+func (x *MariaDBStatus) GetCertificate() *MariaDBCertificate {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *MariaDBStatus) GetTakesCertificates() bool {
+	if x != nil {
+		return x.TakesCertificates
+	}
+	return false
+}
+
+// MariaDBCertificate is the certificate that MariaDB shows, as a server and as a replica.
+type MariaDBCertificate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Server whose MariaDB signs in with it, "servers/{server}"; empty for a certificate that is for
+	// a server alone.
+	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// When it expires.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MariaDBCertificate) Reset() {
+	*x = MariaDBCertificate{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MariaDBCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MariaDBCertificate) ProtoMessage() {}
+
+func (x *MariaDBCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MariaDBCertificate.ProtoReflect.Descriptor instead.
+func (*MariaDBCertificate) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MariaDBCertificate) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *MariaDBCertificate) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // HistoryClaim proves a history of a binary log: a place in it, and the events before that.
 type HistoryClaim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1213,7 +1297,7 @@ type HistoryClaim struct {
 
 func (x *HistoryClaim) Reset() {
 	*x = HistoryClaim{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1309,7 @@ func (x *HistoryClaim) String() string {
 func (*HistoryClaim) ProtoMessage() {}
 
 func (x *HistoryClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1322,7 @@ func (x *HistoryClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryClaim.ProtoReflect.Descriptor instead.
 func (*HistoryClaim) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HistoryClaim) GetId() string {
@@ -1296,7 +1380,7 @@ type HistoryRead struct {
 
 func (x *HistoryRead) Reset() {
 	*x = HistoryRead{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1392,7 @@ func (x *HistoryRead) String() string {
 func (*HistoryRead) ProtoMessage() {}
 
 func (x *HistoryRead) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[8]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1405,7 @@ func (x *HistoryRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRead.ProtoReflect.Descriptor instead.
 func (*HistoryRead) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HistoryRead) GetReplica() string {
@@ -1374,7 +1458,7 @@ type ConfirmHistoryRequest struct {
 
 func (x *ConfirmHistoryRequest) Reset() {
 	*x = ConfirmHistoryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1470,7 @@ func (x *ConfirmHistoryRequest) String() string {
 func (*ConfirmHistoryRequest) ProtoMessage() {}
 
 func (x *ConfirmHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[9]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1483,7 @@ func (x *ConfirmHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ConfirmHistoryRequest) GetClaim() *HistoryClaim {
@@ -1436,7 +1520,7 @@ type ConfirmHistoryResponse struct {
 
 func (x *ConfirmHistoryResponse) Reset() {
 	*x = ConfirmHistoryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1532,7 @@ func (x *ConfirmHistoryResponse) String() string {
 func (*ConfirmHistoryResponse) ProtoMessage() {}
 
 func (x *ConfirmHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[10]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1545,7 @@ func (x *ConfirmHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ConfirmHistoryResponse) GetBinlogHistory() string {
@@ -1495,7 +1579,7 @@ type SettingMismatch struct {
 
 func (x *SettingMismatch) Reset() {
 	*x = SettingMismatch{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1591,7 @@ func (x *SettingMismatch) String() string {
 func (*SettingMismatch) ProtoMessage() {}
 
 func (x *SettingMismatch) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[11]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1604,7 @@ func (x *SettingMismatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingMismatch.ProtoReflect.Descriptor instead.
 func (*SettingMismatch) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SettingMismatch) GetName() string {
@@ -1594,7 +1678,7 @@ type SetConfigurationRequest struct {
 
 func (x *SetConfigurationRequest) Reset() {
 	*x = SetConfigurationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1690,7 @@ func (x *SetConfigurationRequest) String() string {
 func (*SetConfigurationRequest) ProtoMessage() {}
 
 func (x *SetConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[12]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1703,7 @@ func (x *SetConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*SetConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetConfigurationRequest) GetServerId() int64 {
@@ -1759,7 +1843,7 @@ type SetConfigurationResponse struct {
 
 func (x *SetConfigurationResponse) Reset() {
 	*x = SetConfigurationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1855,7 @@ func (x *SetConfigurationResponse) String() string {
 func (*SetConfigurationResponse) ProtoMessage() {}
 
 func (x *SetConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[13]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1868,7 @@ func (x *SetConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*SetConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetConfigurationResponse) GetChanged() bool {
@@ -1838,7 +1922,7 @@ type DatadirContract struct {
 
 func (x *DatadirContract) Reset() {
 	*x = DatadirContract{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1934,7 @@ func (x *DatadirContract) String() string {
 func (*DatadirContract) ProtoMessage() {}
 
 func (x *DatadirContract) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[14]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1947,7 @@ func (x *DatadirContract) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatadirContract.ProtoReflect.Descriptor instead.
 func (*DatadirContract) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DatadirContract) GetOptions() map[string]string {
@@ -1924,7 +2008,7 @@ type CheckDatadirRequest struct {
 
 func (x *CheckDatadirRequest) Reset() {
 	*x = CheckDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2020,7 @@ func (x *CheckDatadirRequest) String() string {
 func (*CheckDatadirRequest) ProtoMessage() {}
 
 func (x *CheckDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[15]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2033,7 @@ func (x *CheckDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDatadirRequest.ProtoReflect.Descriptor instead.
 func (*CheckDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{16}
 }
 
 // CheckDatadirResponse has what a copy of the datadir needs.
@@ -1963,7 +2047,7 @@ type CheckDatadirResponse struct {
 
 func (x *CheckDatadirResponse) Reset() {
 	*x = CheckDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2059,7 @@ func (x *CheckDatadirResponse) String() string {
 func (*CheckDatadirResponse) ProtoMessage() {}
 
 func (x *CheckDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[16]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2072,7 @@ func (x *CheckDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDatadirResponse.ProtoReflect.Descriptor instead.
 func (*CheckDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CheckDatadirResponse) GetContract() *DatadirContract {
@@ -2019,7 +2103,7 @@ type PrepareDatadirRequest struct {
 
 func (x *PrepareDatadirRequest) Reset() {
 	*x = PrepareDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2115,7 @@ func (x *PrepareDatadirRequest) String() string {
 func (*PrepareDatadirRequest) ProtoMessage() {}
 
 func (x *PrepareDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[17]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2128,7 @@ func (x *PrepareDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareDatadirRequest.ProtoReflect.Descriptor instead.
 func (*PrepareDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PrepareDatadirRequest) GetDatadir() string {
@@ -2106,7 +2190,7 @@ type PrepareDatadirResponse struct {
 
 func (x *PrepareDatadirResponse) Reset() {
 	*x = PrepareDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2202,7 @@ func (x *PrepareDatadirResponse) String() string {
 func (*PrepareDatadirResponse) ProtoMessage() {}
 
 func (x *PrepareDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[18]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2215,7 @@ func (x *PrepareDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareDatadirResponse.ProtoReflect.Descriptor instead.
 func (*PrepareDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PrepareDatadirResponse) GetChanges() []string {
@@ -2181,7 +2265,7 @@ type QuiesceRequest struct {
 
 func (x *QuiesceRequest) Reset() {
 	*x = QuiesceRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2277,7 @@ func (x *QuiesceRequest) String() string {
 func (*QuiesceRequest) ProtoMessage() {}
 
 func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[19]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2290,7 @@ func (x *QuiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *QuiesceRequest) GetAction() isQuiesceRequest_Action {
@@ -2314,7 +2398,7 @@ type ConsistentPoint struct {
 
 func (x *ConsistentPoint) Reset() {
 	*x = ConsistentPoint{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2410,7 @@ func (x *ConsistentPoint) String() string {
 func (*ConsistentPoint) ProtoMessage() {}
 
 func (x *ConsistentPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[20]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2423,7 @@ func (x *ConsistentPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsistentPoint.ProtoReflect.Descriptor instead.
 func (*ConsistentPoint) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ConsistentPoint) GetRole() ServerRole {
@@ -2464,7 +2548,7 @@ type QuiesceResponse struct {
 
 func (x *QuiesceResponse) Reset() {
 	*x = QuiesceResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +2560,7 @@ func (x *QuiesceResponse) String() string {
 func (*QuiesceResponse) ProtoMessage() {}
 
 func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[21]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +2573,7 @@ func (x *QuiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResponse.ProtoReflect.Descriptor instead.
 func (*QuiesceResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *QuiesceResponse) GetProgress() string {
@@ -2531,7 +2615,7 @@ type EndQuiesceRequest struct {
 
 func (x *EndQuiesceRequest) Reset() {
 	*x = EndQuiesceRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +2627,7 @@ func (x *EndQuiesceRequest) String() string {
 func (*EndQuiesceRequest) ProtoMessage() {}
 
 func (x *EndQuiesceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[22]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +2640,7 @@ func (x *EndQuiesceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndQuiesceRequest.ProtoReflect.Descriptor instead.
 func (*EndQuiesceRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EndQuiesceRequest) GetFencingToken() *FencingToken {
@@ -2577,7 +2661,7 @@ type EndQuiesceResponse struct {
 
 func (x *EndQuiesceResponse) Reset() {
 	*x = EndQuiesceResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +2673,7 @@ func (x *EndQuiesceResponse) String() string {
 func (*EndQuiesceResponse) ProtoMessage() {}
 
 func (x *EndQuiesceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[23]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +2686,7 @@ func (x *EndQuiesceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndQuiesceResponse.ProtoReflect.Descriptor instead.
 func (*EndQuiesceResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EndQuiesceResponse) GetResult() *QuiesceResult {
@@ -2635,7 +2719,7 @@ type QuiesceResult struct {
 
 func (x *QuiesceResult) Reset() {
 	*x = QuiesceResult{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2731,7 @@ func (x *QuiesceResult) String() string {
 func (*QuiesceResult) ProtoMessage() {}
 
 func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[24]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2744,7 @@ func (x *QuiesceResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceResult.ProtoReflect.Descriptor instead.
 func (*QuiesceResult) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *QuiesceResult) GetUnbroken() bool {
@@ -2716,7 +2800,7 @@ type ProveWritableRequest struct {
 
 func (x *ProveWritableRequest) Reset() {
 	*x = ProveWritableRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +2812,7 @@ func (x *ProveWritableRequest) String() string {
 func (*ProveWritableRequest) ProtoMessage() {}
 
 func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[25]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +2825,7 @@ func (x *ProveWritableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableRequest.ProtoReflect.Descriptor instead.
 func (*ProveWritableRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProveWritableRequest) GetFencingToken() *FencingToken {
@@ -2764,7 +2848,7 @@ type ProveWritableResponse struct {
 
 func (x *ProveWritableResponse) Reset() {
 	*x = ProveWritableResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2776,7 +2860,7 @@ func (x *ProveWritableResponse) String() string {
 func (*ProveWritableResponse) ProtoMessage() {}
 
 func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[26]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2789,7 +2873,7 @@ func (x *ProveWritableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveWritableResponse.ProtoReflect.Descriptor instead.
 func (*ProveWritableResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProveWritableResponse) GetLatency() *durationpb.Duration {
@@ -2823,7 +2907,7 @@ type Binlog struct {
 
 func (x *Binlog) Reset() {
 	*x = Binlog{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +2919,7 @@ func (x *Binlog) String() string {
 func (*Binlog) ProtoMessage() {}
 
 func (x *Binlog) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[27]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +2932,7 @@ func (x *Binlog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binlog.ProtoReflect.Descriptor instead.
 func (*Binlog) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Binlog) GetFile() string {
@@ -2892,7 +2976,7 @@ type ListBinlogsRequest struct {
 
 func (x *ListBinlogsRequest) Reset() {
 	*x = ListBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2904,7 +2988,7 @@ func (x *ListBinlogsRequest) String() string {
 func (*ListBinlogsRequest) ProtoMessage() {}
 
 func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[28]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2917,7 +3001,7 @@ func (x *ListBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ListBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListBinlogsRequest) GetPageSize() int32 {
@@ -2947,7 +3031,7 @@ type ListBinlogsResponse struct {
 
 func (x *ListBinlogsResponse) Reset() {
 	*x = ListBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2959,7 +3043,7 @@ func (x *ListBinlogsResponse) String() string {
 func (*ListBinlogsResponse) ProtoMessage() {}
 
 func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[29]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2972,7 +3056,7 @@ func (x *ListBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ListBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListBinlogsResponse) GetBinlogs() []*Binlog {
@@ -3007,7 +3091,7 @@ type ReserveBinlogsRequest struct {
 
 func (x *ReserveBinlogsRequest) Reset() {
 	*x = ReserveBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3019,7 +3103,7 @@ func (x *ReserveBinlogsRequest) String() string {
 func (*ReserveBinlogsRequest) ProtoMessage() {}
 
 func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[30]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3032,7 +3116,7 @@ func (x *ReserveBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{30}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReserveBinlogsRequest) GetId() string {
@@ -3074,7 +3158,7 @@ type ReserveBinlogsResponse struct {
 
 func (x *ReserveBinlogsResponse) Reset() {
 	*x = ReserveBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3086,7 +3170,7 @@ func (x *ReserveBinlogsResponse) String() string {
 func (*ReserveBinlogsResponse) ProtoMessage() {}
 
 func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[31]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3099,7 +3183,7 @@ func (x *ReserveBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReserveBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{31}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReserveBinlogsResponse) GetReservation() *BinlogReservation {
@@ -3122,7 +3206,7 @@ type ReleaseBinlogsRequest struct {
 
 func (x *ReleaseBinlogsRequest) Reset() {
 	*x = ReleaseBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3134,7 +3218,7 @@ func (x *ReleaseBinlogsRequest) String() string {
 func (*ReleaseBinlogsRequest) ProtoMessage() {}
 
 func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[32]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3147,7 +3231,7 @@ func (x *ReleaseBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{32}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReleaseBinlogsRequest) GetId() string {
@@ -3175,7 +3259,7 @@ type ReleaseBinlogsResponse struct {
 
 func (x *ReleaseBinlogsResponse) Reset() {
 	*x = ReleaseBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3187,7 +3271,7 @@ func (x *ReleaseBinlogsResponse) String() string {
 func (*ReleaseBinlogsResponse) ProtoMessage() {}
 
 func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[33]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3200,7 +3284,7 @@ func (x *ReleaseBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{33}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReleaseBinlogsResponse) GetChanged() bool {
@@ -3223,7 +3307,7 @@ type PurgeBinlogsRequest struct {
 
 func (x *PurgeBinlogsRequest) Reset() {
 	*x = PurgeBinlogsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3235,7 +3319,7 @@ func (x *PurgeBinlogsRequest) String() string {
 func (*PurgeBinlogsRequest) ProtoMessage() {}
 
 func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[34]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3248,7 +3332,7 @@ func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{34}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PurgeBinlogsRequest) GetToFile() string {
@@ -3276,7 +3360,7 @@ type PurgeBinlogsResponse struct {
 
 func (x *PurgeBinlogsResponse) Reset() {
 	*x = PurgeBinlogsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3288,7 +3372,7 @@ func (x *PurgeBinlogsResponse) String() string {
 func (*PurgeBinlogsResponse) ProtoMessage() {}
 
 func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[35]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3301,7 +3385,7 @@ func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{35}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PurgeBinlogsResponse) GetPurged() []string {
@@ -3325,7 +3409,7 @@ type SetBinlogExpiryRequest struct {
 
 func (x *SetBinlogExpiryRequest) Reset() {
 	*x = SetBinlogExpiryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3337,7 +3421,7 @@ func (x *SetBinlogExpiryRequest) String() string {
 func (*SetBinlogExpiryRequest) ProtoMessage() {}
 
 func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[36]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3350,7 +3434,7 @@ func (x *SetBinlogExpiryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryRequest.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{36}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SetBinlogExpiryRequest) GetExpiry() *durationpb.Duration {
@@ -3378,7 +3462,7 @@ type SetBinlogExpiryResponse struct {
 
 func (x *SetBinlogExpiryResponse) Reset() {
 	*x = SetBinlogExpiryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +3474,7 @@ func (x *SetBinlogExpiryResponse) String() string {
 func (*SetBinlogExpiryResponse) ProtoMessage() {}
 
 func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[37]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +3487,7 @@ func (x *SetBinlogExpiryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBinlogExpiryResponse.ProtoReflect.Descriptor instead.
 func (*SetBinlogExpiryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{37}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetBinlogExpiryResponse) GetChanged() bool {
@@ -3420,17 +3504,20 @@ type EnsureReplicationAccountRequest struct {
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// Host that it may connect from; "%" for any.
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	// Password. Never logged or stored.
+	// Password, or empty. Never logged or stored.
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
-	FencingToken  *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	FencingToken *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	// Server whose MariaDB signs in as this user, with its certificate of the fleet's CA and no
+	// password. One of this and the password is needed.
+	Server        string `protobuf:"bytes,5,opt,name=server,proto3" json:"server,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EnsureReplicationAccountRequest) Reset() {
 	*x = EnsureReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3442,7 +3529,7 @@ func (x *EnsureReplicationAccountRequest) String() string {
 func (*EnsureReplicationAccountRequest) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[38]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3455,7 +3542,7 @@ func (x *EnsureReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{38}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *EnsureReplicationAccountRequest) GetUser() string {
@@ -3486,6 +3573,13 @@ func (x *EnsureReplicationAccountRequest) GetFencingToken() *FencingToken {
 	return nil
 }
 
+func (x *EnsureReplicationAccountRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
 // EnsureReplicationAccountResponse says whether it changed.
 type EnsureReplicationAccountResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3497,7 +3591,7 @@ type EnsureReplicationAccountResponse struct {
 
 func (x *EnsureReplicationAccountResponse) Reset() {
 	*x = EnsureReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3509,7 +3603,7 @@ func (x *EnsureReplicationAccountResponse) String() string {
 func (*EnsureReplicationAccountResponse) ProtoMessage() {}
 
 func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[39]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3522,7 +3616,7 @@ func (x *EnsureReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*EnsureReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{39}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *EnsureReplicationAccountResponse) GetChanges() []string {
@@ -3537,7 +3631,7 @@ type DeleteReplicationAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// User.
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// Host.
+	// Host that it may connect from; "%" drops the accounts for every host.
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
 	FencingToken  *FencingToken `protobuf:"bytes,3,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
@@ -3547,7 +3641,7 @@ type DeleteReplicationAccountRequest struct {
 
 func (x *DeleteReplicationAccountRequest) Reset() {
 	*x = DeleteReplicationAccountRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3559,7 +3653,7 @@ func (x *DeleteReplicationAccountRequest) String() string {
 func (*DeleteReplicationAccountRequest) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[40]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3572,7 +3666,7 @@ func (x *DeleteReplicationAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{40}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DeleteReplicationAccountRequest) GetUser() string {
@@ -3607,7 +3701,7 @@ type DeleteReplicationAccountResponse struct {
 
 func (x *DeleteReplicationAccountResponse) Reset() {
 	*x = DeleteReplicationAccountResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3619,7 +3713,7 @@ func (x *DeleteReplicationAccountResponse) String() string {
 func (*DeleteReplicationAccountResponse) ProtoMessage() {}
 
 func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[41]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3632,7 +3726,7 @@ func (x *DeleteReplicationAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteReplicationAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteReplicationAccountResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{41}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DeleteReplicationAccountResponse) GetChanged() bool {
@@ -3663,7 +3757,7 @@ type PrepareReplicaRequest struct {
 
 func (x *PrepareReplicaRequest) Reset() {
 	*x = PrepareReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3675,7 +3769,7 @@ func (x *PrepareReplicaRequest) String() string {
 func (*PrepareReplicaRequest) ProtoMessage() {}
 
 func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[42]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3688,7 +3782,7 @@ func (x *PrepareReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaRequest.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{42}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PrepareReplicaRequest) GetGtid() string {
@@ -3739,7 +3833,7 @@ type PrepareReplicaResponse struct {
 
 func (x *PrepareReplicaResponse) Reset() {
 	*x = PrepareReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3751,7 +3845,7 @@ func (x *PrepareReplicaResponse) String() string {
 func (*PrepareReplicaResponse) ProtoMessage() {}
 
 func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[43]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3764,7 +3858,7 @@ func (x *PrepareReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareReplicaResponse.ProtoReflect.Descriptor instead.
 func (*PrepareReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{43}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PrepareReplicaResponse) GetRecoveredGtid() string {
@@ -3790,21 +3884,25 @@ type ConfigureReplicaRequest struct {
 	PrimaryPort int32 `protobuf:"varint,2,opt,name=primary_port,json=primaryPort,proto3" json:"primary_port,omitempty"`
 	// User of the replication account.
 	User string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
-	// Password of the replication account. Never logged or stored by the agent.
+	// Password of the replication account, or empty. Never logged or stored by the agent.
 	Password string `protobuf:"bytes,4,opt,name=password,proto3" json:"password,omitempty"`
-	// Use TLS and verify the primary's certificate against the agent's own authority.
+	// Use TLS and verify the primary's certificate against the agent's own authority. Must be true.
 	Tls bool `protobuf:"varint,5,opt,name=tls,proto3" json:"tls,omitempty"`
 	// Write the settings also when they look right, because the password is another one.
 	Force bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
 	// Fencing token of the job that the call is made for; absent for an operator.
-	FencingToken  *FencingToken `protobuf:"bytes,7,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	FencingToken *FencingToken `protobuf:"bytes,7,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	// Sign in with the certificate of MariaDB on this host, and no password. One of this and the
+	// password is needed. FAILED_PRECONDITION (MARIADB_SETTING) when the certificate is for a server
+	// alone.
+	Certificate   bool `protobuf:"varint,8,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConfigureReplicaRequest) Reset() {
 	*x = ConfigureReplicaRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3816,7 +3914,7 @@ func (x *ConfigureReplicaRequest) String() string {
 func (*ConfigureReplicaRequest) ProtoMessage() {}
 
 func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[44]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3829,7 +3927,7 @@ func (x *ConfigureReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{44}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ConfigureReplicaRequest) GetPrimaryHost() string {
@@ -3881,6 +3979,13 @@ func (x *ConfigureReplicaRequest) GetFencingToken() *FencingToken {
 	return nil
 }
 
+func (x *ConfigureReplicaRequest) GetCertificate() bool {
+	if x != nil {
+		return x.Certificate
+	}
+	return false
+}
+
 // ConfigureReplicaResponse says what was done.
 type ConfigureReplicaResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3894,7 +3999,7 @@ type ConfigureReplicaResponse struct {
 
 func (x *ConfigureReplicaResponse) Reset() {
 	*x = ConfigureReplicaResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3906,7 +4011,7 @@ func (x *ConfigureReplicaResponse) String() string {
 func (*ConfigureReplicaResponse) ProtoMessage() {}
 
 func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[45]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3919,7 +4024,7 @@ func (x *ConfigureReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReplicaResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{45}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ConfigureReplicaResponse) GetChanges() []string {
@@ -3934,6 +4039,116 @@ func (x *ConfigureReplicaResponse) GetStatus() *ReplicationStatus {
 		return x.Status
 	}
 	return nil
+}
+
+// ReconnectReplicaRequest asks for another connection to the primary.
+type ReconnectReplicaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long to wait until the primary serves it; default 60 s.
+	Timeout *durationpb.Duration `protobuf:"bytes,1,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Fencing token of the job that the call is made for; absent for an operator.
+	FencingToken  *FencingToken `protobuf:"bytes,2,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconnectReplicaRequest) Reset() {
+	*x = ReconnectReplicaRequest{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconnectReplicaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconnectReplicaRequest) ProtoMessage() {}
+
+func (x *ReconnectReplicaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconnectReplicaRequest.ProtoReflect.Descriptor instead.
+func (*ReconnectReplicaRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ReconnectReplicaRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *ReconnectReplicaRequest) GetFencingToken() *FencingToken {
+	if x != nil {
+		return x.FencingToken
+	}
+	return nil
+}
+
+// ReconnectReplicaResponse has the status.
+type ReconnectReplicaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Status after the call.
+	Status *ReplicationStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	// False when the IO thread is stopped.
+	Changed       bool `protobuf:"varint,2,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconnectReplicaResponse) Reset() {
+	*x = ReconnectReplicaResponse{}
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconnectReplicaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconnectReplicaResponse) ProtoMessage() {}
+
+func (x *ReconnectReplicaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconnectReplicaResponse.ProtoReflect.Descriptor instead.
+func (*ReconnectReplicaResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ReconnectReplicaResponse) GetStatus() *ReplicationStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *ReconnectReplicaResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
 }
 
 // StartReplicationRequest asks for running threads.
@@ -3951,7 +4166,7 @@ type StartReplicationRequest struct {
 
 func (x *StartReplicationRequest) Reset() {
 	*x = StartReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3963,7 +4178,7 @@ func (x *StartReplicationRequest) String() string {
 func (*StartReplicationRequest) ProtoMessage() {}
 
 func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[46]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3976,7 +4191,7 @@ func (x *StartReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StartReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{46}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *StartReplicationRequest) GetTimeout() *durationpb.Duration {
@@ -4013,7 +4228,7 @@ type StartReplicationResponse struct {
 
 func (x *StartReplicationResponse) Reset() {
 	*x = StartReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4025,7 +4240,7 @@ func (x *StartReplicationResponse) String() string {
 func (*StartReplicationResponse) ProtoMessage() {}
 
 func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[47]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4038,7 +4253,7 @@ func (x *StartReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StartReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{47}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *StartReplicationResponse) GetStatus() *ReplicationStatus {
@@ -4070,7 +4285,7 @@ type StopReplicationRequest struct {
 
 func (x *StopReplicationRequest) Reset() {
 	*x = StopReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4082,7 +4297,7 @@ func (x *StopReplicationRequest) String() string {
 func (*StopReplicationRequest) ProtoMessage() {}
 
 func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[48]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4095,7 +4310,7 @@ func (x *StopReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationRequest.ProtoReflect.Descriptor instead.
 func (*StopReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{48}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *StopReplicationRequest) GetSqlThreadOnly() bool {
@@ -4132,7 +4347,7 @@ type StopReplicationResponse struct {
 
 func (x *StopReplicationResponse) Reset() {
 	*x = StopReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4144,7 +4359,7 @@ func (x *StopReplicationResponse) String() string {
 func (*StopReplicationResponse) ProtoMessage() {}
 
 func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[49]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4157,7 +4372,7 @@ func (x *StopReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopReplicationResponse.ProtoReflect.Descriptor instead.
 func (*StopReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{49}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *StopReplicationResponse) GetStatus() *ReplicationStatus {
@@ -4187,7 +4402,7 @@ type ResetReplicationRequest struct {
 
 func (x *ResetReplicationRequest) Reset() {
 	*x = ResetReplicationRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4199,7 +4414,7 @@ func (x *ResetReplicationRequest) String() string {
 func (*ResetReplicationRequest) ProtoMessage() {}
 
 func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[50]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4212,7 +4427,7 @@ func (x *ResetReplicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationRequest.ProtoReflect.Descriptor instead.
 func (*ResetReplicationRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{50}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ResetReplicationRequest) GetExpectedGtid() string {
@@ -4240,7 +4455,7 @@ type ResetReplicationResponse struct {
 
 func (x *ResetReplicationResponse) Reset() {
 	*x = ResetReplicationResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4252,7 +4467,7 @@ func (x *ResetReplicationResponse) String() string {
 func (*ResetReplicationResponse) ProtoMessage() {}
 
 func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[51]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4265,7 +4480,7 @@ func (x *ResetReplicationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetReplicationResponse.ProtoReflect.Descriptor instead.
 func (*ResetReplicationResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{51}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ResetReplicationResponse) GetChanged() bool {
@@ -4288,7 +4503,7 @@ type WaitForGtidRequest struct {
 
 func (x *WaitForGtidRequest) Reset() {
 	*x = WaitForGtidRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4300,7 +4515,7 @@ func (x *WaitForGtidRequest) String() string {
 func (*WaitForGtidRequest) ProtoMessage() {}
 
 func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[52]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4313,7 +4528,7 @@ func (x *WaitForGtidRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidRequest.ProtoReflect.Descriptor instead.
 func (*WaitForGtidRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{52}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *WaitForGtidRequest) GetGtid() string {
@@ -4347,7 +4562,7 @@ type WaitForGtidResponse struct {
 
 func (x *WaitForGtidResponse) Reset() {
 	*x = WaitForGtidResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4359,7 +4574,7 @@ func (x *WaitForGtidResponse) String() string {
 func (*WaitForGtidResponse) ProtoMessage() {}
 
 func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[53]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4372,7 +4587,7 @@ func (x *WaitForGtidResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitForGtidResponse.ProtoReflect.Descriptor instead.
 func (*WaitForGtidResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{53}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *WaitForGtidResponse) GetCurrentGtid() string {
@@ -4416,7 +4631,7 @@ type SetReadOnlyRequest struct {
 
 func (x *SetReadOnlyRequest) Reset() {
 	*x = SetReadOnlyRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +4643,7 @@ func (x *SetReadOnlyRequest) String() string {
 func (*SetReadOnlyRequest) ProtoMessage() {}
 
 func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[54]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +4656,7 @@ func (x *SetReadOnlyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyRequest.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{54}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SetReadOnlyRequest) GetReadOnly() bool {
@@ -4469,7 +4684,7 @@ type SetReadOnlyResponse struct {
 
 func (x *SetReadOnlyResponse) Reset() {
 	*x = SetReadOnlyResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4481,7 +4696,7 @@ func (x *SetReadOnlyResponse) String() string {
 func (*SetReadOnlyResponse) ProtoMessage() {}
 
 func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[55]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4494,7 +4709,7 @@ func (x *SetReadOnlyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReadOnlyResponse.ProtoReflect.Descriptor instead.
 func (*SetReadOnlyResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{55}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SetReadOnlyResponse) GetChanged() bool {
@@ -4524,7 +4739,7 @@ type ChecksumTablesRequest struct {
 
 func (x *ChecksumTablesRequest) Reset() {
 	*x = ChecksumTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4536,7 +4751,7 @@ func (x *ChecksumTablesRequest) String() string {
 func (*ChecksumTablesRequest) ProtoMessage() {}
 
 func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[56]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4549,7 +4764,7 @@ func (x *ChecksumTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{56}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ChecksumTablesRequest) GetAtGtid() string {
@@ -4619,7 +4834,7 @@ type ChecksumTablesResponse struct {
 
 func (x *ChecksumTablesResponse) Reset() {
 	*x = ChecksumTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4631,7 +4846,7 @@ func (x *ChecksumTablesResponse) String() string {
 func (*ChecksumTablesResponse) ProtoMessage() {}
 
 func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[57]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4644,7 +4859,7 @@ func (x *ChecksumTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumTablesResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{57}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ChecksumTablesResponse) GetGtid() string {
@@ -4735,7 +4950,7 @@ type ReadInventoryRequest struct {
 
 func (x *ReadInventoryRequest) Reset() {
 	*x = ReadInventoryRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4747,7 +4962,7 @@ func (x *ReadInventoryRequest) String() string {
 func (*ReadInventoryRequest) ProtoMessage() {}
 
 func (x *ReadInventoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[58]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4760,7 +4975,7 @@ func (x *ReadInventoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadInventoryRequest.ProtoReflect.Descriptor instead.
 func (*ReadInventoryRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{58}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ReadInventoryRequest) GetNames() []string {
@@ -4783,7 +4998,7 @@ type ReadInventoryResponse struct {
 
 func (x *ReadInventoryResponse) Reset() {
 	*x = ReadInventoryResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4795,7 +5010,7 @@ func (x *ReadInventoryResponse) String() string {
 func (*ReadInventoryResponse) ProtoMessage() {}
 
 func (x *ReadInventoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[59]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4808,7 +5023,7 @@ func (x *ReadInventoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadInventoryResponse.ProtoReflect.Descriptor instead.
 func (*ReadInventoryResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{59}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ReadInventoryResponse) GetObjects() []*InventoryObject {
@@ -4846,7 +5061,7 @@ type InventoryObject struct {
 
 func (x *InventoryObject) Reset() {
 	*x = InventoryObject{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4858,7 +5073,7 @@ func (x *InventoryObject) String() string {
 func (*InventoryObject) ProtoMessage() {}
 
 func (x *InventoryObject) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[60]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4871,7 +5086,7 @@ func (x *InventoryObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InventoryObject.ProtoReflect.Descriptor instead.
 func (*InventoryObject) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{60}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *InventoryObject) GetKind() ObjectKind {
@@ -4927,7 +5142,7 @@ type ListTablesRequest struct {
 
 func (x *ListTablesRequest) Reset() {
 	*x = ListTablesRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4939,7 +5154,7 @@ func (x *ListTablesRequest) String() string {
 func (*ListTablesRequest) ProtoMessage() {}
 
 func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[61]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4952,7 +5167,7 @@ func (x *ListTablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesRequest.ProtoReflect.Descriptor instead.
 func (*ListTablesRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{61}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ListTablesRequest) GetAfter() string {
@@ -4973,7 +5188,7 @@ type ListTablesResponse struct {
 
 func (x *ListTablesResponse) Reset() {
 	*x = ListTablesResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4985,7 +5200,7 @@ func (x *ListTablesResponse) String() string {
 func (*ListTablesResponse) ProtoMessage() {}
 
 func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[62]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4998,7 +5213,7 @@ func (x *ListTablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesResponse.ProtoReflect.Descriptor instead.
 func (*ListTablesResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{62}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListTablesResponse) GetTables() []*Table {
@@ -5023,7 +5238,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5035,7 +5250,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[63]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5048,7 +5263,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{63}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Table) GetName() string {
@@ -5087,7 +5302,7 @@ type RowRange struct {
 
 func (x *RowRange) Reset() {
 	*x = RowRange{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5099,7 +5314,7 @@ func (x *RowRange) String() string {
 func (*RowRange) ProtoMessage() {}
 
 func (x *RowRange) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[64]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5112,7 +5327,7 @@ func (x *RowRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowRange.ProtoReflect.Descriptor instead.
 func (*RowRange) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{64}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RowRange) GetAfter() []string {
@@ -5152,7 +5367,7 @@ type ChecksumRowsRequest struct {
 
 func (x *ChecksumRowsRequest) Reset() {
 	*x = ChecksumRowsRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5164,7 +5379,7 @@ func (x *ChecksumRowsRequest) String() string {
 func (*ChecksumRowsRequest) ProtoMessage() {}
 
 func (x *ChecksumRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[65]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5177,7 +5392,7 @@ func (x *ChecksumRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumRowsRequest.ProtoReflect.Descriptor instead.
 func (*ChecksumRowsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{65}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ChecksumRowsRequest) GetTable() string {
@@ -5247,7 +5462,7 @@ type ChecksumRowsResponse struct {
 
 func (x *ChecksumRowsResponse) Reset() {
 	*x = ChecksumRowsResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[66]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5259,7 +5474,7 @@ func (x *ChecksumRowsResponse) String() string {
 func (*ChecksumRowsResponse) ProtoMessage() {}
 
 func (x *ChecksumRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[66]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5272,7 +5487,7 @@ func (x *ChecksumRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChecksumRowsResponse.ProtoReflect.Descriptor instead.
 func (*ChecksumRowsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{66}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ChecksumRowsResponse) GetGtid() string {
@@ -5318,7 +5533,7 @@ type RowSum struct {
 
 func (x *RowSum) Reset() {
 	*x = RowSum{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[67]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5330,7 +5545,7 @@ func (x *RowSum) String() string {
 func (*RowSum) ProtoMessage() {}
 
 func (x *RowSum) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[67]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5343,7 +5558,7 @@ func (x *RowSum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowSum.ProtoReflect.Descriptor instead.
 func (*RowSum) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{67}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *RowSum) GetRange() *RowRange {
@@ -5380,7 +5595,7 @@ type UpgradeDatadirRequest struct {
 
 func (x *UpgradeDatadirRequest) Reset() {
 	*x = UpgradeDatadirRequest{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5392,7 +5607,7 @@ func (x *UpgradeDatadirRequest) String() string {
 func (*UpgradeDatadirRequest) ProtoMessage() {}
 
 func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[68]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5405,7 +5620,7 @@ func (x *UpgradeDatadirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirRequest.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{68}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *UpgradeDatadirRequest) GetTimeout() *durationpb.Duration {
@@ -5437,7 +5652,7 @@ type UpgradeDatadirResponse struct {
 
 func (x *UpgradeDatadirResponse) Reset() {
 	*x = UpgradeDatadirResponse{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5449,7 +5664,7 @@ func (x *UpgradeDatadirResponse) String() string {
 func (*UpgradeDatadirResponse) ProtoMessage() {}
 
 func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[69]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5462,7 +5677,7 @@ func (x *UpgradeDatadirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpgradeDatadirResponse.ProtoReflect.Descriptor instead.
 func (*UpgradeDatadirResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{69}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *UpgradeDatadirResponse) GetProgress() string {
@@ -5510,7 +5725,7 @@ type QuiesceRequest_Start struct {
 
 func (x *QuiesceRequest_Start) Reset() {
 	*x = QuiesceRequest_Start{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[74]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5522,7 +5737,7 @@ func (x *QuiesceRequest_Start) String() string {
 func (*QuiesceRequest_Start) ProtoMessage() {}
 
 func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[74]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5535,7 +5750,7 @@ func (x *QuiesceRequest_Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Start.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Start) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19, 0}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20, 0}
 }
 
 func (x *QuiesceRequest_Start) GetMode() QuiesceRequest_Mode {
@@ -5589,7 +5804,7 @@ type QuiesceRequest_Resume struct {
 
 func (x *QuiesceRequest_Resume) Reset() {
 	*x = QuiesceRequest_Resume{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[75]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5601,7 +5816,7 @@ func (x *QuiesceRequest_Resume) String() string {
 func (*QuiesceRequest_Resume) ProtoMessage() {}
 
 func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[75]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5614,7 +5829,7 @@ func (x *QuiesceRequest_Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Resume.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Resume) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19, 1}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20, 1}
 }
 
 // Adopt goes on with a quiesce of the same job whose stream ended: with its point. One that has
@@ -5629,7 +5844,7 @@ type QuiesceRequest_Adopt struct {
 
 func (x *QuiesceRequest_Adopt) Reset() {
 	*x = QuiesceRequest_Adopt{}
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[76]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5641,7 +5856,7 @@ func (x *QuiesceRequest_Adopt) String() string {
 func (*QuiesceRequest_Adopt) ProtoMessage() {}
 
 func (x *QuiesceRequest_Adopt) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[76]
+	mi := &file_understudy_agent_v1_mariadb_service_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5654,7 +5869,7 @@ func (x *QuiesceRequest_Adopt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuiesceRequest_Adopt.ProtoReflect.Descriptor instead.
 func (*QuiesceRequest_Adopt) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{19, 2}
+	return file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP(), []int{20, 2}
 }
 
 func (x *QuiesceRequest_Adopt) GetNonce() string {
@@ -5675,7 +5890,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\tslave_pos\x18\x02 \x01(\tR\bslavePos\x12\x1f\n" +
 	"\vcurrent_pos\x18\x03 \x01(\tR\n" +
 	"currentPos\x12!\n" +
-	"\fbinlog_state\x18\x04 \x01(\tR\vbinlogState\"\xa0\x06\n" +
+	"\fbinlog_state\x18\x04 \x01(\tR\vbinlogState\"\xc2\x06\n" +
 	"\x11ReplicationStatus\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\tR\n" +
@@ -5704,7 +5919,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x11primary_server_id\x18\x12 \x01(\x03R\x0fprimaryServerId\x12\x1b\n" +
 	"\tread_file\x18\x13 \x01(\tR\breadFile\x12\x1f\n" +
 	"\vread_offset\x18\x14 \x01(\x03R\n" +
-	"readOffset\x12P\n" +
+	"readOffset\x12 \n" +
+	"\vcertificate\x18\x15 \x01(\bR\vcertificate\x12P\n" +
 	"\bsettings\x18\x1e \x03(\v24.understudy.agent.v1.ReplicationStatus.SettingsEntryR\bsettings\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -5722,7 +5938,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\"\x7f\n" +
 	"\x11GetStatusResponse\x12:\n" +
 	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9d\x10\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x97\x11\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -5776,10 +5992,16 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x0ebinlog_history\x183 \x01(\tR\rbinlogHistory\x12#\n" +
 	"\rmemory_tables\x184 \x03(\tR\fmemoryTables\x122\n" +
 	"\x15binlog_history_reason\x185 \x01(\tR\x13binlogHistoryReason\x12F\n" +
-	"\rhistory_claim\x186 \x01(\v2!.understudy.agent.v1.HistoryClaimR\fhistoryClaim\x1a;\n" +
+	"\rhistory_claim\x186 \x01(\v2!.understudy.agent.v1.HistoryClaimR\fhistoryClaim\x12I\n" +
+	"\vcertificate\x187 \x01(\v2'.understudy.agent.v1.MariaDBCertificateR\vcertificate\x12-\n" +
+	"\x12takes_certificates\x188 \x01(\bR\x11takesCertificates\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xac\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"i\n" +
+	"\x12MariaDBCertificate\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\xac\x01\n" +
 	"\fHistoryClaim\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01@@R\x02id\x12\x1c\n" +
 	"\x04file\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x13R\x04file\x12 \n" +
@@ -5972,12 +6194,13 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x06expiry\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xea\xbb\x18\v\b\x012\x052376h8\x01R\x06expiry\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"3\n" +
 	"\x17SetBinlogExpiryResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\xce\x01\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xec\x01\n" +
 	"\x1fEnsureReplicationAccountRequest\x12\x1c\n" +
 	"\x04user\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x16R\x04user\x12\x1c\n" +
-	"\x04host\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x15R\x04host\x12'\n" +
-	"\bpassword\x18\x03 \x01(\tB\v\xea\xbb\x18\x04\b\x01@@\x80\x01\x01R\bpassword\x12F\n" +
-	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"<\n" +
+	"\x04host\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x15R\x04host\x12%\n" +
+	"\bpassword\x18\x03 \x01(\tB\t\xea\xbb\x18\x02@@\x80\x01\x01R\bpassword\x12F\n" +
+	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x12\x1e\n" +
+	"\x06server\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P\x01R\x06server\"<\n" +
 	" EnsureReplicationAccountResponse\x12\x18\n" +
 	"\achanges\x18\x01 \x03(\tR\achanges\"\xa5\x01\n" +
 	"\x1fDeleteReplicationAccountRequest\x12\x1c\n" +
@@ -5997,18 +6220,25 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\rfencing_token\x18\x05 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"Y\n" +
 	"\x16PrepareReplicaResponse\x12%\n" +
 	"\x0erecovered_gtid\x18\x01 \x01(\tR\rrecoveredGtid\x12\x18\n" +
-	"\achanges\x18\x02 \x03(\tR\achanges\"\xb2\x02\n" +
+	"\achanges\x18\x02 \x03(\tR\achanges\"\xd2\x02\n" +
 	"\x17ConfigureReplicaRequest\x12+\n" +
 	"\fprimary_host\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x14R\vprimaryHost\x123\n" +
 	"\fprimary_port\x18\x02 \x01(\x05B\x10\xea\xbb\x18\f\x10\x01\x18\xff\xff\x03r\x043306R\vprimaryPort\x12\x1c\n" +
-	"\x04user\x18\x03 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x16R\x04user\x12'\n" +
-	"\bpassword\x18\x04 \x01(\tB\v\xea\xbb\x18\x04\b\x01@@\x80\x01\x01R\bpassword\x12\x10\n" +
+	"\x04user\x18\x03 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x16R\x04user\x12%\n" +
+	"\bpassword\x18\x04 \x01(\tB\t\xea\xbb\x18\x02@@\x80\x01\x01R\bpassword\x12\x10\n" +
 	"\x03tls\x18\x05 \x01(\bR\x03tls\x12\x14\n" +
 	"\x05force\x18\x06 \x01(\bR\x05force\x12F\n" +
-	"\rfencing_token\x18\a \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"t\n" +
+	"\rfencing_token\x18\a \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x12 \n" +
+	"\vcertificate\x18\b \x01(\bR\vcertificate\"t\n" +
 	"\x18ConfigureReplicaResponse\x12\x18\n" +
 	"\achanges\x18\x01 \x03(\tR\achanges\x12>\n" +
-	"\x06status\x18\x02 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\"\xd1\x01\n" +
+	"\x06status\x18\x02 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\"\xaa\x01\n" +
+	"\x17ReconnectReplicaRequest\x12G\n" +
+	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x0324hr\x021mR\atimeout\x12F\n" +
+	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"t\n" +
+	"\x18ReconnectReplicaResponse\x12>\n" +
+	"\x06status\x18\x01 \x01(\v2&.understudy.agent.v1.ReplicationStatusR\x06status\x12\x18\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"\xd1\x01\n" +
 	"\x17StartReplicationRequest\x12G\n" +
 	"\atimeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x031ms2\x0324hr\x021mR\atimeout\x12%\n" +
 	"\n" +
@@ -6132,7 +6362,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x12OBJECT_KIND_GRANTS\x10\t\x12 \n" +
 	"\x1cOBJECT_KIND_LIBRARY_FUNCTION\x10\n" +
 	"\x12\x1d\n" +
-	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xfa\x16\n" +
+	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xeb\x17\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
@@ -6151,6 +6381,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x18DeleteReplicationAccount\x124.understudy.agent.v1.DeleteReplicationAccountRequest\x1a5.understudy.agent.v1.DeleteReplicationAccountResponse\x12i\n" +
 	"\x0ePrepareReplica\x12*.understudy.agent.v1.PrepareReplicaRequest\x1a+.understudy.agent.v1.PrepareReplicaResponse\x12o\n" +
 	"\x10ConfigureReplica\x12,.understudy.agent.v1.ConfigureReplicaRequest\x1a-.understudy.agent.v1.ConfigureReplicaResponse\x12o\n" +
+	"\x10ReconnectReplica\x12,.understudy.agent.v1.ReconnectReplicaRequest\x1a-.understudy.agent.v1.ReconnectReplicaResponse\x12o\n" +
 	"\x10StartReplication\x12,.understudy.agent.v1.StartReplicationRequest\x1a-.understudy.agent.v1.StartReplicationResponse\x12l\n" +
 	"\x0fStopReplication\x12+.understudy.agent.v1.StopReplicationRequest\x1a,.understudy.agent.v1.StopReplicationResponse\x12o\n" +
 	"\x10ResetReplication\x12,.understudy.agent.v1.ResetReplicationRequest\x1a-.understudy.agent.v1.ResetReplicationResponse\x12g\n" +
@@ -6178,7 +6409,7 @@ func file_understudy_agent_v1_mariadb_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_agent_v1_mariadb_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
+var file_understudy_agent_v1_mariadb_service_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
 var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(ServerRole)(0),                          // 0: understudy.agent.v1.ServerRole
 	(ObjectKind)(0),                          // 1: understudy.agent.v1.ObjectKind
@@ -6190,222 +6421,232 @@ var file_understudy_agent_v1_mariadb_service_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),                 // 7: understudy.agent.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),                // 8: understudy.agent.v1.GetStatusResponse
 	(*MariaDBStatus)(nil),                    // 9: understudy.agent.v1.MariaDBStatus
-	(*HistoryClaim)(nil),                     // 10: understudy.agent.v1.HistoryClaim
-	(*HistoryRead)(nil),                      // 11: understudy.agent.v1.HistoryRead
-	(*ConfirmHistoryRequest)(nil),            // 12: understudy.agent.v1.ConfirmHistoryRequest
-	(*ConfirmHistoryResponse)(nil),           // 13: understudy.agent.v1.ConfirmHistoryResponse
-	(*SettingMismatch)(nil),                  // 14: understudy.agent.v1.SettingMismatch
-	(*SetConfigurationRequest)(nil),          // 15: understudy.agent.v1.SetConfigurationRequest
-	(*SetConfigurationResponse)(nil),         // 16: understudy.agent.v1.SetConfigurationResponse
-	(*DatadirContract)(nil),                  // 17: understudy.agent.v1.DatadirContract
-	(*CheckDatadirRequest)(nil),              // 18: understudy.agent.v1.CheckDatadirRequest
-	(*CheckDatadirResponse)(nil),             // 19: understudy.agent.v1.CheckDatadirResponse
-	(*PrepareDatadirRequest)(nil),            // 20: understudy.agent.v1.PrepareDatadirRequest
-	(*PrepareDatadirResponse)(nil),           // 21: understudy.agent.v1.PrepareDatadirResponse
-	(*QuiesceRequest)(nil),                   // 22: understudy.agent.v1.QuiesceRequest
-	(*ConsistentPoint)(nil),                  // 23: understudy.agent.v1.ConsistentPoint
-	(*QuiesceResponse)(nil),                  // 24: understudy.agent.v1.QuiesceResponse
-	(*EndQuiesceRequest)(nil),                // 25: understudy.agent.v1.EndQuiesceRequest
-	(*EndQuiesceResponse)(nil),               // 26: understudy.agent.v1.EndQuiesceResponse
-	(*QuiesceResult)(nil),                    // 27: understudy.agent.v1.QuiesceResult
-	(*ProveWritableRequest)(nil),             // 28: understudy.agent.v1.ProveWritableRequest
-	(*ProveWritableResponse)(nil),            // 29: understudy.agent.v1.ProveWritableResponse
-	(*Binlog)(nil),                           // 30: understudy.agent.v1.Binlog
-	(*ListBinlogsRequest)(nil),               // 31: understudy.agent.v1.ListBinlogsRequest
-	(*ListBinlogsResponse)(nil),              // 32: understudy.agent.v1.ListBinlogsResponse
-	(*ReserveBinlogsRequest)(nil),            // 33: understudy.agent.v1.ReserveBinlogsRequest
-	(*ReserveBinlogsResponse)(nil),           // 34: understudy.agent.v1.ReserveBinlogsResponse
-	(*ReleaseBinlogsRequest)(nil),            // 35: understudy.agent.v1.ReleaseBinlogsRequest
-	(*ReleaseBinlogsResponse)(nil),           // 36: understudy.agent.v1.ReleaseBinlogsResponse
-	(*PurgeBinlogsRequest)(nil),              // 37: understudy.agent.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),             // 38: understudy.agent.v1.PurgeBinlogsResponse
-	(*SetBinlogExpiryRequest)(nil),           // 39: understudy.agent.v1.SetBinlogExpiryRequest
-	(*SetBinlogExpiryResponse)(nil),          // 40: understudy.agent.v1.SetBinlogExpiryResponse
-	(*EnsureReplicationAccountRequest)(nil),  // 41: understudy.agent.v1.EnsureReplicationAccountRequest
-	(*EnsureReplicationAccountResponse)(nil), // 42: understudy.agent.v1.EnsureReplicationAccountResponse
-	(*DeleteReplicationAccountRequest)(nil),  // 43: understudy.agent.v1.DeleteReplicationAccountRequest
-	(*DeleteReplicationAccountResponse)(nil), // 44: understudy.agent.v1.DeleteReplicationAccountResponse
-	(*PrepareReplicaRequest)(nil),            // 45: understudy.agent.v1.PrepareReplicaRequest
-	(*PrepareReplicaResponse)(nil),           // 46: understudy.agent.v1.PrepareReplicaResponse
-	(*ConfigureReplicaRequest)(nil),          // 47: understudy.agent.v1.ConfigureReplicaRequest
-	(*ConfigureReplicaResponse)(nil),         // 48: understudy.agent.v1.ConfigureReplicaResponse
-	(*StartReplicationRequest)(nil),          // 49: understudy.agent.v1.StartReplicationRequest
-	(*StartReplicationResponse)(nil),         // 50: understudy.agent.v1.StartReplicationResponse
-	(*StopReplicationRequest)(nil),           // 51: understudy.agent.v1.StopReplicationRequest
-	(*StopReplicationResponse)(nil),          // 52: understudy.agent.v1.StopReplicationResponse
-	(*ResetReplicationRequest)(nil),          // 53: understudy.agent.v1.ResetReplicationRequest
-	(*ResetReplicationResponse)(nil),         // 54: understudy.agent.v1.ResetReplicationResponse
-	(*WaitForGtidRequest)(nil),               // 55: understudy.agent.v1.WaitForGtidRequest
-	(*WaitForGtidResponse)(nil),              // 56: understudy.agent.v1.WaitForGtidResponse
-	(*SetReadOnlyRequest)(nil),               // 57: understudy.agent.v1.SetReadOnlyRequest
-	(*SetReadOnlyResponse)(nil),              // 58: understudy.agent.v1.SetReadOnlyResponse
-	(*ChecksumTablesRequest)(nil),            // 59: understudy.agent.v1.ChecksumTablesRequest
-	(*ChecksumTablesResponse)(nil),           // 60: understudy.agent.v1.ChecksumTablesResponse
-	(*ReadInventoryRequest)(nil),             // 61: understudy.agent.v1.ReadInventoryRequest
-	(*ReadInventoryResponse)(nil),            // 62: understudy.agent.v1.ReadInventoryResponse
-	(*InventoryObject)(nil),                  // 63: understudy.agent.v1.InventoryObject
-	(*ListTablesRequest)(nil),                // 64: understudy.agent.v1.ListTablesRequest
-	(*ListTablesResponse)(nil),               // 65: understudy.agent.v1.ListTablesResponse
-	(*Table)(nil),                            // 66: understudy.agent.v1.Table
-	(*RowRange)(nil),                         // 67: understudy.agent.v1.RowRange
-	(*ChecksumRowsRequest)(nil),              // 68: understudy.agent.v1.ChecksumRowsRequest
-	(*ChecksumRowsResponse)(nil),             // 69: understudy.agent.v1.ChecksumRowsResponse
-	(*RowSum)(nil),                           // 70: understudy.agent.v1.RowSum
-	(*UpgradeDatadirRequest)(nil),            // 71: understudy.agent.v1.UpgradeDatadirRequest
-	(*UpgradeDatadirResponse)(nil),           // 72: understudy.agent.v1.UpgradeDatadirResponse
-	nil,                                      // 73: understudy.agent.v1.ReplicationStatus.SettingsEntry
-	nil,                                      // 74: understudy.agent.v1.MariaDBStatus.SettingsEntry
-	nil,                                      // 75: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	nil,                                      // 76: understudy.agent.v1.DatadirContract.OptionsEntry
-	(*QuiesceRequest_Start)(nil),             // 77: understudy.agent.v1.QuiesceRequest.Start
-	(*QuiesceRequest_Resume)(nil),            // 78: understudy.agent.v1.QuiesceRequest.Resume
-	(*QuiesceRequest_Adopt)(nil),             // 79: understudy.agent.v1.QuiesceRequest.Adopt
-	(*durationpb.Duration)(nil),              // 80: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),            // 81: google.protobuf.Timestamp
-	(*FencingToken)(nil),                     // 82: understudy.agent.v1.FencingToken
+	(*MariaDBCertificate)(nil),               // 10: understudy.agent.v1.MariaDBCertificate
+	(*HistoryClaim)(nil),                     // 11: understudy.agent.v1.HistoryClaim
+	(*HistoryRead)(nil),                      // 12: understudy.agent.v1.HistoryRead
+	(*ConfirmHistoryRequest)(nil),            // 13: understudy.agent.v1.ConfirmHistoryRequest
+	(*ConfirmHistoryResponse)(nil),           // 14: understudy.agent.v1.ConfirmHistoryResponse
+	(*SettingMismatch)(nil),                  // 15: understudy.agent.v1.SettingMismatch
+	(*SetConfigurationRequest)(nil),          // 16: understudy.agent.v1.SetConfigurationRequest
+	(*SetConfigurationResponse)(nil),         // 17: understudy.agent.v1.SetConfigurationResponse
+	(*DatadirContract)(nil),                  // 18: understudy.agent.v1.DatadirContract
+	(*CheckDatadirRequest)(nil),              // 19: understudy.agent.v1.CheckDatadirRequest
+	(*CheckDatadirResponse)(nil),             // 20: understudy.agent.v1.CheckDatadirResponse
+	(*PrepareDatadirRequest)(nil),            // 21: understudy.agent.v1.PrepareDatadirRequest
+	(*PrepareDatadirResponse)(nil),           // 22: understudy.agent.v1.PrepareDatadirResponse
+	(*QuiesceRequest)(nil),                   // 23: understudy.agent.v1.QuiesceRequest
+	(*ConsistentPoint)(nil),                  // 24: understudy.agent.v1.ConsistentPoint
+	(*QuiesceResponse)(nil),                  // 25: understudy.agent.v1.QuiesceResponse
+	(*EndQuiesceRequest)(nil),                // 26: understudy.agent.v1.EndQuiesceRequest
+	(*EndQuiesceResponse)(nil),               // 27: understudy.agent.v1.EndQuiesceResponse
+	(*QuiesceResult)(nil),                    // 28: understudy.agent.v1.QuiesceResult
+	(*ProveWritableRequest)(nil),             // 29: understudy.agent.v1.ProveWritableRequest
+	(*ProveWritableResponse)(nil),            // 30: understudy.agent.v1.ProveWritableResponse
+	(*Binlog)(nil),                           // 31: understudy.agent.v1.Binlog
+	(*ListBinlogsRequest)(nil),               // 32: understudy.agent.v1.ListBinlogsRequest
+	(*ListBinlogsResponse)(nil),              // 33: understudy.agent.v1.ListBinlogsResponse
+	(*ReserveBinlogsRequest)(nil),            // 34: understudy.agent.v1.ReserveBinlogsRequest
+	(*ReserveBinlogsResponse)(nil),           // 35: understudy.agent.v1.ReserveBinlogsResponse
+	(*ReleaseBinlogsRequest)(nil),            // 36: understudy.agent.v1.ReleaseBinlogsRequest
+	(*ReleaseBinlogsResponse)(nil),           // 37: understudy.agent.v1.ReleaseBinlogsResponse
+	(*PurgeBinlogsRequest)(nil),              // 38: understudy.agent.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),             // 39: understudy.agent.v1.PurgeBinlogsResponse
+	(*SetBinlogExpiryRequest)(nil),           // 40: understudy.agent.v1.SetBinlogExpiryRequest
+	(*SetBinlogExpiryResponse)(nil),          // 41: understudy.agent.v1.SetBinlogExpiryResponse
+	(*EnsureReplicationAccountRequest)(nil),  // 42: understudy.agent.v1.EnsureReplicationAccountRequest
+	(*EnsureReplicationAccountResponse)(nil), // 43: understudy.agent.v1.EnsureReplicationAccountResponse
+	(*DeleteReplicationAccountRequest)(nil),  // 44: understudy.agent.v1.DeleteReplicationAccountRequest
+	(*DeleteReplicationAccountResponse)(nil), // 45: understudy.agent.v1.DeleteReplicationAccountResponse
+	(*PrepareReplicaRequest)(nil),            // 46: understudy.agent.v1.PrepareReplicaRequest
+	(*PrepareReplicaResponse)(nil),           // 47: understudy.agent.v1.PrepareReplicaResponse
+	(*ConfigureReplicaRequest)(nil),          // 48: understudy.agent.v1.ConfigureReplicaRequest
+	(*ConfigureReplicaResponse)(nil),         // 49: understudy.agent.v1.ConfigureReplicaResponse
+	(*ReconnectReplicaRequest)(nil),          // 50: understudy.agent.v1.ReconnectReplicaRequest
+	(*ReconnectReplicaResponse)(nil),         // 51: understudy.agent.v1.ReconnectReplicaResponse
+	(*StartReplicationRequest)(nil),          // 52: understudy.agent.v1.StartReplicationRequest
+	(*StartReplicationResponse)(nil),         // 53: understudy.agent.v1.StartReplicationResponse
+	(*StopReplicationRequest)(nil),           // 54: understudy.agent.v1.StopReplicationRequest
+	(*StopReplicationResponse)(nil),          // 55: understudy.agent.v1.StopReplicationResponse
+	(*ResetReplicationRequest)(nil),          // 56: understudy.agent.v1.ResetReplicationRequest
+	(*ResetReplicationResponse)(nil),         // 57: understudy.agent.v1.ResetReplicationResponse
+	(*WaitForGtidRequest)(nil),               // 58: understudy.agent.v1.WaitForGtidRequest
+	(*WaitForGtidResponse)(nil),              // 59: understudy.agent.v1.WaitForGtidResponse
+	(*SetReadOnlyRequest)(nil),               // 60: understudy.agent.v1.SetReadOnlyRequest
+	(*SetReadOnlyResponse)(nil),              // 61: understudy.agent.v1.SetReadOnlyResponse
+	(*ChecksumTablesRequest)(nil),            // 62: understudy.agent.v1.ChecksumTablesRequest
+	(*ChecksumTablesResponse)(nil),           // 63: understudy.agent.v1.ChecksumTablesResponse
+	(*ReadInventoryRequest)(nil),             // 64: understudy.agent.v1.ReadInventoryRequest
+	(*ReadInventoryResponse)(nil),            // 65: understudy.agent.v1.ReadInventoryResponse
+	(*InventoryObject)(nil),                  // 66: understudy.agent.v1.InventoryObject
+	(*ListTablesRequest)(nil),                // 67: understudy.agent.v1.ListTablesRequest
+	(*ListTablesResponse)(nil),               // 68: understudy.agent.v1.ListTablesResponse
+	(*Table)(nil),                            // 69: understudy.agent.v1.Table
+	(*RowRange)(nil),                         // 70: understudy.agent.v1.RowRange
+	(*ChecksumRowsRequest)(nil),              // 71: understudy.agent.v1.ChecksumRowsRequest
+	(*ChecksumRowsResponse)(nil),             // 72: understudy.agent.v1.ChecksumRowsResponse
+	(*RowSum)(nil),                           // 73: understudy.agent.v1.RowSum
+	(*UpgradeDatadirRequest)(nil),            // 74: understudy.agent.v1.UpgradeDatadirRequest
+	(*UpgradeDatadirResponse)(nil),           // 75: understudy.agent.v1.UpgradeDatadirResponse
+	nil,                                      // 76: understudy.agent.v1.ReplicationStatus.SettingsEntry
+	nil,                                      // 77: understudy.agent.v1.MariaDBStatus.SettingsEntry
+	nil,                                      // 78: understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	nil,                                      // 79: understudy.agent.v1.DatadirContract.OptionsEntry
+	(*QuiesceRequest_Start)(nil),             // 80: understudy.agent.v1.QuiesceRequest.Start
+	(*QuiesceRequest_Resume)(nil),            // 81: understudy.agent.v1.QuiesceRequest.Resume
+	(*QuiesceRequest_Adopt)(nil),             // 82: understudy.agent.v1.QuiesceRequest.Adopt
+	(*durationpb.Duration)(nil),              // 83: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),            // 84: google.protobuf.Timestamp
+	(*FencingToken)(nil),                     // 85: understudy.agent.v1.FencingToken
 }
 var file_understudy_agent_v1_mariadb_service_proto_depIdxs = []int32{
-	80,  // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
-	73,  // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
-	81,  // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
+	83,  // 0: understudy.agent.v1.ReplicationStatus.seconds_behind:type_name -> google.protobuf.Duration
+	76,  // 1: understudy.agent.v1.ReplicationStatus.settings:type_name -> understudy.agent.v1.ReplicationStatus.SettingsEntry
+	84,  // 2: understudy.agent.v1.BinlogReservation.expire_time:type_name -> google.protobuf.Timestamp
 	9,   // 3: understudy.agent.v1.GetStatusResponse.status:type_name -> understudy.agent.v1.MariaDBStatus
-	81,  // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
-	80,  // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
+	84,  // 4: understudy.agent.v1.GetStatusResponse.time:type_name -> google.protobuf.Timestamp
+	83,  // 5: understudy.agent.v1.MariaDBStatus.binlog_expiry:type_name -> google.protobuf.Duration
 	3,   // 6: understudy.agent.v1.MariaDBStatus.gtid:type_name -> understudy.agent.v1.GtidPositions
 	4,   // 7: understudy.agent.v1.MariaDBStatus.replication:type_name -> understudy.agent.v1.ReplicationStatus
 	5,   // 8: understudy.agent.v1.MariaDBStatus.replicas:type_name -> understudy.agent.v1.ConnectedReplica
 	6,   // 9: understudy.agent.v1.MariaDBStatus.reservations:type_name -> understudy.agent.v1.BinlogReservation
-	81,  // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
-	14,  // 11: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
-	74,  // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
-	10,  // 13: understudy.agent.v1.MariaDBStatus.history_claim:type_name -> understudy.agent.v1.HistoryClaim
-	80,  // 14: understudy.agent.v1.HistoryRead.seen_ago:type_name -> google.protobuf.Duration
-	10,  // 15: understudy.agent.v1.ConfirmHistoryRequest.claim:type_name -> understudy.agent.v1.HistoryClaim
-	11,  // 16: understudy.agent.v1.ConfirmHistoryRequest.reads:type_name -> understudy.agent.v1.HistoryRead
-	80,  // 17: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
-	75,  // 18: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
-	82,  // 19: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	17,  // 20: understudy.agent.v1.SetConfigurationRequest.contract:type_name -> understudy.agent.v1.DatadirContract
-	76,  // 21: understudy.agent.v1.DatadirContract.options:type_name -> understudy.agent.v1.DatadirContract.OptionsEntry
-	17,  // 22: understudy.agent.v1.CheckDatadirResponse.contract:type_name -> understudy.agent.v1.DatadirContract
-	82,  // 23: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	17,  // 24: understudy.agent.v1.PrepareDatadirRequest.contract:type_name -> understudy.agent.v1.DatadirContract
-	77,  // 25: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
-	78,  // 26: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
-	79,  // 27: understudy.agent.v1.QuiesceRequest.adopt:type_name -> understudy.agent.v1.QuiesceRequest.Adopt
-	82,  // 28: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,   // 29: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
-	3,   // 30: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
-	81,  // 31: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
-	17,  // 32: understudy.agent.v1.ConsistentPoint.contract:type_name -> understudy.agent.v1.DatadirContract
-	23,  // 33: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
-	27,  // 34: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	80,  // 35: understudy.agent.v1.QuiesceResponse.left:type_name -> google.protobuf.Duration
-	82,  // 36: understudy.agent.v1.EndQuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	27,  // 37: understudy.agent.v1.EndQuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
-	80,  // 38: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
-	80,  // 39: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
-	80,  // 40: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
-	3,   // 41: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
-	82,  // 42: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	80,  // 43: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
-	30,  // 44: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
-	80,  // 45: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
-	82,  // 46: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	6,   // 47: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
-	82,  // 48: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	82,  // 49: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	80,  // 50: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
-	82,  // 51: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	82,  // 52: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	82,  // 53: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	0,   // 54: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
-	82,  // 55: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	82,  // 56: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,   // 57: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	80,  // 58: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	82,  // 59: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,   // 60: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	80,  // 61: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
-	82,  // 62: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	4,   // 63: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
-	82,  // 64: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	80,  // 65: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
-	80,  // 66: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
-	82,  // 67: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	80,  // 68: understudy.agent.v1.ChecksumTablesRequest.sample_time:type_name -> google.protobuf.Duration
-	63,  // 69: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
-	1,   // 70: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
-	66,  // 71: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
-	67,  // 72: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
-	80,  // 73: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
-	70,  // 74: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
-	67,  // 75: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
-	80,  // 76: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
-	82,  // 77: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	2,   // 78: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
-	80,  // 79: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
-	80,  // 80: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
-	80,  // 81: understudy.agent.v1.QuiesceRequest.Start.adopt_within:type_name -> google.protobuf.Duration
-	7,   // 82: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
-	15,  // 83: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
-	20,  // 84: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
-	18,  // 85: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
-	22,  // 86: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
-	25,  // 87: understudy.agent.v1.MariaDBService.EndQuiesce:input_type -> understudy.agent.v1.EndQuiesceRequest
-	28,  // 88: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
-	31,  // 89: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
-	33,  // 90: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
-	35,  // 91: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
-	37,  // 92: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
-	39,  // 93: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
-	41,  // 94: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
-	43,  // 95: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
-	45,  // 96: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
-	47,  // 97: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
-	49,  // 98: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
-	51,  // 99: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
-	53,  // 100: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
-	55,  // 101: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
-	57,  // 102: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
-	59,  // 103: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
-	61,  // 104: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
-	64,  // 105: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
-	68,  // 106: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
-	12,  // 107: understudy.agent.v1.MariaDBService.ConfirmHistory:input_type -> understudy.agent.v1.ConfirmHistoryRequest
-	71,  // 108: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
-	8,   // 109: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
-	16,  // 110: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
-	21,  // 111: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
-	19,  // 112: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
-	24,  // 113: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
-	26,  // 114: understudy.agent.v1.MariaDBService.EndQuiesce:output_type -> understudy.agent.v1.EndQuiesceResponse
-	29,  // 115: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
-	32,  // 116: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
-	34,  // 117: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
-	36,  // 118: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
-	38,  // 119: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
-	40,  // 120: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
-	42,  // 121: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
-	44,  // 122: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
-	46,  // 123: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
-	48,  // 124: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
-	50,  // 125: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
-	52,  // 126: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
-	54,  // 127: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
-	56,  // 128: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
-	58,  // 129: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
-	60,  // 130: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
-	62,  // 131: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
-	65,  // 132: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
-	69,  // 133: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
-	13,  // 134: understudy.agent.v1.MariaDBService.ConfirmHistory:output_type -> understudy.agent.v1.ConfirmHistoryResponse
-	72,  // 135: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
-	109, // [109:136] is the sub-list for method output_type
-	82,  // [82:109] is the sub-list for method input_type
-	82,  // [82:82] is the sub-list for extension type_name
-	82,  // [82:82] is the sub-list for extension extendee
-	0,   // [0:82] is the sub-list for field type_name
+	84,  // 10: understudy.agent.v1.MariaDBStatus.start_time:type_name -> google.protobuf.Timestamp
+	15,  // 11: understudy.agent.v1.MariaDBStatus.setting_mismatches:type_name -> understudy.agent.v1.SettingMismatch
+	77,  // 12: understudy.agent.v1.MariaDBStatus.settings:type_name -> understudy.agent.v1.MariaDBStatus.SettingsEntry
+	11,  // 13: understudy.agent.v1.MariaDBStatus.history_claim:type_name -> understudy.agent.v1.HistoryClaim
+	10,  // 14: understudy.agent.v1.MariaDBStatus.certificate:type_name -> understudy.agent.v1.MariaDBCertificate
+	84,  // 15: understudy.agent.v1.MariaDBCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	83,  // 16: understudy.agent.v1.HistoryRead.seen_ago:type_name -> google.protobuf.Duration
+	11,  // 17: understudy.agent.v1.ConfirmHistoryRequest.claim:type_name -> understudy.agent.v1.HistoryClaim
+	12,  // 18: understudy.agent.v1.ConfirmHistoryRequest.reads:type_name -> understudy.agent.v1.HistoryRead
+	83,  // 19: understudy.agent.v1.SetConfigurationRequest.binlog_expiry:type_name -> google.protobuf.Duration
+	78,  // 20: understudy.agent.v1.SetConfigurationRequest.options:type_name -> understudy.agent.v1.SetConfigurationRequest.OptionsEntry
+	85,  // 21: understudy.agent.v1.SetConfigurationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	18,  // 22: understudy.agent.v1.SetConfigurationRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	79,  // 23: understudy.agent.v1.DatadirContract.options:type_name -> understudy.agent.v1.DatadirContract.OptionsEntry
+	18,  // 24: understudy.agent.v1.CheckDatadirResponse.contract:type_name -> understudy.agent.v1.DatadirContract
+	85,  // 25: understudy.agent.v1.PrepareDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	18,  // 26: understudy.agent.v1.PrepareDatadirRequest.contract:type_name -> understudy.agent.v1.DatadirContract
+	80,  // 27: understudy.agent.v1.QuiesceRequest.start:type_name -> understudy.agent.v1.QuiesceRequest.Start
+	81,  // 28: understudy.agent.v1.QuiesceRequest.resume:type_name -> understudy.agent.v1.QuiesceRequest.Resume
+	82,  // 29: understudy.agent.v1.QuiesceRequest.adopt:type_name -> understudy.agent.v1.QuiesceRequest.Adopt
+	85,  // 30: understudy.agent.v1.QuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,   // 31: understudy.agent.v1.ConsistentPoint.role:type_name -> understudy.agent.v1.ServerRole
+	3,   // 32: understudy.agent.v1.ConsistentPoint.gtid:type_name -> understudy.agent.v1.GtidPositions
+	84,  // 33: understudy.agent.v1.ConsistentPoint.at:type_name -> google.protobuf.Timestamp
+	18,  // 34: understudy.agent.v1.ConsistentPoint.contract:type_name -> understudy.agent.v1.DatadirContract
+	24,  // 35: understudy.agent.v1.QuiesceResponse.point:type_name -> understudy.agent.v1.ConsistentPoint
+	28,  // 36: understudy.agent.v1.QuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	83,  // 37: understudy.agent.v1.QuiesceResponse.left:type_name -> google.protobuf.Duration
+	85,  // 38: understudy.agent.v1.EndQuiesceRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	28,  // 39: understudy.agent.v1.EndQuiesceResponse.result:type_name -> understudy.agent.v1.QuiesceResult
+	83,  // 40: understudy.agent.v1.QuiesceResult.blocked:type_name -> google.protobuf.Duration
+	83,  // 41: understudy.agent.v1.QuiesceResult.frozen:type_name -> google.protobuf.Duration
+	83,  // 42: understudy.agent.v1.QuiesceResult.down:type_name -> google.protobuf.Duration
+	3,   // 43: understudy.agent.v1.QuiesceResult.gtid_after:type_name -> understudy.agent.v1.GtidPositions
+	85,  // 44: understudy.agent.v1.ProveWritableRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	83,  // 45: understudy.agent.v1.ProveWritableResponse.latency:type_name -> google.protobuf.Duration
+	31,  // 46: understudy.agent.v1.ListBinlogsResponse.binlogs:type_name -> understudy.agent.v1.Binlog
+	83,  // 47: understudy.agent.v1.ReserveBinlogsRequest.duration:type_name -> google.protobuf.Duration
+	85,  // 48: understudy.agent.v1.ReserveBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	6,   // 49: understudy.agent.v1.ReserveBinlogsResponse.reservation:type_name -> understudy.agent.v1.BinlogReservation
+	85,  // 50: understudy.agent.v1.ReleaseBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	85,  // 51: understudy.agent.v1.PurgeBinlogsRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	83,  // 52: understudy.agent.v1.SetBinlogExpiryRequest.expiry:type_name -> google.protobuf.Duration
+	85,  // 53: understudy.agent.v1.SetBinlogExpiryRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	85,  // 54: understudy.agent.v1.EnsureReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	85,  // 55: understudy.agent.v1.DeleteReplicationAccountRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	0,   // 56: understudy.agent.v1.PrepareReplicaRequest.source_role:type_name -> understudy.agent.v1.ServerRole
+	85,  // 57: understudy.agent.v1.PrepareReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	85,  // 58: understudy.agent.v1.ConfigureReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 59: understudy.agent.v1.ConfigureReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	83,  // 60: understudy.agent.v1.ReconnectReplicaRequest.timeout:type_name -> google.protobuf.Duration
+	85,  // 61: understudy.agent.v1.ReconnectReplicaRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 62: understudy.agent.v1.ReconnectReplicaResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	83,  // 63: understudy.agent.v1.StartReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	85,  // 64: understudy.agent.v1.StartReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 65: understudy.agent.v1.StartReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	83,  // 66: understudy.agent.v1.StopReplicationRequest.timeout:type_name -> google.protobuf.Duration
+	85,  // 67: understudy.agent.v1.StopReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	4,   // 68: understudy.agent.v1.StopReplicationResponse.status:type_name -> understudy.agent.v1.ReplicationStatus
+	85,  // 69: understudy.agent.v1.ResetReplicationRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	83,  // 70: understudy.agent.v1.WaitForGtidRequest.timeout:type_name -> google.protobuf.Duration
+	83,  // 71: understudy.agent.v1.WaitForGtidResponse.seconds_behind:type_name -> google.protobuf.Duration
+	85,  // 72: understudy.agent.v1.SetReadOnlyRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	83,  // 73: understudy.agent.v1.ChecksumTablesRequest.sample_time:type_name -> google.protobuf.Duration
+	66,  // 74: understudy.agent.v1.ReadInventoryResponse.objects:type_name -> understudy.agent.v1.InventoryObject
+	1,   // 75: understudy.agent.v1.InventoryObject.kind:type_name -> understudy.agent.v1.ObjectKind
+	69,  // 76: understudy.agent.v1.ListTablesResponse.tables:type_name -> understudy.agent.v1.Table
+	70,  // 77: understudy.agent.v1.ChecksumRowsRequest.chunks:type_name -> understudy.agent.v1.RowRange
+	83,  // 78: understudy.agent.v1.ChecksumRowsRequest.budget:type_name -> google.protobuf.Duration
+	73,  // 79: understudy.agent.v1.ChecksumRowsResponse.sums:type_name -> understudy.agent.v1.RowSum
+	70,  // 80: understudy.agent.v1.RowSum.range:type_name -> understudy.agent.v1.RowRange
+	83,  // 81: understudy.agent.v1.UpgradeDatadirRequest.timeout:type_name -> google.protobuf.Duration
+	85,  // 82: understudy.agent.v1.UpgradeDatadirRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	2,   // 83: understudy.agent.v1.QuiesceRequest.Start.mode:type_name -> understudy.agent.v1.QuiesceRequest.Mode
+	83,  // 84: understudy.agent.v1.QuiesceRequest.Start.limit:type_name -> google.protobuf.Duration
+	83,  // 85: understudy.agent.v1.QuiesceRequest.Start.lock_wait:type_name -> google.protobuf.Duration
+	83,  // 86: understudy.agent.v1.QuiesceRequest.Start.adopt_within:type_name -> google.protobuf.Duration
+	7,   // 87: understudy.agent.v1.MariaDBService.GetStatus:input_type -> understudy.agent.v1.GetStatusRequest
+	16,  // 88: understudy.agent.v1.MariaDBService.SetConfiguration:input_type -> understudy.agent.v1.SetConfigurationRequest
+	21,  // 89: understudy.agent.v1.MariaDBService.PrepareDatadir:input_type -> understudy.agent.v1.PrepareDatadirRequest
+	19,  // 90: understudy.agent.v1.MariaDBService.CheckDatadir:input_type -> understudy.agent.v1.CheckDatadirRequest
+	23,  // 91: understudy.agent.v1.MariaDBService.Quiesce:input_type -> understudy.agent.v1.QuiesceRequest
+	26,  // 92: understudy.agent.v1.MariaDBService.EndQuiesce:input_type -> understudy.agent.v1.EndQuiesceRequest
+	29,  // 93: understudy.agent.v1.MariaDBService.ProveWritable:input_type -> understudy.agent.v1.ProveWritableRequest
+	32,  // 94: understudy.agent.v1.MariaDBService.ListBinlogs:input_type -> understudy.agent.v1.ListBinlogsRequest
+	34,  // 95: understudy.agent.v1.MariaDBService.ReserveBinlogs:input_type -> understudy.agent.v1.ReserveBinlogsRequest
+	36,  // 96: understudy.agent.v1.MariaDBService.ReleaseBinlogs:input_type -> understudy.agent.v1.ReleaseBinlogsRequest
+	38,  // 97: understudy.agent.v1.MariaDBService.PurgeBinlogs:input_type -> understudy.agent.v1.PurgeBinlogsRequest
+	40,  // 98: understudy.agent.v1.MariaDBService.SetBinlogExpiry:input_type -> understudy.agent.v1.SetBinlogExpiryRequest
+	42,  // 99: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:input_type -> understudy.agent.v1.EnsureReplicationAccountRequest
+	44,  // 100: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:input_type -> understudy.agent.v1.DeleteReplicationAccountRequest
+	46,  // 101: understudy.agent.v1.MariaDBService.PrepareReplica:input_type -> understudy.agent.v1.PrepareReplicaRequest
+	48,  // 102: understudy.agent.v1.MariaDBService.ConfigureReplica:input_type -> understudy.agent.v1.ConfigureReplicaRequest
+	50,  // 103: understudy.agent.v1.MariaDBService.ReconnectReplica:input_type -> understudy.agent.v1.ReconnectReplicaRequest
+	52,  // 104: understudy.agent.v1.MariaDBService.StartReplication:input_type -> understudy.agent.v1.StartReplicationRequest
+	54,  // 105: understudy.agent.v1.MariaDBService.StopReplication:input_type -> understudy.agent.v1.StopReplicationRequest
+	56,  // 106: understudy.agent.v1.MariaDBService.ResetReplication:input_type -> understudy.agent.v1.ResetReplicationRequest
+	58,  // 107: understudy.agent.v1.MariaDBService.WaitForGtid:input_type -> understudy.agent.v1.WaitForGtidRequest
+	60,  // 108: understudy.agent.v1.MariaDBService.SetReadOnly:input_type -> understudy.agent.v1.SetReadOnlyRequest
+	62,  // 109: understudy.agent.v1.MariaDBService.ChecksumTables:input_type -> understudy.agent.v1.ChecksumTablesRequest
+	64,  // 110: understudy.agent.v1.MariaDBService.ReadInventory:input_type -> understudy.agent.v1.ReadInventoryRequest
+	67,  // 111: understudy.agent.v1.MariaDBService.ListTables:input_type -> understudy.agent.v1.ListTablesRequest
+	71,  // 112: understudy.agent.v1.MariaDBService.ChecksumRows:input_type -> understudy.agent.v1.ChecksumRowsRequest
+	13,  // 113: understudy.agent.v1.MariaDBService.ConfirmHistory:input_type -> understudy.agent.v1.ConfirmHistoryRequest
+	74,  // 114: understudy.agent.v1.MariaDBService.UpgradeDatadir:input_type -> understudy.agent.v1.UpgradeDatadirRequest
+	8,   // 115: understudy.agent.v1.MariaDBService.GetStatus:output_type -> understudy.agent.v1.GetStatusResponse
+	17,  // 116: understudy.agent.v1.MariaDBService.SetConfiguration:output_type -> understudy.agent.v1.SetConfigurationResponse
+	22,  // 117: understudy.agent.v1.MariaDBService.PrepareDatadir:output_type -> understudy.agent.v1.PrepareDatadirResponse
+	20,  // 118: understudy.agent.v1.MariaDBService.CheckDatadir:output_type -> understudy.agent.v1.CheckDatadirResponse
+	25,  // 119: understudy.agent.v1.MariaDBService.Quiesce:output_type -> understudy.agent.v1.QuiesceResponse
+	27,  // 120: understudy.agent.v1.MariaDBService.EndQuiesce:output_type -> understudy.agent.v1.EndQuiesceResponse
+	30,  // 121: understudy.agent.v1.MariaDBService.ProveWritable:output_type -> understudy.agent.v1.ProveWritableResponse
+	33,  // 122: understudy.agent.v1.MariaDBService.ListBinlogs:output_type -> understudy.agent.v1.ListBinlogsResponse
+	35,  // 123: understudy.agent.v1.MariaDBService.ReserveBinlogs:output_type -> understudy.agent.v1.ReserveBinlogsResponse
+	37,  // 124: understudy.agent.v1.MariaDBService.ReleaseBinlogs:output_type -> understudy.agent.v1.ReleaseBinlogsResponse
+	39,  // 125: understudy.agent.v1.MariaDBService.PurgeBinlogs:output_type -> understudy.agent.v1.PurgeBinlogsResponse
+	41,  // 126: understudy.agent.v1.MariaDBService.SetBinlogExpiry:output_type -> understudy.agent.v1.SetBinlogExpiryResponse
+	43,  // 127: understudy.agent.v1.MariaDBService.EnsureReplicationAccount:output_type -> understudy.agent.v1.EnsureReplicationAccountResponse
+	45,  // 128: understudy.agent.v1.MariaDBService.DeleteReplicationAccount:output_type -> understudy.agent.v1.DeleteReplicationAccountResponse
+	47,  // 129: understudy.agent.v1.MariaDBService.PrepareReplica:output_type -> understudy.agent.v1.PrepareReplicaResponse
+	49,  // 130: understudy.agent.v1.MariaDBService.ConfigureReplica:output_type -> understudy.agent.v1.ConfigureReplicaResponse
+	51,  // 131: understudy.agent.v1.MariaDBService.ReconnectReplica:output_type -> understudy.agent.v1.ReconnectReplicaResponse
+	53,  // 132: understudy.agent.v1.MariaDBService.StartReplication:output_type -> understudy.agent.v1.StartReplicationResponse
+	55,  // 133: understudy.agent.v1.MariaDBService.StopReplication:output_type -> understudy.agent.v1.StopReplicationResponse
+	57,  // 134: understudy.agent.v1.MariaDBService.ResetReplication:output_type -> understudy.agent.v1.ResetReplicationResponse
+	59,  // 135: understudy.agent.v1.MariaDBService.WaitForGtid:output_type -> understudy.agent.v1.WaitForGtidResponse
+	61,  // 136: understudy.agent.v1.MariaDBService.SetReadOnly:output_type -> understudy.agent.v1.SetReadOnlyResponse
+	63,  // 137: understudy.agent.v1.MariaDBService.ChecksumTables:output_type -> understudy.agent.v1.ChecksumTablesResponse
+	65,  // 138: understudy.agent.v1.MariaDBService.ReadInventory:output_type -> understudy.agent.v1.ReadInventoryResponse
+	68,  // 139: understudy.agent.v1.MariaDBService.ListTables:output_type -> understudy.agent.v1.ListTablesResponse
+	72,  // 140: understudy.agent.v1.MariaDBService.ChecksumRows:output_type -> understudy.agent.v1.ChecksumRowsResponse
+	14,  // 141: understudy.agent.v1.MariaDBService.ConfirmHistory:output_type -> understudy.agent.v1.ConfirmHistoryResponse
+	75,  // 142: understudy.agent.v1.MariaDBService.UpgradeDatadir:output_type -> understudy.agent.v1.UpgradeDatadirResponse
+	115, // [115:143] is the sub-list for method output_type
+	87,  // [87:115] is the sub-list for method input_type
+	87,  // [87:87] is the sub-list for extension type_name
+	87,  // [87:87] is the sub-list for extension extendee
+	0,   // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_mariadb_service_proto_init() }
@@ -6414,7 +6655,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 		return
 	}
 	file_understudy_agent_v1_fencing_token_proto_init()
-	file_understudy_agent_v1_mariadb_service_proto_msgTypes[19].OneofWrappers = []any{
+	file_understudy_agent_v1_mariadb_service_proto_msgTypes[20].OneofWrappers = []any{
 		(*QuiesceRequest_Start_)(nil),
 		(*QuiesceRequest_Resume_)(nil),
 		(*QuiesceRequest_Adopt_)(nil),
@@ -6425,7 +6666,7 @@ func file_understudy_agent_v1_mariadb_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_mariadb_service_proto_rawDesc), len(file_understudy_agent_v1_mariadb_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   77,
+			NumMessages:   80,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,6 +35,7 @@ const (
 	MariaDBService_DeleteReplicationAccount_FullMethodName = "/understudy.agent.v1.MariaDBService/DeleteReplicationAccount"
 	MariaDBService_PrepareReplica_FullMethodName           = "/understudy.agent.v1.MariaDBService/PrepareReplica"
 	MariaDBService_ConfigureReplica_FullMethodName         = "/understudy.agent.v1.MariaDBService/ConfigureReplica"
+	MariaDBService_ReconnectReplica_FullMethodName         = "/understudy.agent.v1.MariaDBService/ReconnectReplica"
 	MariaDBService_StartReplication_FullMethodName         = "/understudy.agent.v1.MariaDBService/StartReplication"
 	MariaDBService_StopReplication_FullMethodName          = "/understudy.agent.v1.MariaDBService/StopReplication"
 	MariaDBService_ResetReplication_FullMethodName         = "/understudy.agent.v1.MariaDBService/ResetReplication"
@@ -116,10 +117,11 @@ type MariaDBServiceClient interface {
 	// option file is read later and would win.
 	SetBinlogExpiry(ctx context.Context, in *SetBinlogExpiryRequest, opts ...grpc.CallOption) (*SetBinlogExpiryResponse, error)
 	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone
-	// and TLS required, and gives it this password. Runs on the primary; an account that fits already
-	// is left alone but for the password.
+	// and TLS required, which signs in with a certificate or a password. Runs on the primary; an
+	// account that fits already is left alone. Accounts of that user for other hosts are dropped.
 	EnsureReplicationAccount(ctx context.Context, in *EnsureReplicationAccountRequest, opts ...grpc.CallOption) (*EnsureReplicationAccountResponse, error)
-	// DeleteReplicationAccount drops the account. One that is not there is deleted already.
+	// DeleteReplicationAccount drops the account; with the host "%" those of the user for every host.
+	// One that is not there is deleted already.
 	DeleteReplicationAccount(ctx context.Context, in *DeleteReplicationAccountRequest, opts ...grpc.CallOption) (*DeleteReplicationAccountResponse, error)
 	// PrepareReplica removes the source's replication settings and sets gtid_slave_pos once, after it
 	// has proved that the position that this MariaDB recovered equals the one expected: otherwise
@@ -129,6 +131,11 @@ type MariaDBServiceClient interface {
 	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right
 	// already are left alone.
 	ConfigureReplica(ctx context.Context, in *ConfigureReplicaRequest, opts ...grpc.CallOption) (*ConfigureReplicaResponse, error)
+	// ReconnectReplica restarts the IO thread alone, so that it signs in to the primary with the
+	// certificate that MariaDB has now, and waits until the primary serves it. The relay log is kept.
+	// An IO thread that is stopped stays so. FAILED_PRECONDITION (REPLICATION_ERROR) with MariaDB's
+	// own error when the primary refuses it.
+	ReconnectReplica(ctx context.Context, in *ReconnectReplicaRequest, opts ...grpc.CallOption) (*ReconnectReplicaResponse, error)
 	// StartReplication makes both threads run and waits until they do. FAILED_PRECONDITION
 	// (REPLICATION_ERROR) with MariaDB's own error when one does not. With `until_gtid` it returns
 	// once the replica has applied exactly up to it and has stopped there; FAILED_PRECONDITION
@@ -339,6 +346,16 @@ func (c *mariaDBServiceClient) ConfigureReplica(ctx context.Context, in *Configu
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ConfigureReplicaResponse)
 	err := c.cc.Invoke(ctx, MariaDBService_ConfigureReplica_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *mariaDBServiceClient) ReconnectReplica(ctx context.Context, in *ReconnectReplicaRequest, opts ...grpc.CallOption) (*ReconnectReplicaResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReconnectReplicaResponse)
+	err := c.cc.Invoke(ctx, MariaDBService_ReconnectReplica_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -559,10 +576,11 @@ type MariaDBServiceServer interface {
 	// option file is read later and would win.
 	SetBinlogExpiry(context.Context, *SetBinlogExpiryRequest) (*SetBinlogExpiryResponse, error)
 	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone
-	// and TLS required, and gives it this password. Runs on the primary; an account that fits already
-	// is left alone but for the password.
+	// and TLS required, which signs in with a certificate or a password. Runs on the primary; an
+	// account that fits already is left alone. Accounts of that user for other hosts are dropped.
 	EnsureReplicationAccount(context.Context, *EnsureReplicationAccountRequest) (*EnsureReplicationAccountResponse, error)
-	// DeleteReplicationAccount drops the account. One that is not there is deleted already.
+	// DeleteReplicationAccount drops the account; with the host "%" those of the user for every host.
+	// One that is not there is deleted already.
 	DeleteReplicationAccount(context.Context, *DeleteReplicationAccountRequest) (*DeleteReplicationAccountResponse, error)
 	// PrepareReplica removes the source's replication settings and sets gtid_slave_pos once, after it
 	// has proved that the position that this MariaDB recovered equals the one expected: otherwise
@@ -572,6 +590,11 @@ type MariaDBServiceServer interface {
 	// ConfigureReplica points this MariaDB to its primary, by GTID over TLS. Settings that are right
 	// already are left alone.
 	ConfigureReplica(context.Context, *ConfigureReplicaRequest) (*ConfigureReplicaResponse, error)
+	// ReconnectReplica restarts the IO thread alone, so that it signs in to the primary with the
+	// certificate that MariaDB has now, and waits until the primary serves it. The relay log is kept.
+	// An IO thread that is stopped stays so. FAILED_PRECONDITION (REPLICATION_ERROR) with MariaDB's
+	// own error when the primary refuses it.
+	ReconnectReplica(context.Context, *ReconnectReplicaRequest) (*ReconnectReplicaResponse, error)
 	// StartReplication makes both threads run and waits until they do. FAILED_PRECONDITION
 	// (REPLICATION_ERROR) with MariaDB's own error when one does not. With `until_gtid` it returns
 	// once the replica has applied exactly up to it and has stopped there; FAILED_PRECONDITION
@@ -672,6 +695,9 @@ func (UnimplementedMariaDBServiceServer) PrepareReplica(context.Context, *Prepar
 }
 func (UnimplementedMariaDBServiceServer) ConfigureReplica(context.Context, *ConfigureReplicaRequest) (*ConfigureReplicaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConfigureReplica not implemented")
+}
+func (UnimplementedMariaDBServiceServer) ReconnectReplica(context.Context, *ReconnectReplicaRequest) (*ReconnectReplicaResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReconnectReplica not implemented")
 }
 func (UnimplementedMariaDBServiceServer) StartReplication(context.Context, *StartReplicationRequest) (*StartReplicationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StartReplication not implemented")
@@ -1004,6 +1030,24 @@ func _MariaDBService_ConfigureReplica_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MariaDBService_ReconnectReplica_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReconnectReplicaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MariaDBServiceServer).ReconnectReplica(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MariaDBService_ReconnectReplica_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MariaDBServiceServer).ReconnectReplica(ctx, req.(*ReconnectReplicaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _MariaDBService_StartReplication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StartReplicationRequest)
 	if err := dec(in); err != nil {
@@ -1240,6 +1284,10 @@ var MariaDBService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ConfigureReplica",
 			Handler:    _MariaDBService_ConfigureReplica_Handler,
+		},
+		{
+			MethodName: "ReconnectReplica",
+			Handler:    _MariaDBService_ReconnectReplica_Handler,
 		},
 		{
 			MethodName: "StartReplication",

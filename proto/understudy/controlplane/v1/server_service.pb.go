@@ -1796,6 +1796,117 @@ func (x *VerifyReplicaResponse) GetJob() *Job {
 	return nil
 }
 
+// RotateReplicaCredentialsRequest names a replica.
+type RotateReplicaCredentialsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Validate only and return the plan; no job is created.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateReplicaCredentialsRequest) Reset() {
+	*x = RotateReplicaCredentialsRequest{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateReplicaCredentialsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateReplicaCredentialsRequest) ProtoMessage() {}
+
+func (x *RotateReplicaCredentialsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateReplicaCredentialsRequest.ProtoReflect.Descriptor instead.
+func (*RotateReplicaCredentialsRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RotateReplicaCredentialsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RotateReplicaCredentialsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RotateReplicaCredentialsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// RotateReplicaCredentialsResponse has the job.
+type RotateReplicaCredentialsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job; with `validate_only` one without a name, whose steps are the plan.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateReplicaCredentialsResponse) Reset() {
+	*x = RotateReplicaCredentialsResponse{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateReplicaCredentialsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateReplicaCredentialsResponse) ProtoMessage() {}
+
+func (x *RotateReplicaCredentialsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateReplicaCredentialsResponse.ProtoReflect.Descriptor instead.
+func (*RotateReplicaCredentialsResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RotateReplicaCredentialsResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // PurgeBinlogsRequest names a server.
 type PurgeBinlogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1815,7 +1926,7 @@ type PurgeBinlogsRequest struct {
 
 func (x *PurgeBinlogsRequest) Reset() {
 	*x = PurgeBinlogsRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +1938,7 @@ func (x *PurgeBinlogsRequest) String() string {
 func (*PurgeBinlogsRequest) ProtoMessage() {}
 
 func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +1951,7 @@ func (x *PurgeBinlogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PurgeBinlogsRequest) GetName() string {
@@ -1882,7 +1993,7 @@ type PurgeBinlogsResponse struct {
 
 func (x *PurgeBinlogsResponse) Reset() {
 	*x = PurgeBinlogsResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2005,7 @@ func (x *PurgeBinlogsResponse) String() string {
 func (*PurgeBinlogsResponse) ProtoMessage() {}
 
 func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2018,7 @@ func (x *PurgeBinlogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeBinlogsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeBinlogsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PurgeBinlogsResponse) GetJob() *Job {
@@ -1935,7 +2046,7 @@ type UpdateServerRequest struct {
 
 func (x *UpdateServerRequest) Reset() {
 	*x = UpdateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2058,7 @@ func (x *UpdateServerRequest) String() string {
 func (*UpdateServerRequest) ProtoMessage() {}
 
 func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2071,7 @@ func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UpdateServerRequest) GetServer() *Server {
@@ -2002,7 +2113,7 @@ type UpdateServerResponse struct {
 
 func (x *UpdateServerResponse) Reset() {
 	*x = UpdateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2125,7 @@ func (x *UpdateServerResponse) String() string {
 func (*UpdateServerResponse) ProtoMessage() {}
 
 func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2138,7 @@ func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UpdateServerResponse) GetServer() *Server {
@@ -2055,7 +2166,7 @@ type DeleteServerRequest struct {
 
 func (x *DeleteServerRequest) Reset() {
 	*x = DeleteServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2178,7 @@ func (x *DeleteServerRequest) String() string {
 func (*DeleteServerRequest) ProtoMessage() {}
 
 func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2191,7 @@ func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteServerRequest) GetName() string {
@@ -2122,7 +2233,7 @@ type DeleteServerResponse struct {
 
 func (x *DeleteServerResponse) Reset() {
 	*x = DeleteServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2245,7 @@ func (x *DeleteServerResponse) String() string {
 func (*DeleteServerResponse) ProtoMessage() {}
 
 func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2258,7 @@ func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeleteServerResponse) GetJob() *Job {
@@ -2327,6 +2438,13 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x120\n" +
 	"\x0eaccept_history\x18\x05 \x01(\tB\t\xea\xbb\x18\x05@\xf4\x03P\x1bR\racceptHistory\"J\n" +
 	"\x15VerifyReplicaResponse\x121\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\x8b\x01\n" +
+	"\x1fRotateReplicaCredentialsRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12%\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"U\n" +
+	" RotateReplicaCredentialsResponse\x121\n" +
 	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xb2\x01\n" +
 	"\x13PurgeBinlogsRequest\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x121\n" +
@@ -2352,13 +2470,14 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
 	"\x14DeleteServerResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xa4\b\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xbc\t\n" +
 	"\rServerService\x12m\n" +
 	"\tGetServer\x12,.understudy.controlplane.v1.GetServerRequest\x1a-.understudy.controlplane.v1.GetServerResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\vListServers\x12..understudy.controlplane.v1.ListServersRequest\x1a/.understudy.controlplane.v1.ListServersResponse\"\x03\x90\x02\x01\x12q\n" +
 	"\fCreateServer\x12/.understudy.controlplane.v1.CreateServerRequest\x1a0.understudy.controlplane.v1.CreateServerResponse\x12t\n" +
 	"\rCreateReplica\x120.understudy.controlplane.v1.CreateReplicaRequest\x1a1.understudy.controlplane.v1.CreateReplicaResponse\x12t\n" +
-	"\rVerifyReplica\x120.understudy.controlplane.v1.VerifyReplicaRequest\x1a1.understudy.controlplane.v1.VerifyReplicaResponse\x12w\n" +
+	"\rVerifyReplica\x120.understudy.controlplane.v1.VerifyReplicaRequest\x1a1.understudy.controlplane.v1.VerifyReplicaResponse\x12\x95\x01\n" +
+	"\x18RotateReplicaCredentials\x12;.understudy.controlplane.v1.RotateReplicaCredentialsRequest\x1a<.understudy.controlplane.v1.RotateReplicaCredentialsResponse\x12w\n" +
 	"\x0eRebuildReplica\x121.understudy.controlplane.v1.RebuildReplicaRequest\x1a2.understudy.controlplane.v1.RebuildReplicaResponse\x12q\n" +
 	"\fPurgeBinlogs\x12/.understudy.controlplane.v1.PurgeBinlogsRequest\x1a0.understudy.controlplane.v1.PurgeBinlogsResponse\x12q\n" +
 	"\fUpdateServer\x12/.understudy.controlplane.v1.UpdateServerRequest\x1a0.understudy.controlplane.v1.UpdateServerResponse\x12q\n" +
@@ -2378,109 +2497,114 @@ func file_understudy_controlplane_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_controlplane_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
-	(Server_Role)(0),               // 0: understudy.controlplane.v1.Server.Role
-	(Server_State)(0),              // 1: understudy.controlplane.v1.Server.State
-	(*Server)(nil),                 // 2: understudy.controlplane.v1.Server
-	(*Finding)(nil),                // 3: understudy.controlplane.v1.Finding
-	(*ServerJob)(nil),              // 4: understudy.controlplane.v1.ServerJob
-	(*ServerProofs)(nil),           // 5: understudy.controlplane.v1.ServerProofs
-	(*ServerDisk)(nil),             // 6: understudy.controlplane.v1.ServerDisk
-	(*ServerMount)(nil),            // 7: understudy.controlplane.v1.ServerMount
-	(*GetServerRequest)(nil),       // 8: understudy.controlplane.v1.GetServerRequest
-	(*GetServerResponse)(nil),      // 9: understudy.controlplane.v1.GetServerResponse
-	(*ListServersRequest)(nil),     // 10: understudy.controlplane.v1.ListServersRequest
-	(*ListServersResponse)(nil),    // 11: understudy.controlplane.v1.ListServersResponse
-	(*CreateServerRequest)(nil),    // 12: understudy.controlplane.v1.CreateServerRequest
-	(*CreateServerResponse)(nil),   // 13: understudy.controlplane.v1.CreateServerResponse
-	(*CreateReplicaRequest)(nil),   // 14: understudy.controlplane.v1.CreateReplicaRequest
-	(*CreateReplicaResponse)(nil),  // 15: understudy.controlplane.v1.CreateReplicaResponse
-	(*RebuildReplicaRequest)(nil),  // 16: understudy.controlplane.v1.RebuildReplicaRequest
-	(*RebuildReplicaResponse)(nil), // 17: understudy.controlplane.v1.RebuildReplicaResponse
-	(*VerifyReplicaRequest)(nil),   // 18: understudy.controlplane.v1.VerifyReplicaRequest
-	(*VerifyReplicaResponse)(nil),  // 19: understudy.controlplane.v1.VerifyReplicaResponse
-	(*PurgeBinlogsRequest)(nil),    // 20: understudy.controlplane.v1.PurgeBinlogsRequest
-	(*PurgeBinlogsResponse)(nil),   // 21: understudy.controlplane.v1.PurgeBinlogsResponse
-	(*UpdateServerRequest)(nil),    // 22: understudy.controlplane.v1.UpdateServerRequest
-	(*UpdateServerResponse)(nil),   // 23: understudy.controlplane.v1.UpdateServerResponse
-	(*DeleteServerRequest)(nil),    // 24: understudy.controlplane.v1.DeleteServerRequest
-	(*DeleteServerResponse)(nil),   // 25: understudy.controlplane.v1.DeleteServerResponse
-	nil,                            // 26: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	nil,                            // 27: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
-	(*Verification)(nil),           // 29: understudy.controlplane.v1.Verification
-	(*v1.Hint)(nil),                // 30: understudy.errors.v1.Hint
-	(Job_Kind)(0),                  // 31: understudy.controlplane.v1.Job.Kind
-	(Job_State)(0),                 // 32: understudy.controlplane.v1.Job.State
-	(*durationpb.Duration)(nil),    // 33: google.protobuf.Duration
-	(*Job)(nil),                    // 34: understudy.controlplane.v1.Job
-	(VerifyLevel)(0),               // 35: understudy.controlplane.v1.VerifyLevel
-	(*fieldmaskpb.FieldMask)(nil),  // 36: google.protobuf.FieldMask
+	(Server_Role)(0),                         // 0: understudy.controlplane.v1.Server.Role
+	(Server_State)(0),                        // 1: understudy.controlplane.v1.Server.State
+	(*Server)(nil),                           // 2: understudy.controlplane.v1.Server
+	(*Finding)(nil),                          // 3: understudy.controlplane.v1.Finding
+	(*ServerJob)(nil),                        // 4: understudy.controlplane.v1.ServerJob
+	(*ServerProofs)(nil),                     // 5: understudy.controlplane.v1.ServerProofs
+	(*ServerDisk)(nil),                       // 6: understudy.controlplane.v1.ServerDisk
+	(*ServerMount)(nil),                      // 7: understudy.controlplane.v1.ServerMount
+	(*GetServerRequest)(nil),                 // 8: understudy.controlplane.v1.GetServerRequest
+	(*GetServerResponse)(nil),                // 9: understudy.controlplane.v1.GetServerResponse
+	(*ListServersRequest)(nil),               // 10: understudy.controlplane.v1.ListServersRequest
+	(*ListServersResponse)(nil),              // 11: understudy.controlplane.v1.ListServersResponse
+	(*CreateServerRequest)(nil),              // 12: understudy.controlplane.v1.CreateServerRequest
+	(*CreateServerResponse)(nil),             // 13: understudy.controlplane.v1.CreateServerResponse
+	(*CreateReplicaRequest)(nil),             // 14: understudy.controlplane.v1.CreateReplicaRequest
+	(*CreateReplicaResponse)(nil),            // 15: understudy.controlplane.v1.CreateReplicaResponse
+	(*RebuildReplicaRequest)(nil),            // 16: understudy.controlplane.v1.RebuildReplicaRequest
+	(*RebuildReplicaResponse)(nil),           // 17: understudy.controlplane.v1.RebuildReplicaResponse
+	(*VerifyReplicaRequest)(nil),             // 18: understudy.controlplane.v1.VerifyReplicaRequest
+	(*VerifyReplicaResponse)(nil),            // 19: understudy.controlplane.v1.VerifyReplicaResponse
+	(*RotateReplicaCredentialsRequest)(nil),  // 20: understudy.controlplane.v1.RotateReplicaCredentialsRequest
+	(*RotateReplicaCredentialsResponse)(nil), // 21: understudy.controlplane.v1.RotateReplicaCredentialsResponse
+	(*PurgeBinlogsRequest)(nil),              // 22: understudy.controlplane.v1.PurgeBinlogsRequest
+	(*PurgeBinlogsResponse)(nil),             // 23: understudy.controlplane.v1.PurgeBinlogsResponse
+	(*UpdateServerRequest)(nil),              // 24: understudy.controlplane.v1.UpdateServerRequest
+	(*UpdateServerResponse)(nil),             // 25: understudy.controlplane.v1.UpdateServerResponse
+	(*DeleteServerRequest)(nil),              // 26: understudy.controlplane.v1.DeleteServerRequest
+	(*DeleteServerResponse)(nil),             // 27: understudy.controlplane.v1.DeleteServerResponse
+	nil,                                      // 28: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	nil,                                      // 29: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil),            // 30: google.protobuf.Timestamp
+	(*Verification)(nil),                     // 31: understudy.controlplane.v1.Verification
+	(*v1.Hint)(nil),                          // 32: understudy.errors.v1.Hint
+	(Job_Kind)(0),                            // 33: understudy.controlplane.v1.Job.Kind
+	(Job_State)(0),                           // 34: understudy.controlplane.v1.Job.State
+	(*durationpb.Duration)(nil),              // 35: google.protobuf.Duration
+	(*Job)(nil),                              // 36: understudy.controlplane.v1.Job
+	(VerifyLevel)(0),                         // 37: understudy.controlplane.v1.VerifyLevel
+	(*fieldmaskpb.FieldMask)(nil),            // 38: google.protobuf.FieldMask
 }
 var file_understudy_controlplane_v1_server_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Server.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 1: understudy.controlplane.v1.Server.state:type_name -> understudy.controlplane.v1.Server.State
 	7,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
-	28, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
-	28, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	29, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
+	30, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
+	30, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	31, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
 	6,  // 6: understudy.controlplane.v1.Server.disk:type_name -> understudy.controlplane.v1.ServerDisk
 	3,  // 7: understudy.controlplane.v1.Server.findings:type_name -> understudy.controlplane.v1.Finding
 	4,  // 8: understudy.controlplane.v1.Server.jobs:type_name -> understudy.controlplane.v1.ServerJob
 	5,  // 9: understudy.controlplane.v1.Server.proofs:type_name -> understudy.controlplane.v1.ServerProofs
-	28, // 10: understudy.controlplane.v1.Finding.since_time:type_name -> google.protobuf.Timestamp
-	30, // 11: understudy.controlplane.v1.Finding.hint:type_name -> understudy.errors.v1.Hint
-	31, // 12: understudy.controlplane.v1.ServerJob.kind:type_name -> understudy.controlplane.v1.Job.Kind
-	32, // 13: understudy.controlplane.v1.ServerJob.state:type_name -> understudy.controlplane.v1.Job.State
-	28, // 14: understudy.controlplane.v1.ServerProofs.oldest_time:type_name -> google.protobuf.Timestamp
-	28, // 15: understudy.controlplane.v1.ServerProofs.round_begin_time:type_name -> google.protobuf.Timestamp
-	28, // 16: understudy.controlplane.v1.ServerProofs.round_end_time:type_name -> google.protobuf.Timestamp
-	33, // 17: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
-	33, // 18: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
+	30, // 10: understudy.controlplane.v1.Finding.since_time:type_name -> google.protobuf.Timestamp
+	32, // 11: understudy.controlplane.v1.Finding.hint:type_name -> understudy.errors.v1.Hint
+	33, // 12: understudy.controlplane.v1.ServerJob.kind:type_name -> understudy.controlplane.v1.Job.Kind
+	34, // 13: understudy.controlplane.v1.ServerJob.state:type_name -> understudy.controlplane.v1.Job.State
+	30, // 14: understudy.controlplane.v1.ServerProofs.oldest_time:type_name -> google.protobuf.Timestamp
+	30, // 15: understudy.controlplane.v1.ServerProofs.round_begin_time:type_name -> google.protobuf.Timestamp
+	30, // 16: understudy.controlplane.v1.ServerProofs.round_end_time:type_name -> google.protobuf.Timestamp
+	35, // 17: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
+	35, // 18: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
 	2,  // 19: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
 	0,  // 20: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 21: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
 	2,  // 22: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
-	26, // 23: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	34, // 24: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	35, // 25: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	27, // 26: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	33, // 27: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	34, // 28: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	35, // 29: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	33, // 30: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	34, // 31: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	35, // 32: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
-	34, // 33: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	34, // 34: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 35: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
-	36, // 36: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 37: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	34, // 38: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	8,  // 39: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
-	10, // 40: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
-	12, // 41: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
-	14, // 42: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
-	18, // 43: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
-	16, // 44: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
-	20, // 45: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
-	22, // 46: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
-	24, // 47: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
-	9,  // 48: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
-	11, // 49: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
-	13, // 50: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
-	15, // 51: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
-	19, // 52: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
-	17, // 53: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
-	21, // 54: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
-	23, // 55: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
-	25, // 56: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
-	48, // [48:57] is the sub-list for method output_type
-	39, // [39:48] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	28, // 23: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	36, // 24: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	37, // 25: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	29, // 26: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	35, // 27: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	36, // 28: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	37, // 29: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	35, // 30: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	36, // 31: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	37, // 32: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
+	36, // 33: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	36, // 34: understudy.controlplane.v1.RotateReplicaCredentialsResponse.job:type_name -> understudy.controlplane.v1.Job
+	36, // 35: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 36: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
+	38, // 37: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 38: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	36, // 39: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	8,  // 40: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
+	10, // 41: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
+	12, // 42: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
+	14, // 43: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
+	18, // 44: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
+	20, // 45: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:input_type -> understudy.controlplane.v1.RotateReplicaCredentialsRequest
+	16, // 46: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
+	22, // 47: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
+	24, // 48: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
+	26, // 49: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
+	9,  // 50: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
+	11, // 51: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
+	13, // 52: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
+	15, // 53: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
+	19, // 54: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
+	21, // 55: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:output_type -> understudy.controlplane.v1.RotateReplicaCredentialsResponse
+	17, // 56: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
+	23, // 57: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
+	25, // 58: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
+	27, // 59: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
+	50, // [50:60] is the sub-list for method output_type
+	40, // [40:50] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_server_service_proto_init() }
@@ -2496,7 +2620,7 @@ func file_understudy_controlplane_v1_server_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_server_service_proto_rawDesc), len(file_understudy_controlplane_v1_server_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

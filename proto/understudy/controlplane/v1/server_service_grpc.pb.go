@@ -19,15 +19,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ServerService_GetServer_FullMethodName      = "/understudy.controlplane.v1.ServerService/GetServer"
-	ServerService_ListServers_FullMethodName    = "/understudy.controlplane.v1.ServerService/ListServers"
-	ServerService_CreateServer_FullMethodName   = "/understudy.controlplane.v1.ServerService/CreateServer"
-	ServerService_CreateReplica_FullMethodName  = "/understudy.controlplane.v1.ServerService/CreateReplica"
-	ServerService_VerifyReplica_FullMethodName  = "/understudy.controlplane.v1.ServerService/VerifyReplica"
-	ServerService_RebuildReplica_FullMethodName = "/understudy.controlplane.v1.ServerService/RebuildReplica"
-	ServerService_PurgeBinlogs_FullMethodName   = "/understudy.controlplane.v1.ServerService/PurgeBinlogs"
-	ServerService_UpdateServer_FullMethodName   = "/understudy.controlplane.v1.ServerService/UpdateServer"
-	ServerService_DeleteServer_FullMethodName   = "/understudy.controlplane.v1.ServerService/DeleteServer"
+	ServerService_GetServer_FullMethodName                = "/understudy.controlplane.v1.ServerService/GetServer"
+	ServerService_ListServers_FullMethodName              = "/understudy.controlplane.v1.ServerService/ListServers"
+	ServerService_CreateServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/CreateServer"
+	ServerService_CreateReplica_FullMethodName            = "/understudy.controlplane.v1.ServerService/CreateReplica"
+	ServerService_VerifyReplica_FullMethodName            = "/understudy.controlplane.v1.ServerService/VerifyReplica"
+	ServerService_RotateReplicaCredentials_FullMethodName = "/understudy.controlplane.v1.ServerService/RotateReplicaCredentials"
+	ServerService_RebuildReplica_FullMethodName           = "/understudy.controlplane.v1.ServerService/RebuildReplica"
+	ServerService_PurgeBinlogs_FullMethodName             = "/understudy.controlplane.v1.ServerService/PurgeBinlogs"
+	ServerService_UpdateServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/UpdateServer"
+	ServerService_DeleteServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/DeleteServer"
 )
 
 // ServerServiceClient is the client API for ServerService service.
@@ -62,6 +63,11 @@ type ServerServiceClient interface {
 	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs, with
 	// GTID_MISMATCH when its primary's binary log has another history and `accept_history` is empty.
 	VerifyReplica(ctx context.Context, in *VerifyReplicaRequest, opts ...grpc.CallOption) (*VerifyReplicaResponse, error)
+	// RotateReplicaCredentials starts a job that gets a replica a new certificate and has it sign in
+	// to its primary with that. A replica that signs in with a password is moved to certificates;
+	// where an agent is of a version that knows none of them, it gets a new password. The replica
+	// goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for a server that is not a replica.
+	RotateReplicaCredentials(ctx context.Context, in *RotateReplicaCredentialsRequest, opts ...grpc.CallOption) (*RotateReplicaCredentialsResponse, error)
 	// RebuildReplica starts a job that makes a replica again on its machine: a fresh copy, from a new
 	// snapshot of its primary or from the one that is named, on a new volume. It works from every
 	// state that a replica can be broken in. With the request the replica is no longer READY and
@@ -145,6 +151,16 @@ func (c *serverServiceClient) VerifyReplica(ctx context.Context, in *VerifyRepli
 	return out, nil
 }
 
+func (c *serverServiceClient) RotateReplicaCredentials(ctx context.Context, in *RotateReplicaCredentialsRequest, opts ...grpc.CallOption) (*RotateReplicaCredentialsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateReplicaCredentialsResponse)
+	err := c.cc.Invoke(ctx, ServerService_RotateReplicaCredentials_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *serverServiceClient) RebuildReplica(ctx context.Context, in *RebuildReplicaRequest, opts ...grpc.CallOption) (*RebuildReplicaResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RebuildReplicaResponse)
@@ -217,6 +233,11 @@ type ServerServiceServer interface {
 	// a server that is not a replica; the job fails with DATA_MISMATCH when the data differs, with
 	// GTID_MISMATCH when its primary's binary log has another history and `accept_history` is empty.
 	VerifyReplica(context.Context, *VerifyReplicaRequest) (*VerifyReplicaResponse, error)
+	// RotateReplicaCredentials starts a job that gets a replica a new certificate and has it sign in
+	// to its primary with that. A replica that signs in with a password is moved to certificates;
+	// where an agent is of a version that knows none of them, it gets a new password. The replica
+	// goes on serving. FAILED_PRECONDITION (WRONG_ROLE) for a server that is not a replica.
+	RotateReplicaCredentials(context.Context, *RotateReplicaCredentialsRequest) (*RotateReplicaCredentialsResponse, error)
 	// RebuildReplica starts a job that makes a replica again on its machine: a fresh copy, from a new
 	// snapshot of its primary or from the one that is named, on a new volume. It works from every
 	// state that a replica can be broken in. With the request the replica is no longer READY and
@@ -264,6 +285,9 @@ func (UnimplementedServerServiceServer) CreateReplica(context.Context, *CreateRe
 }
 func (UnimplementedServerServiceServer) VerifyReplica(context.Context, *VerifyReplicaRequest) (*VerifyReplicaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyReplica not implemented")
+}
+func (UnimplementedServerServiceServer) RotateReplicaCredentials(context.Context, *RotateReplicaCredentialsRequest) (*RotateReplicaCredentialsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateReplicaCredentials not implemented")
 }
 func (UnimplementedServerServiceServer) RebuildReplica(context.Context, *RebuildReplicaRequest) (*RebuildReplicaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RebuildReplica not implemented")
@@ -388,6 +412,24 @@ func _ServerService_VerifyReplica_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServerService_RotateReplicaCredentials_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateReplicaCredentialsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).RotateReplicaCredentials(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_RotateReplicaCredentials_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).RotateReplicaCredentials(ctx, req.(*RotateReplicaCredentialsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ServerService_RebuildReplica_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RebuildReplicaRequest)
 	if err := dec(in); err != nil {
@@ -486,6 +528,10 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "VerifyReplica",
 			Handler:    _ServerService_VerifyReplica_Handler,
+		},
+		{
+			MethodName: "RotateReplicaCredentials",
+			Handler:    _ServerService_RotateReplicaCredentials_Handler,
 		},
 		{
 			MethodName: "RebuildReplica",

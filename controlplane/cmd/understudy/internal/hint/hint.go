@@ -27,8 +27,9 @@ var commands = map[string]string{
 	"DeleteServer": "server delete {name}",
 	"CreateReplica": "replica create[ {name}][ --of {primary}][ --from {snapshot}]" +
 		"[ --verify {verify}]",
-	"RebuildReplica": "replica rebuild {name}[ --from {snapshot}]",
-	"PurgeBinlogs":   "server purge-binlogs {name}[ --ignore-replica {ignore_replicas}]",
+	"RebuildReplica":           "replica rebuild {name}[ --from {snapshot}]",
+	"PurgeBinlogs":             "server purge-binlogs {name}[ --ignore-replica {ignore_replicas}]",
+	"RotateReplicaCredentials": "replica rotate-credentials {name}",
 	"VerifyReplica": "replica verify {name}[ --level {level}]" +
 		"[ --accept-history {accept_history}]",
 

@@ -1,0 +1,197 @@
+// Package rotate gets replicas new credentials for their primaries.
+package rotate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// KindRotateCredentials gets a replica a new certificate, and has it sign in with that.
+const KindRotateCredentials = "rotate_credentials"
+
+// Args are what a rotation is asked for with.
+type Args struct {
+	Replica string `json:"replica"`
+	Primary string `json:"primary"`
+	MadeBy  string `json:"made_by"` // job that made the replica: see pair
+}
+
+// stepSignIn may leave the account and the replica with different credentials for a moment, and
+// replication stopped.
+const stepSignIn = "sign_in"
+
+// Kind is rotate_credentials.
+func (Args) Kind() string { return KindRotateCredentials }
+
+// Resolve finds the primary.
+func (a Args) Resolve(ctx context.Context, k *kit.Kit, _ string) (kit.Args, error) {
+	var wrong errs.Fields
+	wrong.Require("name", a.Replica != "", "a replica is needed")
+	if err := wrong.Err(); err != nil {
+		return nil, err
+	}
+	srv, err := k.Record(ctx, a.Replica)
+	a.Primary, a.MadeBy = srv.Primary, srv.Job
+	return a, err
+}
+
+// Check refuses a server that is no replica, or was never READY.
+func (a Args) Check(ctx context.Context, k *kit.Kit) error {
+	srv, err := k.Record(ctx, a.Replica)
+	if err != nil {
+		return err
+	}
+	return rotatable(srv)
+}
+
+// Title is what the job is for.
+func (a Args) Title() string { return "rotate the credentials of " + a.Replica }
+
+// Subjects are the replica.
+func (a Args) Subjects() []string { return []string{inventory.ServerSubject(a.Replica)} }
+
+// Uses are the replica and its primary.
+func (a Args) Uses() []string {
+	return []string{inventory.ServerSubject(a.Replica), inventory.ServerSubject(a.Primary)}
+}
+
+// Credentials is the kind.
+func Credentials() kit.Kind {
+	return kit.Kind{Name: KindRotateCredentials, Title: "rotate the credentials of a replica",
+		Decode: kit.Decode[Args],
+		Steps: []kit.Step{
+			{Name: "check", Title: "the replica follows its primary, or is refused by it",
+				Run: kit.Typed(check), DryRun: kit.DryTyped(dryCheck)},
+			{Name: "renew", Title: "the replica's MariaDB has a new certificate",
+				Run: kit.Typed(renew), DryRun: kit.WouldFor(wouldRenew),
+				Attempt: 3 * time.Minute},
+			{Name: stepSignIn, Title: "the replica has signed in to its primary with it",
+				Run: kit.Typed(signIn), DryRun: kit.WouldFor(wouldSignIn),
+				Attempt: 5 * time.Minute},
+			{Name: "settle", Title: "the replica and its account have the same credentials",
+				Run: kit.Typed(settle), Always: true, Timeout: 10 * time.Minute},
+		}}
+}
+
+func check(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
+	p, err := pair(ctx, c, a)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	return kit.DoneUnless(p.CheckSignsIn())
+}
+
+func dryCheck(ctx context.Context, c *kit.Call, _ *kit.Preview, a Args) ([]string, error) {
+	p, err := pair(ctx, c, a)
+	if err != nil {
+		return nil, err
+	}
+	return nil, p.CheckSignsIn()
+}
+
+// renew gets the replica's host new certificates, once for each generation of the step.
+func renew(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
+	p, err := pair(ctx, c, a)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if p.St.Certificate.Expires.IsZero() {
+		return kit.NotNeeded("the agent of %s knows no certificates for replicas", a.Replica)
+	}
+	changed, err := p.Agent.RenewCertificates(ctx, c.FencingToken())
+	if err != nil {
+		return kit.Outcome{}, fmt.Errorf("cannot renew the certificates of %s: %w", a.Replica, err)
+	}
+	if changed {
+		c.Changed("renewed the certificates of %s", a.Replica)
+	}
+	return kit.Done(nil)
+}
+
+func wouldRenew(_ *kit.Preview, a Args) []string {
+	return []string{"renew the certificates of the agent and of MariaDB on " + a.Replica}
+}
+
+func signIn(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
+	p, err := pair(ctx, c, a)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if err := p.SignIn(ctx); err != nil {
+		return kit.Outcome{}, err
+	}
+	how := "a certificate"
+	if !p.Want.Certificate {
+		how = "a new password"
+	}
+	c.Found("%s signed in to %s with %s", a.Replica, p.Primary.Name, how)
+	return kit.Done(nil)
+}
+
+func wouldSignIn(_ *kit.Preview, a Args) []string {
+	return []string{kit.Sprintf("have the account %s on %s demand the certificate of %s, and "+
+		"restart the IO thread there", kit.Account(a.Replica), a.Primary, a.Replica)}
+}
+
+// settle completes a sign-in that began and did not succeed: the account may have the new
+// credentials, and the replica the old ones.
+func settle(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
+	j, err := c.Jobs.Get(ctx, c.JobID)
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	if !begun(j) {
+		return kit.NotNeeded("nothing is half done")
+	}
+	p, err := pair(ctx, c, a)
+	if kit.Missing(err) {
+		return kit.NotNeeded("the replica is gone")
+	}
+	if err != nil {
+		return kit.Outcome{}, err
+	}
+	return kit.DoneUnless(p.SignIn(ctx))
+}
+
+func begun(j job.Job) bool {
+	step, _ := j.Step(stepSignIn)
+	return !step.Started.IsZero() && step.State != job.StepSucceeded
+}
+
+// pair is the replica as another job made it, and its primary. A later server of the name is left
+// alone.
+func pair(ctx context.Context, c *kit.Call, a Args) (*host.Pair, error) {
+	h, err := host.Observe(ctx, c, a.Replica)
+	if err != nil {
+		return nil, err
+	}
+	if h.Srv.Job != a.MadeBy {
+		return nil, inventory.NotFound(errs.WithHint("ask for another rotation",
+			errs.Call("RotateReplicaCredentials", "name", h.Srv.Subject())),
+			"the server of the job is gone, %s is a later one", h.Srv.Name)
+	}
+	if err := rotatable(h.Srv); err != nil {
+		return nil, err
+	}
+	return h.Pair(ctx)
+}
+
+func rotatable(srv inventory.Server) error {
+	if srv.Role != inventory.RoleReplica {
+		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE, kit.Hint("name a replica"),
+			"%s is not a replica", srv.Name)
+	}
+	if !srv.InService() {
+		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
+			kit.Hint("wait until it is READY"), "%s is %s", srv.Name, srv.State)
+	}
+	return nil
+}

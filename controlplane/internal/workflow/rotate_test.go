@@ -1,0 +1,141 @@
+package workflow_test
+
+import (
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
+)
+
+var rotation = workflowtest.Rotation{Replica: "db2"}
+
+// signsIn expects the replica and its account to have the same credentials.
+func signsIn(t *testing.T, w *world, certificate bool) {
+	t.Helper()
+	checkReplicates(t, w)
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
+	conn := w.Hosts["db2"].Connection()[0]
+	if conn.IOErrno != 0 || conn.Certificate != certificate {
+		t.Errorf("it signs in with a certificate: %v; %d %s", conn.Certificate, conn.IOErrno,
+			conn.IOError)
+	}
+}
+
+// passwords has agents of an earlier version on both hosts, or none.
+func passwords(w *world, on bool) {
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
+	for _, h := range w.Hosts {
+		h.Passwords = on
+	}
+}
+
+// withPassword is a world with a replica that was made while its primary's agent knew passwords
+// alone.
+func withPassword(t *testing.T) (*world, *process) {
+	t.Helper()
+	w, p := lab(t)
+	passwords(w, true)
+	p.Must(replica{Server: "db2", Source: "db1"})
+	signsIn(t, w, false)
+	return w, p
+}
+
+func TestAReplicaGetsANewCertificate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, _ := withReplica(t)
+		signsIn(t, w, true)
+		mark := w.Mark()
+		j := p.Must(rotation)
+		signsIn(t, w, true)
+		if h := w.Host("db2"); len(h.Renewals) != 1 || h.Reconnects != 1 {
+			t.Errorf("renewed by %v, reconnected %d times\n%s", h.Renewals, h.Reconnects,
+				states(j))
+		}
+		for _, effect := range w.Changes(mark) {
+			if effect == "db2:StopReplication" || effect == "db2:ConfigureReplica" {
+				t.Errorf("more than the IO thread was stopped: %s", effect)
+			}
+		}
+	})
+}
+
+func TestAReplicaMovesFromItsPasswordToACertificate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p := withPassword(t)
+		passwords(w, false)
+		p.Must(rotation)
+		signsIn(t, w, true)
+	})
+}
+
+func TestAReplicaWithoutCertificatesGetsANewPassword(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p := withPassword(t)
+		before := w.Host("db1").Running.Disk.Data.Accounts["us_db2"]
+		p.Must(rotation)
+		signsIn(t, w, false)
+		if h := w.Host("db1"); h.Running.Disk.Data.Accounts["us_db2"] == before {
+			t.Error("it has the password of before")
+		}
+	})
+}
+
+// Whatever it is killed behind, the replica and its account come to the same credentials, and the
+// certificates are renewed once.
+func TestKilledWhileCredentialsAreRotated(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"RenewCertificates", "EnsureReplicationAccount",
+		"StopReplication", "ConfigureReplica", "StartReplication"} {
+		bubbles(t, "behind "+call, func(t *testing.T) {
+			w, first := withPassword(t)
+			first.Stop()
+			passwords(w, false)
+			p := w.Start()
+			killed := make(chan struct{})
+			p.Behind[call] = func() { p.Kill(); close(killed) }
+			p.Run()
+			j := p.Ask(rotation)
+			<-killed
+			succeeded(t, w.Start().Run().End(j.ID))
+			signsIn(t, w, true)
+			if h := w.Host("db2"); len(h.Renewals) != 1 {
+				t.Errorf("renewed by %v", h.Renewals)
+			}
+		})
+	}
+}
+
+// Cancelled between the account and the replica, it is completed, not left half done.
+func TestCancelledWhileCredentialsAreRotated(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, first := withPassword(t)
+		first.Stop()
+		passwords(w, false)
+		p := w.Start()
+		reached, goOn := make(chan struct{}), make(chan struct{})
+		p.Behind["EnsureReplicationAccount"] = func() { close(reached); <-goOn }
+		p.Run()
+		j := p.Ask(rotation)
+		<-reached
+		if _, err := p.Engine.Cancel(t.Context(), j.ID, asTester); err != nil {
+			t.Fatal(err)
+		}
+		close(goOn)
+		if got := p.End(j.ID); got.State != job.Cancelled && got.State != job.Succeeded {
+			t.Errorf("%s\n%s", got.State, states(got))
+		}
+		signsIn(t, w, true)
+	})
+}
+
+func TestARotationIsRefusedOfWhatIsNoReplica(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, p := lab(t)
+		if err := (workflowtest.Rotation{Replica: "db1"}).Args().Check(t.Context(),
+			p.Flow); err == nil {
+			t.Error("a primary has credentials to rotate")
+		}
+	})
+}
