@@ -24,7 +24,8 @@ func (f *follower) judge() []replication.Finding {
 		return nil
 	}
 	expected := replication.Expected{Server: f.name, Paused: f.excuse.holds(time.Now()),
-		Lineage: f.lineage, Namesake: f.namesake}
+		Lineage: f.lineage, Namesake: f.namesake, Now: time.Now(),
+		Replica: f.srv.Role == inventory.RoleReplica}
 	if f.srv.Job != "" {
 		expected.Reconnect = f.m.cfg.Reconnect(f.srv.Job)
 		expected.Remount = f.m.cfg.Remount(f.srv.Job)

@@ -36,6 +36,7 @@ const (
 	UnitUnknown           Code = "UNIT_UNKNOWN"
 	CallHangs             Code = "CALL_HANGS"
 	NotResumed            Code = "NOT_RESUMED"
+	CertificateExpires    Code = "CERTIFICATE_EXPIRES"
 )
 
 // Finding is one reason why a server does not do what its role says.

@@ -66,6 +66,10 @@ type Expected struct {
 	Remount []errs.Action
 	// Namesake is another replica that its primary knows by its server_id; empty for none.
 	Namesake string
+	// Now is what certificates are held to; zero holds them to nothing.
+	Now time.Time
+	// Replica is true for a replica.
+	Replica bool
 	// Lineage is why its primary is not what it follows any more; empty when it is.
 	Lineage string
 }
@@ -106,7 +110,7 @@ func Unproved(server, why string, since time.Time) Finding {
 }
 
 func (o Observed) judge(x Expected, role []Finding) []Finding {
-	all := o.host(x)
+	all := append(o.host(x), o.certificate(x)...)
 	for _, f := range role {
 		if o.onPurpose(f, x) {
 			continue
@@ -164,6 +168,33 @@ func (o Observed) host(x Expected) []Finding {
 		o.hung(&all, h)
 	}
 	return all
+}
+
+// lateRenewal is how long before the end of a certificate its renewal is overdue: agents renew ten
+// days before, after two thirds of its life.
+const lateRenewal = 3 * 24 * time.Hour
+
+// certificate finds one of MariaDB's that its agent has not renewed in time. Connections that stand
+// go on; the next one is refused.
+func (o Observed) certificate(x Expected) []Finding {
+	until := o.Certificate.Expires
+	if until.IsZero() || x.Now.IsZero() || until.Sub(x.Now) >= lateRenewal {
+		return nil
+	}
+	verb := "expires"
+	if !until.After(x.Now) {
+		verb = "expired"
+	}
+	f := Finding{Code: CertificateExpires, Text: fmt.Sprintf("the certificate of its MariaDB %s "+
+		"at %s, and its agent did not renew it", verb, until.UTC().Format(time.RFC3339)),
+		Hint: errs.Hint{Text: "see on " + x.Server + " with `journalctl -u understudy-agent` " +
+			"why, and renew it there (understudy-agent renew)"}}
+	if x.Replica {
+		f.Hint = errs.Hint{Text: "renew it; where that fails, see on " + x.Server +
+			" with `journalctl -u understudy-agent` why", Actions: []errs.Action{
+			errs.Call("RotateReplicaCredentials", "name", "servers/"+x.Server)}}
+	}
+	return []Finding{f}
 }
 
 // elsewhere finds a datadir that is not on its server's volume.
@@ -289,7 +320,7 @@ func (f Finding) hint(server string) errs.Hint {
 		return errs.Hint{Text: "find the other server with `SHOW SLAVE HOSTS` on the primary, " +
 			"and give it a server_id of its own"}
 	case ReplicationRefused, ReplicationSettings:
-		return errs.Hint{Text: "set its connection up again, with a new password, and start it; " +
+		return errs.Hint{Text: "set its connection up again, with new credentials, and start it; " +
 			"rebuild the replica where the job that made it is gone", Actions: rebuild}
 	case WrongClock:
 		return errs.Hint{Text: "set the clock of " + server + " with NTP"}
