@@ -18,20 +18,20 @@ func accountRows() []row {
 			planted: "the replica's account is dropped on the primary, and the replica has to " +
 				"connect anew",
 			happens: "start_replica makes it again; converges",
-			why:     "1045 is mended by giving both sides a new password",
+			why:     "1045 is mended on both sides",
 		},
 		{
 			id: "R5", variant: "password changed",
 			run:     func(l *lab) { l.badAccount("ALTER USER `%s` IDENTIFIED BY 'another'") },
 			planted: "the account has another password",
-			happens: "start_replica gives both sides a new one; converges",
-			why:     "nobody keeps the password, so it is made anew",
+			happens: "start_replica takes it away, and demands the certificate; converges",
+			why:     "the account is Understudy's own, made usable again whatever was done to it",
 		},
 		{
 			id: "R5", variant: "password expired",
 			run:     func(l *lab) { l.badAccount("ALTER USER `%s` PASSWORD EXPIRE") },
 			planted: "the account's password has expired",
-			happens: "start_replica gives both sides a new one; converges",
+			happens: "start_replica makes it usable again; converges",
 			why:     "the same",
 		},
 		{
@@ -39,7 +39,7 @@ func accountRows() []row {
 			run:     func(l *lab) { l.badAccount("ALTER USER `%s` ACCOUNT LOCK") },
 			planted: "the account is locked",
 			happens: "start_replica unlocks it; converges",
-			why:     "the account is Understudy's own, made usable again whatever was done to it",
+			why:     "the same",
 		},
 		{
 			id: "R5", variant: "privilege taken away",
@@ -55,11 +55,25 @@ func accountRows() []row {
 			why:     "1045 is mended on both sides",
 		},
 		{
-			id: "R5", variant: "account without REQUIRE SSL", run: (*lab).notRequired,
-			planted: "the account on the primary does not demand TLS when the replica is " +
+			id: "R5", variant: "account without REQUIRE", run: (*lab).notRequired,
+			planted: "the account on the primary demands no certificate when the replica is " +
 				"configured",
-			happens: "configure_replica makes it demand TLS; converges",
+			happens: "configure_replica makes it demand the replica's; converges",
 			why:     "the account's every property is looked at, not only that it is there",
+		},
+		{
+			id: "R5", variant: "credentials rotated", run: (*lab).rotated,
+			planted: "a replica's credentials are rotated while it replicates",
+			happens: "it has another certificate, and its IO thread alone signs in again; the " +
+				"SQL thread goes on",
+			why: "a certificate that may be known to somebody has to go without a gap",
+		},
+		{
+			id: "R5", variant: "moved from a password", run: (*lab).moved,
+			planted: "the replica signs in with a password, as those of earlier versions do; " +
+				"its credentials are rotated",
+			happens: "the account demands the certificate, and master.info has no password",
+			why:     "what need not be kept cannot be stolen",
 		},
 	}
 }
@@ -69,7 +83,7 @@ var ioError = regexp.MustCompile(`Last_IO_Errno: [1-9]`)
 // badAccount spoils the standing replica's account and makes it connect anew.
 func (l *lab) badAccount(statement string) {
 	name := l.stand()
-	l.sql(primary, fmt.Sprintf(statement, "us_"+name))
+	l.sql(primary, fmt.Sprintf(statement, l.account(name)))
 	l.sql(name, "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD")
 	l.mendsAccount(name)
 }
@@ -84,13 +98,20 @@ func (l *lab) mendsAccount(name string) {
 	l.demandsTLS(name)
 }
 
-// demandsTLS expects an account that may replicate over TLS and do nothing else, and a replica that
-// uses TLS.
+// account is the replica's on its primary, between the quotes of a statement.
+func (l *lab) account(name string) string {
+	l.t.Helper()
+	return "us_" + name + "`@`" + l.recorded(name).Address
+}
+
+// demandsTLS expects an account that may replicate with the replica's certificate and do nothing
+// else, and a replica that uses TLS.
 func (l *lab) demandsTLS(name string) {
 	l.t.Helper()
 	if grants := l.sql(primary,
-		fmt.Sprintf("SHOW GRANTS FOR `us_%s`", name)); !strings.HasPrefix(grants,
-		"GRANT REPLICATION SLAVE ON *.* TO") || !strings.Contains(grants, "REQUIRE SSL") ||
+		fmt.Sprintf("SHOW GRANTS FOR `%s`", l.account(name))); !strings.HasPrefix(grants,
+		"GRANT REPLICATION SLAVE ON *.* TO") || strings.Contains(grants, "PASSWORD") ||
+		!strings.Contains(grants, "SUBJECT '/OU=mariadb/CN="+name+"'") ||
 		strings.Contains(grants, "\n") {
 		l.t.Errorf("the account of %s may: %s", name, grants)
 	}
@@ -108,7 +129,58 @@ func (l *lab) withoutTLS() {
 
 func (l *lab) notRequired() {
 	m := l.makeUntil("before_effect:configure_replica")
-	l.sql(primary, fmt.Sprintf("ALTER USER `us_%s` REQUIRE NONE", m.name))
+	l.sql(primary, fmt.Sprintf("ALTER USER `%s` REQUIRE NONE", l.account(m.name)))
 	l.goesOn(m)
 	l.demandsTLS(m.name)
+}
+
+// installed is the certificate that a host's MariaDB has.
+func (l *lab) installed(name string) string {
+	l.t.Helper()
+	return l.exec(name, "cat", "/etc/mysql/understudy/cert.pem")
+}
+
+func (l *lab) rotated() {
+	name := l.stand()
+	thread := func() string {
+		return l.sql(name, "SELECT GROUP_CONCAT(id) FROM information_schema.processlist WHERE "+
+			"command = 'Slave_SQL'")
+	}
+	before, sqlThread := l.installed(name), thread()
+	l.run("replica", "rotate-credentials", name)
+	if l.installed(name) == before {
+		l.t.Errorf("%s has the certificate of before", name)
+	}
+	if now := thread(); now != sqlThread || now == "" {
+		l.t.Errorf("the SQL thread %q of %s is %q now", sqlThread, name, now)
+	}
+	l.signsIn(name)
+}
+
+func (l *lab) moved() {
+	name := l.stand()
+	l.sql(primary, fmt.Sprintf("ALTER USER `%s` IDENTIFIED BY 'made-by-hand' REQUIRE SSL",
+		l.account(name)))
+	l.sql(name, "STOP REPLICA; CHANGE MASTER TO MASTER_PASSWORD = 'made-by-hand', "+
+		"MASTER_SSL_CERT = '', MASTER_SSL_KEY = ''; START REPLICA")
+	l.eventually(2*time.Minute, "the replica signs in with its password", func() bool {
+		return strings.Contains(l.replicaStatus(name), "Slave_IO_Running: Yes")
+	})
+	l.run("replica", "rotate-credentials", name)
+	l.signsIn(name)
+}
+
+// signsIn expects a replica that replicates with its certificate, and has no password.
+func (l *lab) signsIn(name string) {
+	l.t.Helper()
+	l.whole(name)
+	l.demandsTLS(name)
+	if status := l.replicaStatus(name); !strings.Contains(status,
+		"Master_SSL_Cert: /etc/mysql/understudy/cert.pem") {
+		l.t.Errorf("%s shows no certificate: %s", name, status)
+	}
+	if info := strings.Split(l.exec(name, "cat", "/var/lib/mysql/master.info"),
+		"\n"); len(info) < 6 || info[5] != "" {
+		l.t.Errorf("master.info of %s has a password", name)
+	}
 }

@@ -187,14 +187,32 @@ func (w *world) secretsKept(bad func(string, ...any)) {
 			if is := w.maybe(name, "stat", "--format=%a %U:%G", path); is != "" && is != want {
 				bad("%s of %s is %s, not %s", path, name, is, want)
 			}
+			if key := strings.Split(w.maybe(name, "cat", path), "\n"); len(key) > 2 {
+				secrets = append(secrets, key[1])
+			}
 		}
 	}
 	secrets = append(secrets, "PRIVATE KEY")
+	w.filesWithout(secrets, bad)
 	for place, text := range w.readable() {
 		for _, secret := range secrets {
 			if strings.Contains(text, secret) {
 				bad("%s has a secret in it", place)
 			}
+		}
+	}
+}
+
+// filesWithout looks for the secrets in the logs of each host: of changes, errors and statements.
+func (w *world) filesWithout(secrets []string, bad func(string, ...any)) {
+	const files = "/var/lib/mysql/*-bin.0* /var/lib/mysql/*.log /var/lib/mysql/*.err " +
+		"/run/understudy-agent"
+	for name := range w.hosts {
+		found := w.maybe(name, "sh", "-c", "grep --recursive --files-with-matches --text "+
+			"--no-messages --fixed-strings --regexp=\"$1\" "+files+"; true", "sh",
+			strings.Join(secrets, "\n"))
+		if found != "" {
+			bad("these files of %s have a secret in them: %s", name, found)
 		}
 	}
 }
