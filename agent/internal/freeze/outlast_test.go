@@ -14,11 +14,14 @@ import (
 func TestAFreezeThatComesAfterItsThawIsThawed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		frozen, left := false, true
+		frozen, left, began := false, true, time.Now()
 		thaw := func() error { frozen = false; return nil }
-		time.AfterFunc(time.Hour, func() { frozen, left = true, false })
-		err := outlast(t.Context(), "a.service", thaw,
-			func(string) (bool, error) { return left, nil })
+		err := outlast(t.Context(), "a.service", thaw, func(string) (bool, error) {
+			if time.Since(began) > time.Hour {
+				frozen, left = true, false
+			}
+			return left, nil
+		})
 		if err != nil || frozen || left {
 			t.Errorf("frozen: %t, left: %t: %v", frozen, left, err)
 		}

@@ -269,16 +269,15 @@ func PositionAtRest(binlogBasename string) (gtid.Position, string, error) {
 	return at, state, nil
 }
 
-// WriteNonce writes the nonce onto the volume and brings the whole filesystem to the disk, so that
-// a freeze finds little to do.
+// WriteNonce writes the nonce onto the volume.
 func (v Volume) WriteNonce(nonce string) error {
 	if err := v.mark(untrusted.NoncePath, nonce); err != nil {
 		return diskError("cannot write the nonce", err)
 	}
-	return v.Sync()
+	return nil
 }
 
-// Sync brings the filesystem to the disk.
+// Sync brings the filesystem to the disk, so that a freeze finds little to do.
 func (v Volume) Sync() error {
 	volume, err := untrusted.Open(v.Mount)
 	if err != nil {

@@ -20,6 +20,8 @@ import (
 type recovery struct {
 	Run   string `json:"run"`   // names the process: the first command writes it
 	Nonce string `json:"nonce"` // of its point; empty from an agent of an earlier version
+	// Marked says that the process keeps frozenFile; one of an earlier version does not.
+	Marked bool `json:"marked"`
 	// Commands is one (GiveBack); an agent of an earlier version had several, and had the last
 	// write the file.
 	Commands [][]string `json:"commands"`

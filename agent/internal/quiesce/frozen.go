@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -14,18 +16,30 @@ import (
 
 // frozenFilesystem freezes a filesystem at most once, and always thaws it.
 type frozenFilesystem struct {
-	fs *freeze.Filesystem
+	fs     kernelFreeze
+	marker string // the file that exists while this process may have frozen it
 
 	mu     sync.Mutex
 	ended  bool          // no freeze may begin any more
 	frozen bool          // by this process
 	since  time.Time     // when freezing began
 	lasted time.Duration // once thawed
-	busy   chan struct{} // closed when a freeze that began is over; nil before
+	call   chan struct{} // closed when the call that may freeze is over; nil without one
+}
+
+// frozenFile exists while a process may have frozen the filesystem, and nothing has thawed it since
+// for good: what runs after the process thaws nothing without it. A reboot removes it.
+func frozenFile(dir string) string { return filepath.Join(dir, "quiesce.frozen") }
+
+// kernelFreeze is a *freeze.Filesystem.
+type kernelFreeze interface {
+	Freeze() error
+	Thaw() (thawed bool, err error)
+	Close() error
 }
 
 // openFilesystem opens the filesystem while that is still possible.
-func openFilesystem(mount string) (*frozenFilesystem, error) {
+func openFilesystem(mount, marker string) (*frozenFilesystem, error) {
 	fs, err := freeze.Open(mount)
 	if errors.Is(err, freeze.ErrRoot) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_SETTING,
@@ -36,41 +50,76 @@ func openFilesystem(mount string) (*frozenFilesystem, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot freeze the filesystem of the datadir: %w", err)
 	}
-	return &frozenFilesystem{fs: fs}, nil
+	return &frozenFilesystem{fs: fs, marker: marker}, nil
 }
 
-// freeze freezes the filesystem. The kernel's call has no deadline: when ctx ends first, freeze
-// returns, and the filesystem is thawed as soon as the call returns.
+// freeze freezes the filesystem.
 func (f *frozenFilesystem) freeze(ctx context.Context) error {
 	f.mu.Lock()
+	f.since = time.Now()
+	f.mu.Unlock()
+	return f.within(ctx, func(err error) error {
+		f.frozen = err == nil
+		return notFrozen(err)
+	})
+}
+
+// stillFrozen proves that no other process thawed the filesystem. The kernel tells that only to one
+// who tries to freeze it.
+func (f *frozenFilesystem) stillFrozen(ctx context.Context) error {
+	err := f.within(ctx, func(err error) error {
+		switch {
+		case errors.Is(err, freeze.ErrFrozen):
+			return nil
+		case err != nil:
+			return err
+		}
+		f.frozen = true
+		f.thawLocked()
+		return errors.New("another process thawed the filesystem")
+	})
+	if err != nil {
+		return fmt.Errorf("cannot prove that the filesystem stayed frozen: %w", err)
+	}
+	return nil
+}
+
+// within freezes the filesystem and judges what the kernel says, under the lock. The kernel's call
+// has no deadline: when ctx ends first, within returns, and what the call froze is thawed as soon
+// as it returns.
+func (f *frozenFilesystem) within(ctx context.Context, judge func(error) error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.ended {
-		f.mu.Unlock()
 		return context.Canceled
 	}
-	f.since, f.busy = time.Now(), make(chan struct{})
+	// Before the kernel is asked: whoever thaws after a process that was killed goes by it.
+	if err := os.WriteFile(f.marker, nil, 0o600); err != nil {
+		return fmt.Errorf("cannot note that the filesystem is frozen: %w", err)
+	}
+	call, done := make(chan struct{}), make(chan error, 1)
+	f.call = call
+	go func() {
+		err := f.fs.Freeze()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		defer close(call)
+		f.call = nil
+		err = judge(err)
+		if f.ended {
+			f.thawLocked()
+		}
+		f.unmarkLocked()
+		done <- err
+	}()
 	f.mu.Unlock()
-	done := make(chan error, 1)
-	go func() { done <- f.freezeNow() }()
+	defer f.mu.Lock()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (f *frozenFilesystem) freezeNow() error {
-	defer close(f.busy)
-	err := f.fs.Freeze()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err == nil {
-		f.frozen = true
-	}
-	if f.ended {
-		f.thawLocked()
-	}
-	return notFrozen(err)
 }
 
 // notFrozen adds what can be done about a filesystem that was not frozen.
@@ -89,23 +138,16 @@ func notFrozen(err error) error {
 	return err
 }
 
-// stillFrozen proves that no other process thawed the filesystem.
-func (f *frozenFilesystem) stillFrozen() error {
-	frozen, err := f.fs.Frozen()
-	if err == nil && !frozen {
-		err = errors.New("another process thawed the filesystem")
-	}
-	return err
-}
-
 // thaw thaws the filesystem for good.
 func (f *frozenFilesystem) thaw() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = true
 	f.thawLocked()
+	f.unmarkLocked()
 }
 
+// thawLocked thaws what this process has frozen, and nothing else: a freeze has no owner.
 func (f *frozenFilesystem) thawLocked() {
 	if !f.frozen {
 		return
@@ -117,6 +159,14 @@ func (f *frozenFilesystem) thawLocked() {
 	}
 }
 
+// unmarkLocked keeps whoever comes after this process from thawing the freeze of another one.
+func (f *frozenFilesystem) unmarkLocked() {
+	if !f.frozen && f.call == nil {
+		// What fails here is left to ExecStopPost.
+		_ = os.Remove(f.marker)
+	}
+}
+
 // took is how long it was frozen.
 func (f *frozenFilesystem) took() time.Duration {
 	f.mu.Lock()
@@ -124,11 +174,14 @@ func (f *frozenFilesystem) took() time.Duration {
 	return f.lasted
 }
 
-// close waits for a freeze that ctx left behind, and closes the filesystem.
+// close waits for a call that ctx left behind, and closes the filesystem.
 func (f *frozenFilesystem) close() {
 	f.thaw()
-	if f.busy != nil {
-		<-f.busy
+	f.mu.Lock()
+	call := f.call
+	f.mu.Unlock()
+	if call != nil {
+		<-call
 	}
 	f.fs.Close()
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/freeze"
@@ -21,7 +23,8 @@ type GiveBack struct {
 	Run string
 	// Saw is how systemd saw the process end: the unit's result, the exit's code and status.
 	Saw string
-	// Mount is thawed; empty where nothing was frozen.
+	// Mount is thawed unless nothing of the process's is frozen there; empty where nothing was to
+	// be frozen.
 	Mount string
 	// Start are the units to start, in the mode offline.
 	Start []string
@@ -46,12 +49,16 @@ func (g GiveBack) Do(ctx context.Context) error {
 	defer done()
 	// It ends by itself, once the process is dead.
 	go askForTime(ctx, g.Notify, func() bool { return true })
-	g.thaw()
+	thaw := g.Mount != "" && g.mayBeFrozen()
+	if thaw {
+		// At once: writers wait. What it cannot thaw yet is left to Outlast.
+		_, _ = freeze.Thaw(g.Mount)
+	}
 	err := g.start(ctx)
 	g.startAppliers(ctx)
-	if g.Mount != "" {
+	if thaw {
 		// MariaDB does not wait for a process that is long in dying.
-		err = errors.Join(err, freeze.Outlast(ctx, g.Mount, UnitName))
+		err = errors.Join(err, g.thawForGood(ctx))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot resume MariaDB: %w", err)
@@ -75,11 +82,28 @@ func askForTime(ctx context.Context, notify func(state string), wanted func() bo
 	}
 }
 
-// thaw thaws at once: writers wait. What it cannot thaw yet is left to Outlast.
-func (g GiveBack) thaw() {
-	if g.Mount != "" {
-		_, _ = freeze.Thaw(g.Mount)
+// mayBeFrozen says whether the process may have frozen the filesystem, with no thaw since that
+// counts. A freeze has no owner: without that word the freeze is another program's, and stays. A
+// process of an earlier version leaves no word.
+func (g GiveBack) mayBeFrozen() bool {
+	r, found := readRecovery(g.Dir)
+	if !found || r.Run != g.Run || !r.Marked {
+		return true
 	}
+	_, err := os.Lstat(frozenFile(g.Dir))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// thawForGood thaws until the process can freeze no more. What fails beside it is tried again, and
+// thaws nothing then.
+func (g GiveBack) thawForGood(ctx context.Context) error {
+	if err := freeze.Outlast(ctx, g.Mount, UnitName); err != nil {
+		return err
+	}
+	if err := os.Remove(frozenFile(g.Dir)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // start starts MariaDB, in one call: systemd starts the sockets before what they wake, and refuses

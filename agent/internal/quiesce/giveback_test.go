@@ -71,3 +71,59 @@ func TestMariaDBIsStartedWhateverElseFails(t *testing.T) {
 		t.Error("it counts as done")
 	}
 }
+
+// A freeze has no owner. What is thawed for good is not thawed again when the rest is repeated, and
+// what the process never froze is not thawed at all.
+func TestOnlyWhatTheProcessFrozeIsThawed(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		mark, refused bool
+		left          recovery
+	}{
+		"frozen":                        {true, true, recovery{Run: "run", Marked: true}},
+		"not frozen":                    {false, false, recovery{Run: "run", Marked: true}},
+		"a process of an older version": {false, true, recovery{Run: "run"}},
+		"another process's word":        {false, true, recovery{Run: "other", Marked: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := giveBack(t, "")
+			g.Mount = filepath.Join(g.Dir, "file") // which cannot be thawed
+			files := []string{g.Mount}
+			if test.mark {
+				files = append(files, frozenFile(g.Dir))
+			}
+			for _, file := range files {
+				if err := atomicfile.Write(file, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := atomicfile.WriteJSON(recoveryFile(g.Dir), test.left); err != nil {
+				t.Fatal(err)
+			}
+			if err := g.Do(t.Context()); (err != nil) != test.refused {
+				t.Errorf("thawed: %v", err)
+			}
+			_, err := os.Stat(frozenFile(g.Dir))
+			if (err == nil) != test.mark {
+				t.Errorf("the marker: %v", err)
+			}
+		})
+	}
+}
+
+func TestAThawThatCountsIsNotMadeAgain(t *testing.T) {
+	t.Parallel()
+	g := giveBack(t, "exit 1") // MariaDB cannot be started yet
+	g.Mount = "/proc"          // which thaws, as far as the kernel says
+	if err := atomicfile.WriteJSON(recoveryFile(g.Dir),
+		recovery{Run: g.Run, Marked: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := atomicfile.Write(frozenFile(g.Dir), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Do(t.Context()); err == nil || g.mayBeFrozen() {
+		t.Errorf("may be frozen: %t; %v", g.mayBeFrozen(), err)
+	}
+}

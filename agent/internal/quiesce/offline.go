@@ -130,7 +130,7 @@ func (w *offline) prove(ctx context.Context) (mariadb.Positions, error) {
 		return mariadb.Positions{},
 			errors.New("another process started MariaDB meanwhile")
 	}
-	if err := w.stillFrozen(); err != nil {
+	if err := w.stillFrozen(ctx); err != nil {
 		return mariadb.Positions{}, err
 	}
 	now, err := w.stamps(ctx)

@@ -57,7 +57,7 @@ func (w *online) begin() {
 }
 
 func (w *online) prove(ctx context.Context) (mariadb.Positions, error) {
-	if err := w.stillFrozen(); err != nil {
+	if err := w.stillFrozen(ctx); err != nil {
 		return mariadb.Positions{}, err
 	}
 	return mariadb.PositionsOf(w.point), w.session.Unbroken(ctx, w.point)
@@ -126,7 +126,7 @@ func fitToCrash(t mariadb.Source) error {
 }
 
 func (w *crash) prove(ctx context.Context) (mariadb.Positions, error) {
-	if err := w.stillFrozen(); err != nil {
+	if err := w.stillFrozen(ctx); err != nil {
 		return mariadb.Positions{}, err
 	}
 	return w.session.Positions(ctx)

@@ -187,7 +187,7 @@ func (p *process) awaitResume(ctx context.Context, chosen strategy) Result {
 	}
 	proof, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	after, err := chosen.prove(proof)
+	after, err := proveWithin(proof, chosen)
 	if err == nil {
 		err = context.Cause(ctx) // the limit may have passed during the proof
 	}
@@ -195,6 +195,25 @@ func (p *process) awaitResume(ctx context.Context, chosen strategy) Result {
 		return Result{BrokenReason: err.Error()}
 	}
 	return Result{Unbroken: true, After: after}
+}
+
+// proveWithin does not wait longer than ctx for a proof: what proves may hang in the kernel, and
+// MariaDB is held meanwhile. A proof that comes late is no proof.
+func proveWithin(ctx context.Context, chosen strategy) (mariadb.Positions, error) {
+	var after mariadb.Positions
+	proved := make(chan error, 1)
+	go func() {
+		var err error
+		after, err = chosen.prove(ctx)
+		proved <- err
+	}()
+	select {
+	case err := <-proved:
+		return after, err
+	case <-ctx.Done():
+		return mariadb.Positions{},
+			fmt.Errorf("cannot prove in time that the point is unbroken: %w", context.Cause(ctx))
+	}
 }
 
 func (p *process) notReached(ctx context.Context, err error) error {

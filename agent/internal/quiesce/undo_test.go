@@ -67,7 +67,7 @@ func unfinished(t *testing.T) (m *Manager, systemd *bus, made string) {
 	t.Helper()
 	dir := t.TempDir()
 	made = filepath.Join(dir, "thawed")
-	r := recovery{"run", theNonce, [][]string{{"/bin/sh", "-euc",
+	r := recovery{Run: "run", Nonce: theNonce, Commands: [][]string{{"/bin/sh", "-euc",
 		`touch "$1"; test ! -e "$1.fails"; echo run >"$0"`, exitFile(dir), made}}}
 	if err := atomicfile.WriteJSON(recoveryFile(dir), r); err != nil {
 		t.Fatal(err)

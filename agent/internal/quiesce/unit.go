@@ -102,7 +102,7 @@ func (l *UnitLauncher) start(ctx context.Context, dir, run, nonce string,
 			return fmt.Errorf("%s runs: %w", name, errs.AlreadyExists)
 		}
 	}
-	r := recovery{run, nonce, unit.ExecStopPost}
+	r := recovery{Run: run, Nonce: nonce, Marked: true, Commands: unit.ExecStopPost}
 	if err := atomicfile.WriteJSON(recoveryFile(dir), r); err != nil {
 		return fmt.Errorf("cannot quiesce MariaDB: %w", err)
 	}

@@ -39,15 +39,7 @@ func TestOffline(t *testing.T) {
 				t.Errorf("%+v %v", result, err)
 			}
 		}},
-		{"killed", func(t *testing.T, _ *quiesce.Session) {
-			unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
-			if err == nil {
-				err = syscall.Kill(unit.MainPID, syscall.SIGKILL)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}},
+		{"killed", func(t *testing.T, _ *quiesce.Session) { kill(t, h) }},
 		{"hangs", func(t *testing.T, session *quiesce.Session) {
 			unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
 			if err != nil {
@@ -130,6 +122,17 @@ func TestOfflineProvesThatNothingWasWritten(t *testing.T) {
 			t.Log(result.BrokenReason)
 			h.serves(t, 50*time.Second)
 		})
+	}
+}
+
+func kill(t *testing.T, h host) {
+	t.Helper()
+	unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
+	if err == nil {
+		err = syscall.Kill(unit.MainPID, syscall.SIGKILL)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
