@@ -2,6 +2,7 @@ package mariadb
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -87,8 +88,8 @@ func (p *PointSession) notAtBoundary(ctx context.Context, err error) error {
 
 // stopAt stops what runs; the marker is there before the first statement.
 func stopAt(ctx context.Context, q querier, marker string, before applierStates) error {
-	if err := atomicfile.WriteJSON(marker, before.running()); err != nil {
-		return fmt.Errorf("cannot save which replication ran: %w", err)
+	if err := (ran{SQL: before.running()}).save(marker); err != nil {
+		return err
 	}
 	for _, name := range before.running() {
 		if err := execute(ctx, q, "STOP SLAVE "+literal(name)+" SQL_THREAD"); err != nil {
@@ -96,6 +97,55 @@ func stopAt(ctx context.Context, q querier, marker string, before applierStates)
 		}
 	}
 	return nil
+}
+
+// StopReplicas stops all replication threads, for a clean stop of MariaDB at a position that is
+// known. The marker is as that of StopAppliers; ResumeAppliers is to be called once MariaDB runs.
+func (p *PointSession) StopReplicas(ctx context.Context, marker string) error {
+	const what = "cannot stop replication"
+	if !p.before.Replica {
+		return nil
+	}
+	r, err := one(ctx, p.conn, "SELECT GET_LOCK("+literal(stopLock)+", 0) AS got")
+	if err != nil || r["got"] != "1" {
+		return failure(what, errors.Join(err, errAnotherStop))
+	}
+	before, err := appliers(ctx, p.conn)
+	if err != nil {
+		return failure(what, err)
+	}
+	threads := ran{SQL: before.running(), IO: before.receiving()}
+	if len(threads.SQL)+len(threads.IO) == 0 {
+		return nil
+	}
+	if err := threads.save(marker); err != nil {
+		return failure(what, err)
+	}
+	return failure(what, execute(ctx, p.conn, "STOP ALL SLAVES"))
+}
+
+// ran are the connections of which a thread ran before it was stopped.
+type ran struct {
+	SQL []string `json:"sql"`
+	IO  []string `json:"io,omitempty"`
+
+	started bool // once: an error of an IO thread is one of after its start
+}
+
+func (r ran) save(marker string) error {
+	if err := atomicfile.WriteJSON(marker, r); err != nil {
+		return fmt.Errorf("cannot save which replication ran: %w", err)
+	}
+	return nil
+}
+
+// UnmarshalJSON reads a list of names as well, which an earlier version wrote for SQL threads.
+func (r *ran) UnmarshalJSON(text []byte) error {
+	if json.Unmarshal(text, &r.SQL) == nil {
+		return nil
+	}
+	type object ran
+	return json.Unmarshal(text, (*object)(r))
 }
 
 // appliersStopped proves under the lock that no applier was started meanwhile.
@@ -115,17 +165,17 @@ func (p *PointSession) appliersStopped(ctx context.Context) error {
 		errs.WithHint("call again, and start no replication on this server until it is resumed"))
 }
 
-// ResumeAppliers starts what the marker names, proves that it runs, and removes the marker;
-// without a marker it sends MariaDB nothing. What stopped by an error of its own, or is configured
-// no more, is left alone. ctx ends the wait for a stop that is still on its way; the marker is left
+// ResumeAppliers starts the threads that the marker names, proves that they run, and removes the
+// marker; without one it sends MariaDB nothing. What stopped by an error of its own, or is
+// configured no more, is left alone. ctx ends the wait for a stop that is still on its way; the marker is left
 // then.
 func (s *Server) ResumeAppliers(ctx context.Context, marker string) error {
 	const what = "cannot start replication again after a snapshot"
-	var names []string
-	if found, err := atomicfile.ReadJSON(marker, &names); err != nil || !found {
+	var threads ran
+	if found, err := atomicfile.ReadJSON(marker, &threads); err != nil || !found {
 		return failure("cannot read which replication ran", err)
 	}
-	if err := poll(ctx, func() (bool, error) { return resumed(ctx, s.db, names) }); err != nil {
+	if err := poll(ctx, func() (bool, error) { return resumed(ctx, s.db, &threads) }); err != nil {
 		return failure(what, err)
 	}
 	if err := os.Remove(marker); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -134,7 +184,7 @@ func (s *Server) ResumeAppliers(ctx context.Context, marker string) error {
 	return nil
 }
 
-func resumed(ctx context.Context, q querier, names []string) (bool, error) {
+func resumed(ctx context.Context, q querier, threads *ran) (bool, error) {
 	r, err := one(ctx, q, "SELECT IS_FREE_LOCK("+literal(stopLock)+") AS free")
 	if err != nil || r["free"] != "1" {
 		return false, err
@@ -143,17 +193,32 @@ func resumed(ctx context.Context, q querier, names []string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	all := true
-	for _, name := range names {
-		if r := now[name]; r.SQLRunning != "No" || r.SQLErrno != 0 {
-			continue
-		}
-		all = false
-		if err := execute(ctx, q, "START SLAVE "+literal(name)+" SQL_THREAD"); err != nil {
+	start := now.start(*threads)
+	for _, statement := range start {
+		if err := execute(ctx, q, statement); err != nil {
 			return false, err
 		}
 	}
-	return all, nil
+	threads.started = true
+	return len(start) == 0, nil
+}
+
+// start are the statements that start those threads that do not run. An IO thread that is stopped
+// while it tries to connect keeps the error of its last attempt; one that stopped by an error ran no
+// more before.
+func (all applierStates) start(threads ran) []string {
+	var statements []string
+	for _, name := range threads.IO {
+		if r := all[name]; r.IORunning == "No" && (r.IOErrno == 0 || !threads.started) {
+			statements = append(statements, "START SLAVE "+literal(name)+" IO_THREAD")
+		}
+	}
+	for _, name := range threads.SQL {
+		if r := all[name]; r.SQLRunning == "No" && r.SQLErrno == 0 {
+			statements = append(statements, "START SLAVE "+literal(name)+" SQL_THREAD")
+		}
+	}
+	return statements
 }
 
 // applierStates are the connections by name.
@@ -169,9 +234,18 @@ func appliers(ctx context.Context, q querier) (applierStates, error) {
 }
 
 func (all applierStates) running() []string {
+	return all.where(func(r Replication) bool { return r.SQLRunning == "Yes" })
+}
+
+// receiving are those that receive, or try to.
+func (all applierStates) receiving() []string {
+	return all.where(func(r Replication) bool { return r.IORunning != "No" })
+}
+
+func (all applierStates) where(is func(Replication) bool) []string {
 	names := []string{}
 	for name, r := range all {
-		if r.SQLRunning == "Yes" {
+		if is(r) {
 			names = append(names, name)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +22,6 @@ type Source struct {
 	FlushLogAtTrxCommit    int64
 	SyncBinlog             int64
 	NonTransactionalTables []string
-	RunningReplication     bool
 	BinlogBasename         string
 }
 
@@ -91,9 +89,7 @@ func (p *PointSession) readBefore(ctx context.Context) error {
 		ServerVersion: live.Version, ServerID: uint32(live.ServerID),
 		DomainID: uint32(live.DomainID), Datadir: filepath.Clean(v["datadir"])},
 		FlushLogAtTrxCommit: live.FlushLogAtTrxCommit, SyncBinlog: live.SyncBinlog,
-		BinlogBasename: v["log_bin_basename"],
-		RunningReplication: slices.ContainsFunc(all,
-			func(r Replication) bool { return !r.Stopped() })}
+		BinlogBasename: v["log_bin_basename"]}
 	if !live.LogBin && !p.before.Replica {
 		return binlogOff("take a consistent point of a primary")
 	}
@@ -219,20 +215,6 @@ func (p *PointSession) End(ctx context.Context) error {
 
 // Close ends the session, and with it any lock.
 func (p *PointSession) Close() { p.done() }
-
-// StopReplicas stops all replication threads, for a clean stop of MariaDB at a position that is
-// known.
-func (p *PointSession) StopReplicas(ctx context.Context) error {
-	if !p.before.RunningReplication {
-		return nil
-	}
-	return failure("cannot stop replication", execute(ctx, p.conn, "STOP ALL SLAVES"))
-}
-
-// StartReplicas starts all replication threads again, on a new connection.
-func (s *Server) StartReplicas(ctx context.Context) error {
-	return failure("cannot start replication again", execute(ctx, s.db, "START ALL SLAVES"))
-}
 
 // AwaitAnswer waits until MariaDB answers, or ctx is over.
 func (s *Server) AwaitAnswer(ctx context.Context) error {

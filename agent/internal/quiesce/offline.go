@@ -46,7 +46,7 @@ func (w *offline) reach(ctx context.Context) (consistentpoint.Point, error) {
 		return consistentpoint.Point{},
 			errors.New("cannot quiesce MariaDB offline: nothing to stop it with")
 	}
-	if err := w.session.StopReplicas(ctx); err != nil {
+	if err := w.session.StopReplicas(ctx, w.stoppedFile()); err != nil {
 		return consistentpoint.Point{}, err
 	}
 	point, err := w.session.Read(ctx)
@@ -181,10 +181,7 @@ func (w *offline) start(ctx context.Context) error {
 	if err := w.config.MariaDB.AwaitAnswer(ctx); err != nil {
 		return err
 	}
-	if w.session.Before().RunningReplication {
-		return w.config.MariaDB.StartReplicas(ctx)
-	}
-	return nil
+	return w.config.MariaDB.ResumeAppliers(ctx, w.stoppedFile())
 }
 
 // comesUp says whether MariaDB is seen to come up: nothing is held any more then, and the result is

@@ -117,12 +117,10 @@ func (l *UnitLauncher) unit(ctx context.Context, spec Spec, socket, mount,
 		Type:        "notify", RuntimeMax: spec.Limit + slack, TimeoutStart: syncTime,
 		TimeoutStop: stopTime, OOMScoreAdjust: oomScore,
 	}
-	giveBack := []string{l.Program, "end-quiesce", "--dir", filepath.Dir(socket), "--run", run}
+	giveBack := []string{l.Program, "end-quiesce", "--dir", filepath.Dir(socket), "--run", run,
+		"--appliers"}
 	if spec.Freeze {
 		giveBack = append(giveBack, "--mount", mount)
-	}
-	if spec.Mode != Offline {
-		giveBack = append(giveBack, "--appliers")
 	}
 	if spec.Mode == Offline {
 		sockets, err := listening(ctx, l.Units)

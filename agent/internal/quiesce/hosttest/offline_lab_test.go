@@ -3,8 +3,10 @@
 package hosttest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -121,6 +123,51 @@ func TestOfflineProvesThatNothingWasWritten(t *testing.T) {
 			}
 			t.Log(result.BrokenReason)
 			h.serves(t, 50*time.Second)
+		})
+	}
+}
+
+// TestOfflineReplicationRunsAgain has a replica that does not start its replication by itself, and
+// one thread that an operator has stopped.
+func TestOfflineReplicationRunsAgain(t *testing.T) {
+	h := newHost(t)
+	const skip = "/etc/mysql/mariadb.conf.d/99-skip.cnf"
+	lab.Write(t, skip, "[mariadbd]\nskip_slave_start = 1\n")
+	defer os.Remove(skip)
+	const primary = "' TO master_host = '127.0.0.1', master_port = 1; "
+	sql(t, "CHANGE MASTER '"+primary+"CHANGE MASTER 'other"+primary+
+		"START SLAVE ''; START SLAVE 'other' SQL_THREAD")
+	threads := func() map[string]string {
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		defer cancel()
+		found := map[string]string{}
+		if s, err := h.mariadb.Status(ctx); err == nil {
+			for _, r := range s.Live.Replication {
+				found[r.Connection] = strings.Replace(r.IORunning, "Connecting", "Yes", 1) +
+					r.SQLRunning
+			}
+		}
+		return found
+	}
+	want := map[string]string{"": "YesYes", "other": "NoYes"}
+	if got := threads(); !maps.Equal(got, want) {
+		t.Fatalf("%v, not %v", got, want)
+	}
+	for name, end := range map[string]func(*quiesce.Session){
+		"killed": func(*quiesce.Session) { kill(t, h) },
+		"released": func(session *quiesce.Session) {
+			if result, err := session.Resume(lab.Context(t)); err != nil || !result.Unbroken {
+				t.Errorf("%+v %v", result, err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			session := h.open(t, spec(quiesce.Offline, time.Minute))
+			end(session)
+			h.serves(t, 50*time.Second)
+			lab.Eventually(t, time.Minute, "replication runs as before", func() bool {
+				return maps.Equal(threads(), want) && !h.manager.Active()
+			})
 		})
 	}
 }
