@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -26,10 +24,6 @@ type frozenFilesystem struct {
 	lasted time.Duration // once thawed
 	call   chan struct{} // closed when the call that may freeze is over; nil without one
 }
-
-// frozenFile exists while a process may have frozen the filesystem, and nothing has thawed it since
-// for good: what runs after the process thaws nothing without it. A reboot removes it.
-func frozenFile(dir string) string { return filepath.Join(dir, "quiesce.frozen") }
 
 // kernelFreeze is a *freeze.Filesystem.
 type kernelFreeze interface {
@@ -94,8 +88,8 @@ func (f *frozenFilesystem) within(ctx context.Context, judge func(error) error) 
 		return context.Canceled
 	}
 	// Before the kernel is asked: whoever thaws after a process that was killed goes by it.
-	if err := os.WriteFile(f.marker, nil, 0o600); err != nil {
-		return fmt.Errorf("cannot note that the filesystem is frozen: %w", err)
+	if err := mark(f.marker); err != nil {
+		return err
 	}
 	call, done := make(chan struct{}), make(chan error, 1)
 	f.call = call
@@ -163,7 +157,7 @@ func (f *frozenFilesystem) thawLocked() {
 func (f *frozenFilesystem) unmarkLocked() {
 	if !f.frozen && f.call == nil {
 		// What fails here is left to ExecStopPost.
-		_ = os.Remove(f.marker)
+		_ = unmark(f.marker)
 	}
 }
 

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/freeze"
@@ -90,8 +88,7 @@ func (g GiveBack) mayBeFrozen() bool {
 	if !found || r.Run != g.Run || !r.Marked {
 		return true
 	}
-	_, err := os.Lstat(frozenFile(g.Dir))
-	return !errors.Is(err, fs.ErrNotExist)
+	return isMarked(frozenFile(g.Dir))
 }
 
 // thawForGood thaws until the process can freeze no more. What fails beside it is tried again, and
@@ -100,10 +97,7 @@ func (g GiveBack) thawForGood(ctx context.Context) error {
 	if err := freeze.Outlast(ctx, g.Mount, UnitName); err != nil {
 		return err
 	}
-	if err := os.Remove(frozenFile(g.Dir)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return unmark(frozenFile(g.Dir))
 }
 
 // start starts MariaDB, in one call: systemd starts the sockets before what they wake, and refuses

@@ -2,6 +2,8 @@ package quiesce
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,6 +24,29 @@ type Appliers interface {
 // stoppedFile names the appliers that a session has stopped and not started again. A reboot removes
 // it, and starts them.
 func stoppedFile(dir string) string { return filepath.Join(dir, "quiesce.stopped") }
+
+// frozenFile exists while a process may have frozen the filesystem, and nothing has thawed it since
+// for good: what runs after the process thaws nothing without it. A reboot removes it.
+func frozenFile(dir string) string { return filepath.Join(dir, "quiesce.frozen") }
+
+func mark(file string) error {
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		return fmt.Errorf("cannot note that the filesystem is frozen: %w", err)
+	}
+	return nil
+}
+
+func unmark(file string) error {
+	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot note that the filesystem is thawed: %w", err)
+	}
+	return nil
+}
+
+func isMarked(file string) bool {
+	_, err := os.Lstat(file)
+	return !errors.Is(err, os.ErrNotExist)
+}
 
 // stopAppliers stops the appliers that run on a replica between two event groups.
 func (b *base) stopAppliers(ctx context.Context) error {
