@@ -134,8 +134,8 @@ func TestOfflineReplicationRunsAgain(t *testing.T) {
 	const skip = "/etc/mysql/mariadb.conf.d/99-skip.cnf"
 	lab.Write(t, skip, "[mariadbd]\nskip_slave_start = 1\n")
 	defer os.Remove(skip)
-	const primary = "' TO master_host = '127.0.0.1', master_port = 1; "
-	sql(t, "CHANGE MASTER '"+primary+"CHANGE MASTER 'other"+primary+
+	sql(t, "CHANGE MASTER '' TO master_host = '127.0.0.1', master_port = 1;"+
+		"CHANGE MASTER 'other' TO master_host = '127.0.0.1', master_port = 2;"+
 		"START SLAVE ''; START SLAVE 'other' SQL_THREAD")
 	threads := func() map[string]string {
 		ctx, cancel := context.WithTimeout(t.Context(), soon)
