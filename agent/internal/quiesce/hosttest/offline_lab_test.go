@@ -134,7 +134,7 @@ func TestOfflineReplicationRunsAgain(t *testing.T) {
 	const skip = "/etc/mysql/mariadb.conf.d/99-skip.cnf"
 	lab.Write(t, skip, "[mariadbd]\nskip_slave_start = 1\n")
 	defer os.Remove(skip)
-	sql(t, "CHANGE MASTER '' TO master_host = '127.0.0.1', master_port = 1;"+
+	sql(t, "CHANGE MASTER '' TO master_host = '127.0.0.1', master_port = 1, master_user = 'r';"+
 		"CHANGE MASTER 'other' TO master_host = '127.0.0.1', master_port = 2;"+
 		"START SLAVE ''; START SLAVE 'other' SQL_THREAD")
 	threads := func() map[string]string {
