@@ -167,8 +167,8 @@ func (p *PointSession) appliersStopped(ctx context.Context) error {
 
 // ResumeAppliers starts the threads that the marker names, proves that they run, and removes the
 // marker; without one it sends MariaDB nothing. What stopped by an error of its own, or is
-// configured no more, is left alone. ctx ends the wait for a stop that is still on its way; the marker is left
-// then.
+// configured no more, is left alone. ctx ends the wait for a stop that is still on its way;
+// the marker is left then.
 func (s *Server) ResumeAppliers(ctx context.Context, marker string) error {
 	const what = "cannot start replication again after a snapshot"
 	var threads ran
@@ -204,8 +204,8 @@ func resumed(ctx context.Context, q querier, threads *ran) (bool, error) {
 }
 
 // start are the statements that start those threads that do not run. An IO thread that is stopped
-// while it tries to connect keeps the error of its last attempt; one that stopped by an error ran no
-// more before.
+// while it tries to connect keeps the error of its last attempt; one that stopped by an error did
+// not run before.
 func (all applierStates) start(threads ran) []string {
 	var statements []string
 	for _, name := range threads.IO {

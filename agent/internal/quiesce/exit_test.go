@@ -33,7 +33,8 @@ func TestAnotherQuiesceIsNotUndone(t *testing.T) {
 	if err := writeRecord(dir, record{Spec: offlineSpec()}); err != nil {
 		t.Fatal(err)
 	}
-	runs := recovery{Run: newRun(), Nonce: other, Commands: [][]string{{"/usr/bin/understudy-agent", "end-quiesce"}}}
+	runs := recovery{Run: newRun(), Nonce: other,
+		Commands: [][]string{{"/usr/bin/understudy-agent", "end-quiesce"}}}
 	if err := atomicfile.WriteJSON(recoveryFile(dir), runs); err != nil {
 		t.Fatal(err)
 	}
