@@ -164,7 +164,6 @@ func TestOfflineReplicationRunsAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			session := h.open(t, spec(quiesce.Offline, time.Minute))
 			end(session)
-			h.serves(t, 50*time.Second)
 			lab.Eventually(t, time.Minute, "replication runs as before", func() bool {
 				return maps.Equal(threads(), want) && !h.manager.Active()
 			})
