@@ -131,11 +131,13 @@ func TestOfflineProvesThatNothingWasWritten(t *testing.T) {
 // one thread that an operator has stopped.
 func TestOfflineReplicationRunsAgain(t *testing.T) {
 	h := newHost(t)
-	const skip = "/etc/mysql/mariadb.conf.d/99-skip.cnf"
-	lab.Write(t, skip, "[mariadbd]\nskip_slave_start = 1\n")
-	defer os.Remove(skip)
+	settings := mariadb.Settings{ServerID: 1, Bind: "127.0.0.1", LogBin: "mariadb-bin",
+		LogSlaveUpdates: true, Durable: true, SkipReplicaStart: true}
+	if _, err := h.mariadb.Configuration.Set(lab.Context(t), settings); err != nil {
+		t.Fatal(err)
+	}
 	sql(t, "CHANGE MASTER '' TO master_host = '127.0.0.1', master_port = 1, master_user = 'r';"+
-		"CHANGE MASTER 'other' TO master_host = '127.0.0.1', master_port = 2;"+
+		"CHANGE MASTER 'other' TO master_host = '127.0.0.1', master_port = 2, master_user = 'r';"+
 		"START SLAVE ''; START SLAVE 'other' SQL_THREAD")
 	threads := func() map[string]string {
 		ctx, cancel := context.WithTimeout(t.Context(), soon)
