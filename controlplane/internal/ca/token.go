@@ -169,9 +169,10 @@ func usable(ctx context.Context, records Records, token, server, keyPrint string
 // them now, or that became the replica of one that is not: its agent would read what that one
 // writes.
 func withinScope(ctx context.Context, records Records, token inventory.JoinToken) error {
-	creator, err := identity.Parse(token.Creator)
-	if err != nil || !creator.Role.IsOperator() || records.Operators == nil {
-		return nil // made before creators were on record, or by the control plane
+	creator, foreign := identity.Parse(token.Creator) // which may be older than such records
+	byOperator := foreign == nil && creator.Role.IsOperator()
+	if !byOperator || records.Operators == nil {
+		return nil
 	}
 	scopes, err := records.Operators.Scopes(ctx)
 	if err != nil {
