@@ -4,6 +4,7 @@ package faults
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -38,6 +39,13 @@ func lossyRows() []row {
 			happens: "DEGRADED, naming the setting; once it is taken back too, until all data " +
 				"was compared",
 			why: "each observation reads the running server; what was left out stays missing",
+		},
+		{
+			id: "F10", variant: "another time zone", run: (*lab).anotherTimeZone,
+			planted: "MariaDB of a READY replica starts with another time zone than its primary's",
+			happens: "DEGRADED, naming both; with the primary's again too, until all data was " +
+				"compared",
+			why: "events say SYSTEM, and mean the zone of the host that logged them",
 		},
 		{
 			id: "F7", variant: "an error that is skipped", run: (*lab).skippedError,
@@ -124,6 +132,24 @@ func (l *lab) lossyLater() {
 		l.run("replica", "verify", name, "--level", "full")
 		l.whole(name)
 	}
+}
+
+func (l *lab) anotherTimeZone() {
+	name := l.stand()
+	const dropIn = "/run/systemd/system/mariadb.service.d/zone.conf"
+	l.exec(name, "mkdir", "-p", filepath.Dir(dropIn))
+	l.put(name, dropIn, "[Service]\nEnvironment=TZ=JST-9\n")
+	restart := func() {
+		l.exec(name, "systemctl", "daemon-reload")
+		l.exec(name, "systemctl", "restart", mariadbUnit)
+	}
+	restart()
+	l.degraded(name, "its host's time zone (JST) is not its primary's (UTC)")
+	l.exec(name, "rm", dropIn)
+	restart()
+	l.degraded(name, "its data is not proved since")
+	l.run("replica", "verify", name, "--level", "full")
+	l.whole(name)
 }
 
 func (l *lab) skippedError() {

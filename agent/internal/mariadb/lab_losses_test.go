@@ -62,6 +62,29 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 	})
 }
 
+// TestTimeZoneOfTheHost has servers whose SYSTEM time zones differ, or have other names alone.
+func TestTimeZoneOfTheHost(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
+		offsets := map[string]string{}
+		for zone, name := range map[string]string{"UTC0": "UTC", "XYZ0": "XYZ", "JST-9": "JST",
+			"JST-9JDT": "JST"} {
+			i.Env = []string{"TZ=" + zone}
+			i.Run()
+			got := status(t, i).Settings
+			if got["system_time_zone"] != name && got["system_time_zone"] != "JDT" {
+				t.Errorf("%s is called %q", zone, got["system_time_zone"])
+			}
+			offsets[zone] = got["system_time_zone_offsets"]
+			i.Stop()
+		}
+		if offsets["UTC0"] == "" || offsets["UTC0"] != offsets["XYZ0"] ||
+			offsets["JST-9"] == offsets["UTC0"] || offsets["JST-9"] == offsets["JST-9JDT"] {
+			t.Errorf("what the zones do: %v", offsets)
+		}
+	})
+}
+
 func status(t *testing.T, i *mariadbtest.Instance) mariadb.Live {
 	t.Helper()
 	s, err := i.Status(t.Context())

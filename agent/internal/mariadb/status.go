@@ -59,8 +59,8 @@ type Live struct {
 	HistoryClaim           HistoryClaim
 	// logs are the names of the binary logs, oldest first.
 	logs []string
-	// Settings are those by which changes are left out, as the running server has them, by name;
-	// empty ones left out.
+	// Settings are those by which changes are left out or become others, as the running server has
+	// them, by name; empty ones left out.
 	Settings map[string]string
 }
 
@@ -156,6 +156,9 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 		live.follows(h.history.known())
 		live.remember(h.unheld.Load())
 		return live, nil
+	}
+	if err := live.readZone(ctx, h.Server.db); err != nil {
+		return Live{}, err
 	}
 	live.Mismatches, err = mismatches(ctx, h.Server.db, h.Configuration.options.dropIn)
 	if err != nil {

@@ -40,10 +40,11 @@ type follower struct {
 
 	mu       sync.Mutex
 	srv      inventory.Server
-	primary  *inventory.Server // of a replica; nil until it is known
-	lineage  string            // why the primary is not what it follows any more; empty when it is
-	compared bool              // lineage is known
-	namesake string            // another replica of the primary with its server_id, or empty
+	primary  *inventory.Server  // of a replica; nil until it is known
+	upstream replication.Status // of the primary, when it answered last
+	lineage  string             // why the primary is not what it follows any more; empty when it is
+	compared bool               // lineage is known
+	namesake string             // another replica of the primary with its server_id, or empty
 	excuse   excuse
 	last     replication.Observed
 	noted    bool      // what it has read of its primary's binary log is known
@@ -177,6 +178,9 @@ func (f *follower) know(srv inventory.Server) {
 func (f *follower) meet(primary inventory.Server, status replication.Status) {
 	f.mu.Lock()
 	lineage := f.lineage
+	if status.Answers {
+		f.upstream = status
+	}
 	if status.BinlogHistory != "" { // a MariaDB that is down tells nothing of its history
 		f.compared = true
 		lineage = replication.Lineage{History: f.srv.History}.Broken(status)

@@ -40,6 +40,8 @@ func (f *follower) judge() []replication.Finding {
 	}
 	found := f.last.Replica(replication.Want{ServerID: f.srv.ServerID,
 		PrimaryHost: f.primary.Address, PrimaryPort: f.primary.Port}, expected)
+	found = append(found, replication.FromPrimary(f.name, f.srv.Primary, f.last.Status,
+		f.upstream)...)
 	different, known := f.m.cfg.Differs(f.name, f.srv.DataVolume)
 	if len(different) > 0 {
 		found = append(found, replication.Differs(f.name, different))

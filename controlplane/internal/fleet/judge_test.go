@@ -121,3 +121,48 @@ func TestDataStaysUnproved(t *testing.T) {
 		t.Error("the record says so still: the next round would count again")
 	}
 }
+
+// TestDataIsUnprovedByWhatThePrimaryShows has a primary that changes reach a replica from in
+// another way, also while it is down, and also once that is over.
+func TestDataIsUnprovedByWhatThePrimaryShows(t *testing.T) {
+	t.Parallel()
+	zone := func(name, offsets string) map[string]string {
+		return map[string]string{"system_time_zone": name, "system_time_zone_offsets": offsets}
+	}
+	healthy := func() replication.Status {
+		return replication.Status{Answers: true, BinlogHistory: "one", Settings: zone("UTC", "a")}
+	}
+	for name, spoil := range map[string]func(*replication.Status){
+		"another time zone": func(s *replication.Status) { s.Settings = zone("JST", "b") },
+	} {
+		f := judged(t, MonitorConfig{})
+		f.last.Settings = zone("GMT", "a")
+		expect := func(when string, want ...replication.Code) {
+			t.Helper()
+			found := f.judge()
+			var codes []replication.Code
+			for _, one := range found {
+				codes = append(codes, one.Code)
+				if one.Hint.Empty() {
+					t.Errorf("%s, %s: no hint for %s", name, when, one.Text)
+				}
+			}
+			if !slices.Equal(codes, want) {
+				t.Errorf("%s, %s: found %v, want %v", name, when, codes, want)
+			}
+			f.doubt(&f.srv, found, time.Now())
+			f.srv.Findings = findings(found, f.srv.Findings, time.Now())
+		}
+		primary := inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306}
+		f.meet(primary, healthy())
+		expect("all is well")
+		spoiled := healthy()
+		spoil(&spoiled)
+		f.meet(primary, spoiled)
+		expect("it is so", replication.LossySettings)
+		f.meet(primary, replication.Status{})
+		expect("the primary is down", replication.LossySettings, replication.DataUnproved)
+		f.meet(primary, healthy())
+		expect("it is over", replication.DataUnproved)
+	}
+}

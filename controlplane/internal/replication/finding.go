@@ -61,6 +61,9 @@ func (all findings) unproves(bad bool) {
 	}
 }
 
+// helps gives the latest finding a hint.
+func (all findings) helps(hint errs.Hint) { all[len(all)-1].Hint = hint }
+
 func (all *findings) add(bad bool, code Code, format string, args ...any) {
 	if bad {
 		*all = append(*all, Finding{Code: code, Text: fmt.Sprintf(format, args...)})

@@ -75,6 +75,26 @@ func NextLog(server string) errs.Hint {
 		server + ", and rebuild each replica that is BINLOGS_PURGED then"}
 }
 
+// OtherZone says that the hosts of a replica and its primary have different time zones; empty when
+// they have one, or it is not known.
+func OtherZone(replica, primary Status) string {
+	const name, offsets = "system_time_zone", "system_time_zone_offsets"
+	its, wanted := replica.Settings[offsets], primary.Settings[offsets]
+	if its == "" || wanted == "" || its == wanted {
+		return ""
+	}
+	return fmt.Sprintf("its host's time zone (%s) is not its primary's (%s): with time_zone="+
+		"SYSTEM the same statement stores another time", replica.Settings[name],
+		primary.Settings[name])
+}
+
+// OneZone is the hint for it.
+func OneZone(replica, primary string) errs.Hint {
+	return errs.Hint{Text: "give the host of " + replica + " the time zone of the host of " +
+		primary + " (`timedatectl` shows it, `timedatectl set-timezone ZONE` sets it), and " +
+		"restart " + unit + " on " + replica}
+}
+
 // ApplyLosses are the reasons why a server may not apply all that its primary logged, or not as it
 // was logged; none when it does.
 func ApplyLosses(s Status) []string {

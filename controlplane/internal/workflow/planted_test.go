@@ -213,6 +213,15 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 					w.Hosts["db2"].Losses = map[string]string{"slave_skip_errors": "ALL"}
 				})
 			}},
+		"F10 the replica's host has another time zone": {"prepare_replica", "HOST_UNFIT",
+			[]string{"JST", "UTC"}, func(w *world, p *process) {
+				w.Hosts["db1"].Losses = map[string]string{"system_time_zone": "UTC",
+					"system_time_zone_offsets": "a"}
+				p.At(job.BeforeEffect, "prepare_replica", func() {
+					w.Hosts["db2"].Losses = map[string]string{"system_time_zone": "JST",
+						"system_time_zone_offsets": "b"}
+				})
+			}},
 		"R6 a duplicate key": {"catch_up", "REPLICATION_ERROR",
 			[]string{"1062", "Duplicate entry '7'"}, func(w *world, p *process) {
 				p.At(job.BeforeEffect, "catch_up", func() {

@@ -49,7 +49,9 @@ type Instance struct {
 	Port                         int
 	Config                       mariadb.Config
 	// Args are further arguments of its command line, from its next Run on.
-	Args     []string
+	Args []string
+	// Env are further variables of its environment, from its next Run on.
+	Env      []string
 	root     string
 	contract *consistentpoint.Contract // of the datadir, where it is a copy
 	ca       *CA

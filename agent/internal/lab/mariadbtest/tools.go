@@ -50,8 +50,8 @@ func (i *Instance) spawn(name string, args ...string) (*os.Process, error) {
 	}
 	defer null.Close()
 	return os.StartProcess(path, argv,
-		&os.ProcAttr{Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/",
-			"MYSQL_GROUP_SUFFIX=.understudy"},
+		&os.ProcAttr{Dir: "/", Env: append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+			"HOME=/", "MYSQL_GROUP_SUFFIX=.understudy"}, i.Env...),
 			Files: []*os.File{null, null, null},
 			Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}})
 }

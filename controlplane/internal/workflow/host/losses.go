@@ -43,6 +43,11 @@ func (p *Pair) lossless() error {
 	if err := LogsAll(p.Primary); err != nil {
 		return err
 	}
+	if other := replication.OtherZone(p.St, p.Primary.Status); other != "" {
+		hint := replication.OneZone(p.Srv.Name, p.Primary.Name)
+		return kit.Refuse(errorsv1.Reason_REASON_HOST_UNFIT, kit.Hint(hint.Text, kit.RetryThis()),
+			"%s would differ from its primary in silence: %s", p.Srv.Name, other)
+	}
 	st := p.St
 	if conn, ok := replication.Find(st.Connections, p.Want.Account); ok && !p.observing &&
 		!p.Want.Fits(conn) {
