@@ -44,7 +44,8 @@ type follower struct {
 	upstream replication.Status // of the primary, when it answered last
 	lineage  string             // why the primary is not what it follows any more; empty when it is
 	compared bool               // lineage is known
-	namesake string             // another replica of the primary with its server_id, or empty
+	still    standstill
+	namesake string // another replica of the primary with its server_id, or empty
 	excuse   excuse
 	last     replication.Observed
 	noted    bool      // what it has read of its primary's binary log is known
@@ -181,6 +182,7 @@ func (f *follower) meet(primary inventory.Server, status replication.Status) {
 	if status.Answers {
 		f.upstream = status
 	}
+	f.still.observe(f.last.Status, f.upstream, f.since(replication.ReplicationStill), time.Now())
 	if status.BinlogHistory != "" { // a MariaDB that is down tells nothing of its history
 		f.compared = true
 		lineage = replication.Lineage{History: f.srv.History}.Broken(status)

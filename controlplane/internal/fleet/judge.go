@@ -42,6 +42,7 @@ func (f *follower) judge() []replication.Finding {
 		PrimaryHost: f.primary.Address, PrimaryPort: f.primary.Port}, expected)
 	found = append(found, replication.FromPrimary(f.name, f.srv.Primary, f.last.Status,
 		f.upstream)...)
+	found = append(found, f.stands()...)
 	different, known := f.m.cfg.Differs(f.name, f.srv.DataVolume)
 	if len(different) > 0 {
 		found = append(found, replication.Differs(f.name, different))
@@ -97,6 +98,16 @@ func (f *follower) recorded(code replication.Code) []replication.Finding {
 		}
 	}
 	return found
+}
+
+// since is when a finding on record was first there; zero when it is not on record.
+func (f *follower) since(code replication.Code) time.Time {
+	for _, r := range f.srv.Findings {
+		if r.Code == string(code) {
+			return r.Since
+		}
+	}
+	return time.Time{}
 }
 
 // verdict is the state that follows for a server in this state.

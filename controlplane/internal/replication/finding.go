@@ -22,6 +22,7 @@ const (
 	ReplicationIDTaken    Code = "SERVER_ID_TAKEN"
 	ReplicationBroken     Code = "REPLICATION_BROKEN"
 	ReplicationHangs      Code = "REPLICATION_HANGS"
+	ReplicationStill      Code = "REPLICATION_STANDS_STILL"
 	ReplicationSettings   Code = "REPLICATION_SETTINGS"
 	BinlogsPurged         Code = "BINLOGS_PURGED"
 	Settings              Code = "SETTINGS"

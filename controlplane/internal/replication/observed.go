@@ -109,6 +109,18 @@ func Unproved(server, why string, since time.Time) Finding {
 	return f
 }
 
+// Still is the finding of a replica that is behind its primary, and has applied nothing since a
+// time although both threads run.
+func Still(server string, since time.Time, s Status) Finding {
+	f := Finding{Code: ReplicationStill, Text: fmt.Sprintf("it is behind its primary and has "+
+		"applied no transaction since %s UTC", since.UTC().Format(time.DateTime))}
+	if conn, ok := Find(s.Connections, ""); ok {
+		f.Text += fmt.Sprintf(": its SQL thread says %q", conn.SQLState)
+	}
+	f.Hint = f.hint(server)
+	return f
+}
+
 func (o Observed) judge(x Expected, role []Finding) []Finding {
 	all := append(o.host(x), o.certificate(x)...)
 	for _, f := range role {
@@ -289,6 +301,12 @@ func (f Finding) hint(server string) errs.Hint {
 	case ReplicationHangs:
 		return errs.Hint{Text: "see on " + server + " with `SHOW PROCESSLIST` what " +
 			"`STOP REPLICA` waits for"}
+	case ReplicationStill:
+		return errs.Hint{Text: "see on " + server + " with `SHOW FULL PROCESSLIST` whether its " +
+			"SQL thread still works on one long transaction or ALTER, which ends by itself, or " +
+			"waits for a lock; then end the session that holds it with `KILL` (after `INSTALL " +
+			"SONAME 'metadata_lock_info'`, information_schema.metadata_lock_info names it; " +
+			"information_schema.innodb_trx has the transactions)"}
 	case FactsOld:
 		return errs.Hint{Text: "correct on " + server + " what the text says; until then its " +
 			"settings, and what else a sample leaves out, are old"}
