@@ -133,7 +133,11 @@ func TestDataIsUnprovedByWhatThePrimaryShows(t *testing.T) {
 		return replication.Status{Answers: true, BinlogHistory: "one", Settings: zone("UTC", "a")}
 	}
 	for name, spoil := range map[string]func(*replication.Status){
-		"another time zone": func(s *replication.Status) { s.Settings = zone("JST", "b") },
+		"a filter of the binary log": func(s *replication.Status) {
+			s.Settings["binlog_ignore_db"] = "app"
+		},
+		"no binary log any more": func(s *replication.Status) { s.LogBin = true },
+		"another time zone":      func(s *replication.Status) { s.Settings = zone("JST", "b") },
 	} {
 		f := judged(t, MonitorConfig{})
 		f.last.Settings = zone("GMT", "a")

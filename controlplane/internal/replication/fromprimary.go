@@ -1,5 +1,7 @@
 package replication
 
+import "github.com/understudy-db/understudy/proto/rpc/errs"
+
 // FromPrimary are the reasons why a replica may not have what its primary has that the primary's
 // status shows, as it answered last.
 func FromPrimary(replica, primary string, its, primarys Status) []Finding {
@@ -8,6 +10,16 @@ func FromPrimary(replica, primary string, its, primarys Status) []Finding {
 		all.add(true, LossySettings, "%s", other)
 		all.unproves(true)
 		all.helps(OneZone(replica, primary))
+	}
+	for _, lossy := range LogLosses(primarys) {
+		if lossy == RemovedLog(primarys) {
+			continue // who has not read it is refused, and says so
+		}
+		all.add(true, LossySettings, "its primary leaves changes out: %s", lossy)
+		all.unproves(true)
+		all.helps(errs.Hint{Text: "take the setting away on " + primary + ", then verify what " +
+			"it left out", Actions: []errs.Action{errs.Call("VerifyReplica", "name",
+			"servers/"+replica, "level", "VERIFY_LEVEL_FULL")}})
 	}
 	return all
 }
