@@ -29,8 +29,8 @@ func carried() []string {
 // value the same statement makes another table.
 func meant() []string {
 	return []string{"character_set_server", "collation_server", "default_storage_engine",
-		"default_week_format", "div_precision_increment", "innodb_default_row_format",
-		"old_mode"}
+		"default_week_format", "div_precision_increment", "enforce_storage_engine",
+		"innodb_default_row_format", "old_mode"}
 }
 
 // encrypting are the options of a server that has keys.
