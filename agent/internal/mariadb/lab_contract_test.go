@@ -29,7 +29,8 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 		primary := source(t, root, "innodb_data_home_dir=\n"+
 			"innodb_data_file_path=ibdata1:12M;ibdata2:12M:autoextend\nlower_case_table_names=1\n"+
 			"plugin_load_add=ha_archive\ncharacter_set_server=latin1\n"+
-			"default_storage_engine=Aria\nenforce_storage_engine=\ninnodb_undo_directory=.\nold_mode=",
+			"default_storage_engine=Aria\nenforce_storage_engine=\ninnodb_undo_directory=.\n"+
+			"old_mode=",
 			"CREATE TABLE App.T (id INT) ENGINE=ARCHIVE", "INSERT INTO app.t VALUES (7)",
 			"INSTALL SONAME 'ha_blackhole'", "CREATE TABLE app.b (id INT) ENGINE=BLACKHOLE")
 		replica, point := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: root,
@@ -40,15 +41,15 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 		}
 		replica.Run()
 		for query, want := range map[string]string{"SELECT id FROM app.t": "7",
-			"SELECT COUNT(*) FROM app.b":                      "0",
-			"SELECT @@lower_case_table_names":                 "1",
-			"SELECT @@innodb_data_file_path":                  "ibdata1:12M;ibdata2:12M:autoextend",
-			"SELECT @@character_set_server":                   "latin1",
-			"SELECT @@default_storage_engine":                 "Aria",
-			"SELECT IFNULL(@@enforce_storage_engine, 'none')": "none",
-			"SELECT @@old_mode":                               "",
-			"SELECT @@innodb_undo_tablespaces":                primary.Value("SELECT @@innodb_undo_tablespaces"),
-			"SELECT @@innodb_page_size":                       "16384",
+			"SELECT COUNT(*) FROM app.b":       "0",
+			"SELECT @@lower_case_table_names":  "1",
+			"SELECT @@innodb_data_file_path":   "ibdata1:12M;ibdata2:12M:autoextend",
+			"SELECT @@character_set_server":    "latin1",
+			"SELECT @@default_storage_engine":  "Aria",
+			"SELECT @@enforce_storage_engine":  "",
+			"SELECT @@old_mode":                "",
+			"SELECT @@innodb_undo_tablespaces": primary.Value("SELECT @@innodb_undo_tablespaces"),
+			"SELECT @@innodb_page_size":        "16384",
 			"SELECT COUNT(*) FROM mysql.global_priv": primary.Value(
 				"SELECT COUNT(*) FROM mysql.global_priv")} {
 			if got := replica.Value(query); got != want {

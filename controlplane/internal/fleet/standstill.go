@@ -6,8 +6,9 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 )
 
-// stillAfter is how long a replica that is behind may apply nothing, both its threads running, until
-// that is a finding. Transactions of minutes are rare, and a lock that is forgotten lasts for ever.
+// stillAfter is how long a replica that is behind may apply nothing, both its threads running,
+// until that is a finding. Transactions of minutes are rare, and a lock that is forgotten lasts for
+// ever.
 const stillAfter = 5 * time.Minute
 
 // standstill follows the position that a replica has applied. Its zero value knows nothing yet.
