@@ -70,22 +70,27 @@ func (f *follower) unproved() []replication.Finding {
 // doubt notes on the record why changes may be missing, and takes that back once all data is
 // proved. srv has the findings that were on record until now.
 func (f *follower) doubt(srv *inventory.Server, found []replication.Finding, now time.Time) {
-	for _, cause := range found {
-		if cause.Unproves {
-			srv.DoubtData(string(cause.Code), cause.Text, inventory.VerifyFull, now)
-			return
-		}
-	}
 	u, is := srv.UnprovedData()
+	recorded := slices.ContainsFunc(srv.Findings,
+		func(r inventory.Finding) bool { return r.Code == u.Code })
+	if n := slices.IndexFunc(found, unproves); n >= 0 {
+		// While it goes on, the time at which it began stays: another one would be another text.
+		if code := string(found[n].Code); !is || !recorded || u.Code != code ||
+			u.Level != inventory.VerifyFull {
+			srv.DoubtData(code, found[n].Text, inventory.VerifyFull, now)
+		}
+		return
+	}
 	switch {
 	case !is:
-	case slices.ContainsFunc(srv.Findings,
-		func(r inventory.Finding) bool { return r.Code == u.Code }):
+	case recorded:
 		srv.DoubtData(u.Code, u.Why, u.Level, now) // it was there until now
 	case f.m.cfg.ProvedSince(srv.Name, u.Volume, u.Since):
 		srv.DataUnproved = inventory.DataUnproved{}
 	}
 }
+
+func unproves(f replication.Finding) bool { return f.Unproves }
 
 // recorded is a finding on record. It stays while what it is judged by is not known, as after a
 // start of the control plane.
@@ -120,6 +125,7 @@ func (f *follower) verdict(state inventory.ServerState, now time.Time) verdict {
 	}
 	v := decide(f.m.cfg, state, facts{ill: len(f.found) > 0,
 		illFor: now.Sub(f.course.since), unknown: f.last.At.IsZero(),
+		unproves:  slices.ContainsFunc(f.found, unproves),
 		unsettled: !f.course.settled(f.m.cfg.calm())})
 	if v.state == inventory.ServerDegraded {
 		v.found = f.degradedBy()
@@ -167,6 +173,8 @@ type facts struct {
 	// unsettled: it has not been well for long enough after a relapse.
 	unsettled bool
 	illFor    time.Duration
+	// unproves: changes may be missing, however soon it is over.
+	unproves bool
 }
 
 // decide is the state that follows for a server in this state.
@@ -187,7 +195,8 @@ func decide(cfg MonitorConfig, state inventory.ServerState, f facts) verdict {
 		return verdict{state: inventory.ServerDegraded, decided: true}
 	default:
 		// One that comes back ill has been ill for as long as it was not seen.
-		return verdict{state: inventory.ServerDegraded, decided: f.illFor >= cfg.DegradedAfter}
+		return verdict{state: inventory.ServerDegraded, 
+			decided: f.unproves || f.illFor >= cfg.DegradedAfter}
 	}
 }
 

@@ -1,12 +1,16 @@
 package fleet
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 )
 
 // judged is a follower of a replica that replicates, as a start of the control plane begins it.
@@ -107,11 +111,19 @@ func TestDataStaysUnproved(t *testing.T) {
 	expect("nothing ever was")
 	f.last.Settings = map[string]string{"replicate_ignore_db": "app"}
 	expect("a filter", replication.LossySettings)
+	began := f.srv.DataUnproved.Since
+	expect("a filter still", replication.LossySettings, replication.DataUnproved)
+	if !f.srv.DataUnproved.Since.Equal(began) {
+		t.Error("its time moves while the filter is on: the record is written again and again")
+	}
 	proved = true
 	expect("a filter, and a round over all tables", replication.LossySettings,
 		replication.DataUnproved)
 	f.last.Settings = nil
 	expect("it was there until now", replication.DataUnproved)
+	if !f.srv.DataUnproved.Since.After(began) {
+		t.Error("a round that began while the filter was on would count")
+	}
 	proved = false
 	expect("no filter", replication.DataUnproved)
 	expect("still none", replication.DataUnproved)
@@ -168,5 +180,75 @@ func TestDataIsUnprovedByWhatThePrimaryShows(t *testing.T) {
 		expect("the primary is down", replication.LossySettings, replication.DataUnproved)
 		f.meet(primary, healthy())
 		expect("it is over", replication.DataUnproved)
+	}
+}
+
+// TestWhatLosesChangesCountsAtOnce, also where it is over before an illness counts: what was lost is
+// not back.
+func TestWhatLosesChangesCountsAtOnce(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{DegradedAfter: time.Hour})
+	f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306}, replication.Status{})
+	for _, test := range []struct {
+		change func()
+		at     bool
+	}{
+		{func() { f.last.Connections[0].SQLRunning = "No" }, false},
+		{func() { f.last.Connections[0].SQLErrno = 1205 }, false}, // it gave up on a lock wait
+		{func() { f.last.Connections[0].SQLErrno = 1032 }, true},
+	} {
+		test.change()
+		f.assess()
+		if v := f.verdict(inventory.ServerReady, time.Now()); v.decided != test.at ||
+			len(f.found) != 1 {
+			t.Errorf("found %v: decided %t", f.found, v.decided)
+		}
+	}
+	for _, state := range []inventory.ServerState{inventory.ServerProvisioning,
+		inventory.ServerFailed} {
+		if f.verdict(state, time.Now()).decided {
+			t.Errorf("it counts while it is %s", state)
+		}
+	}
+}
+
+// TestNoVerdictIsOlderThanTheRecord has a verification note that data differs, between the latest
+// judgement and its record.
+func TestNoVerdictIsOlderThanTheRecord(t *testing.T) {
+	t.Parallel()
+	st := storetest.New(t)
+	f := judged(t, MonitorConfig{Store: st, Log: slog.New(slog.DiscardHandler)})
+	f.m.followed["db2"] = f
+	f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306},
+		replication.Status{Answers: true, BinlogHistory: "one"})
+	srv := f.srv
+	srv.DoubtData("DATA_DIFFERS", "table a.t", inventory.VerifyFull, time.Now())
+	if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		return tx.Servers().Insert(ctx, &srv)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	recorded := func() (srv inventory.Server) {
+		t.Helper()
+		f.m.changes.mark("db2")
+		if err := f.m.recordSome(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Read(t.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
+			srv, err = tx.Servers().Get(ctx, "db2")
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return srv
+	}
+	srv = recorded()
+	if srv.State == inventory.ServerReady || len(srv.Findings) != 1 ||
+		srv.Findings[0].Code != string(replication.DataUnproved) {
+		t.Errorf("it is %s, found %+v", srv.State, srv.Findings)
+	}
+	f.last.Settings = map[string]string{"replicate_ignore_db": "app"}
+	if u, is := recorded().UnprovedData(); !is || u.Code != string(replication.LossySettings) {
+		t.Errorf("a filter left on record: %+v", u)
 	}
 }

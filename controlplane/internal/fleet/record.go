@@ -136,6 +136,7 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 	if f == nil || !f.follows(srv) {
 		return move{}, nil // the next look at the records finds it
 	}
+	f.know(srv) // a job, or this loop, may have noted that its data is unproved
 	now := time.Now()
 	f.mu.Lock()
 	v := f.verdict(srv.State, now)

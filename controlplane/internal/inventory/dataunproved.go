@@ -17,8 +17,13 @@ type DataUnproved struct {
 	Level VerifyLevel `json:"level"`
 }
 
-// DoubtData notes why the data of a replica may differ from now on.
+// DoubtData notes why the data of a replica may differ from now on. What any verification ends does
+// not take the place of what one of all rows has to end.
 func (s *Server) DoubtData(code, why string, level VerifyLevel, now time.Time) {
+	if was, is := s.UnprovedData(); is && was.Level == VerifyFull && level != VerifyFull {
+		s.DataUnproved.Since = now.UTC()
+		return
+	}
 	s.DataUnproved = DataUnproved{Code: code, Why: why, Since: now.UTC(), Volume: s.DataVolume,
 		Level: level}
 }
@@ -29,9 +34,13 @@ func (s Server) UnprovedData() (DataUnproved, bool) {
 	return u, u.Code != "" && u.Volume == s.DataVolume
 }
 
-// ProveData takes over a verification, which ends a doubt of its level.
-func (s *Server) ProveData(v Verification) {
+// ProveData takes over a verification that began at a time. It ends a doubt of its level, unless
+// that was seen later than the verification began.
+func (s *Server) ProveData(v Verification, began time.Time) {
 	s.Verified = v
+	if !began.After(s.DataUnproved.Since) {
+		return
+	}
 	if s.DataUnproved.Level == VerifyPosition || v.Level == VerifyFull {
 		s.DataUnproved = DataUnproved{}
 	}

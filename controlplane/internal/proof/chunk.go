@@ -73,7 +73,7 @@ func (w *work) skips(table kit.Table, err error) bool {
 	if pass.Busy++; pass.Busy < mostBusy {
 		return false
 	}
-	w.rec.finish(table.Name, table.Rows, err.Error())
+	w.rec.skip(table.Name, table.Rows, err.Error())
 	return true
 }
 

@@ -361,7 +361,7 @@ func TestTableThatIsRefusedIsLeftToTheNextRound(t *testing.T) {
 			t.Fatalf("%d: %v", n, err)
 		}
 	}
-	if p := rec.Tables["a.t"]; p.Unfit != "refused" {
+	if p := rec.Tables["a.t"]; p.Unfit != "refused" || !p.Skipped {
 		t.Errorf("%+v", p)
 	}
 }

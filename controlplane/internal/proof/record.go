@@ -57,6 +57,8 @@ type Proof struct {
 	Open   int64     `json:"open,omitempty"`
 	// Unfit is why the table cannot be compared in parts.
 	Unfit string `json:"unfit,omitempty"`
+	// Skipped is true when that is over perhaps: the latest pass could not read it.
+	Skipped bool `json:"skipped,omitempty"`
 	// Different are the chunks that the latest pass found to differ.
 	Different []Difference `json:"different,omitempty"`
 }
@@ -147,7 +149,7 @@ func keyText(key []string, none string) string {
 // finish ends the pass over a table. What it cannot compare any more differs as it did.
 func (r *Record) finish(table string, rows int64, unfit string) {
 	p := r.Tables[table]
-	p.Unfit = unfit
+	p.Unfit, p.Skipped = unfit, false
 	if unfit == "" || len(r.Pass.Different) > 0 {
 		p.Different = r.Pass.Different
 	}
@@ -181,14 +183,22 @@ func (r *Record) clone() Record {
 	return c
 }
 
-// provedSince is true when the latest round began after a time, has ended, and found equal all that
-// can be compared.
+// skip ends the pass over a table that could not be read.
+func (r *Record) skip(table string, rows int64, why string) {
+	r.finish(table, rows, why)
+	p := r.Tables[table]
+	p.Skipped = true
+	r.Tables[table] = p
+}
+
+// provedSince is true when the latest round began after a time, has ended, and found equal all
+// tables that have rows of their own.
 func (r *Record) provedSince(since time.Time) bool {
 	if !r.Began.After(since) || r.Ended.IsZero() || len(r.Objects) > 0 {
 		return false
 	}
 	for _, p := range r.Tables {
-		if len(p.Different) > 0 || p.Unfit == "" && p.Proved.Before(r.Began) {
+		if len(p.Different) > 0 || p.Skipped || p.Unfit == "" && p.Proved.Before(r.Began) {
 			return false
 		}
 	}

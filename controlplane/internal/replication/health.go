@@ -33,7 +33,7 @@ func (w Want) Findings(s Status) []Finding {
 	all.add(s.EventScheduler == "ON", Settings, "the event scheduler runs")
 	for _, lossy := range ApplyLosses(s) {
 		all.add(true, LossySettings, "%s", lossy)
-		all.unproves(true)
+		all.unproves(!delays(lossy))
 	}
 	for _, lossy := range LogLosses(s) {
 		all.add(true, LossySettings, "%s", lossy)

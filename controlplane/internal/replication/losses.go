@@ -109,6 +109,9 @@ func ApplyLosses(s Status) []string {
 	return slices.Compact(found)
 }
 
+// delays reports whether one of ApplyLosses only delays changes, so that none is missing later.
+func delays(lossy string) bool { return strings.HasPrefix(lossy, "sql_delay=") }
+
 func losses(settings map[string]string, known map[string]loss) []string {
 	var found []string
 	for _, name := range slices.Sorted(maps.Keys(settings)) {

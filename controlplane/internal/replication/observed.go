@@ -343,9 +343,9 @@ func (f Finding) hint(server string) errs.Hint {
 	case WrongClock:
 		return errs.Hint{Text: "set the clock of " + server + " with NTP"}
 	case LossySettings:
-		return errs.Hint{Text: "take the setting away on " + server + ", then verify what it " +
-			"left out", Actions: []errs.Action{errs.Call("VerifyReplica", "name",
-			"servers/"+server)}}
+		return errs.Hint{Text: "take the setting or connection away on " + server + ", then " +
+			"verify all its data", Actions: []errs.Action{errs.Call("VerifyReplica", "name",
+			"servers/"+server, "level", "VERIFY_LEVEL_FULL")}}
 	case Settings:
 		return errs.Hint{Text: "take the setting out of whatever sets it on " + server +
 			", then restart " + unit}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -19,10 +20,12 @@ func FillLevel(l *inventory.VerifyLevel, field string, wrong *errs.Fields) {
 	wrong.Require(field, slices.Contains(levels, *l), "must be one of position, sample, full")
 }
 
-// RecordVerified records when, where and how far a replica was last compared.
-func (r recording) RecordVerified(server string, v inventory.Verification) Commit {
+// RecordVerified records when, where and how far a replica was last compared. began is when that
+// comparison began.
+func (r recording) RecordVerified(server string, v inventory.Verification,
+	began time.Time) Commit {
 	return r.UpdateServer(server, func(srv *inventory.Server) error {
-		srv.ProveData(v)
+		srv.ProveData(v, began)
 		return nil
 	}, "verified to level %s at %s", strings.ToLower(string(v.Level)), cmp.Or(v.GTID, "(empty)"))
 }

@@ -188,11 +188,12 @@ func onPair(h func(*step, context.Context, *host.Pair) (kit.Outcome, error)) kit
 // verify compares the data to the level asked for.
 func verify(parts Parts) kit.Handler {
 	return onPair(func(s *step, ctx context.Context, p *host.Pair) (kit.Outcome, error) {
+		began := s.Now()
 		verified, err := parts.Compare(ctx, p, s.args.Verify)
 		if err != nil {
 			return kit.Outcome{}, err
 		}
-		return kit.Done(s.RecordVerified(s.args.Server, verified))
+		return kit.Done(s.RecordVerified(s.args.Server, verified, began))
 	})
 }
 

@@ -124,6 +124,7 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
+	began := c.Now()
 	verified, err := a.compare(ctx, p)
 	if kit.IsReason(err, errorsv1.Reason_REASON_DATA_MISMATCH) {
 		differs := c.UpdateServer(a.Replica, func(srv *inventory.Server) error {
@@ -137,7 +138,7 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	recorded := c.RecordVerified(a.Replica, verified)
+	recorded := c.RecordVerified(a.Replica, verified, began)
 	if a.AcceptHistory != "" {
 		recorded = kit.Both(recorded, a.accept(p, verified))
 	}
