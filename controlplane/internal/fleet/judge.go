@@ -195,7 +195,7 @@ func decide(cfg MonitorConfig, state inventory.ServerState, f facts) verdict {
 		return verdict{state: inventory.ServerDegraded, decided: true}
 	default:
 		// One that comes back ill has been ill for as long as it was not seen.
-		return verdict{state: inventory.ServerDegraded, 
+		return verdict{state: inventory.ServerDegraded,
 			decided: f.unproves || f.illFor >= cfg.DegradedAfter}
 	}
 }
