@@ -38,7 +38,7 @@ func (s Server) UnprovedData() (DataUnproved, bool) {
 // that was seen later than the verification began.
 func (s *Server) ProveData(v Verification, began time.Time) {
 	s.Verified = v
-	if !began.After(s.DataUnproved.Since) {
+	if began.Before(s.DataUnproved.Since) {
 		return
 	}
 	if s.DataUnproved.Level == VerifyPosition || v.Level == VerifyFull {
