@@ -120,9 +120,19 @@ func (l *lab) binlogFilter() {
 	l.degraded(source, "binlog_ignore_db=app")
 }
 
-// unprovedAlone is in the record of a server that has nothing else, or nothing worse: a proof counts
-// once what did it is over.
-const unprovedAlone = `"StateReason":"its data is not proved since`
+// unproved waits until a finding is over, and has left the data of a server unproved: a proof that
+// begins earlier does not count.
+func (l *lab) unproved(name, code string) {
+	l.t.Helper()
+	db := l.store()
+	defer db.Close()
+	const found = "EXISTS (SELECT 1 FROM json_each(doc, '$.Findings') WHERE " +
+		"json_extract(value, '$.code') = ?)"
+	l.eventually(time.Minute, name+" is unproved, and no more "+code, func() bool {
+		return len(l.query(db, "SELECT 1 FROM servers WHERE name = ? AND state = 'DEGRADED' AND "+
+			found+" AND NOT "+found, name, "DATA_UNPROVED", code)) == 1
+	})
+}
 
 func (l *lab) lossyLater() {
 	name := l.stand()
@@ -132,7 +142,7 @@ func (l *lab) lossyLater() {
 		l.sql(name, fmt.Sprintf(set, values[0]))
 		l.degraded(name, setting)
 		l.sql(name, fmt.Sprintf(set, values[1]))
-		l.degraded(name, unprovedAlone)
+		l.unproved(name, "LOSSY_SETTINGS")
 		l.run("replica", "verify", name, "--level", "full")
 		l.whole(name)
 	}
@@ -164,9 +174,9 @@ func (l *lab) skippedError() {
 	l.degraded(name, "1032")
 	l.sql(name, "STOP SLAVE; SET GLOBAL sql_slave_skip_counter = 1; START SLAVE")
 	l.same(name)
-	l.degraded(name, unprovedAlone)
+	l.unproved(name, "REPLICATION_BROKEN")
 	l.refuse([]string{"DATA_MISMATCH", table}, "replica", "verify", name, "--level", "full")
-	l.degraded(name, unprovedAlone)
+	l.degraded(name, "its data is not proved since")
 	rows := l.exec(primary, "mariadb-dump", "--no-create-info", "--skip-triggers", l.schema(),
 		"skipped")
 	l.sql(name, "SET sql_log_bin = 0; USE "+l.schema()+"; "+rows)
@@ -179,7 +189,7 @@ func (l *lab) secondPrimary() {
 	l.sql(name, "CHANGE MASTER 'feed' TO MASTER_HOST = '192.0.2.1', MASTER_USER = 'feed'")
 	l.degraded(name, `connection "feed" applies the changes of 192.0.2.1:3306 too`)
 	l.sql(name, "RESET SLAVE 'feed' ALL")
-	l.degraded(name, unprovedAlone)
+	l.unproved(name, "LOSSY_SETTINGS")
 	l.run("replica", "verify", name, "--level", "full")
 	l.whole(name)
 }
