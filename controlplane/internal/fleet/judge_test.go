@@ -183,8 +183,8 @@ func TestDataIsUnprovedByWhatThePrimaryShows(t *testing.T) {
 	}
 }
 
-// TestWhatLosesChangesCountsAtOnce, also where it is over before an illness counts: what was lost is
-// not back.
+// TestWhatLosesChangesCountsAtOnce, also where it is over before an illness counts: what was lost
+// is not back.
 func TestWhatLosesChangesCountsAtOnce(t *testing.T) {
 	t.Parallel()
 	f := judged(t, MonitorConfig{DegradedAfter: time.Hour})
