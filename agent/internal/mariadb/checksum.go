@@ -242,19 +242,25 @@ func checksum(ctx context.Context, conn *sql.Conn, t candidate,
 	return sum, execute(ctx, conn, "ROLLBACK TO SAVEPOINT one_table")
 }
 
+// readChecksum sums the hashes of the rows, as continuous verification does: CHECKSUM TABLE is
+// equal for rows that moved a character from one column to the next.
 func readChecksum(ctx context.Context, conn *sql.Conn, t candidate, sum *TableChecksum) error {
-	r, err := one(ctx, conn, "CHECKSUM TABLE "+t.sql()+" EXTENDED")
+	shape, err := shapeOf(ctx, conn, t.tableName)
 	if err != nil {
 		return err
 	}
-	// NULL says that it could not be read; the reason is a warning. DDL after the view was opened
-	// is one.
-	value, read := r["checksum"]
-	if !read {
-		sum.Missing = true
+	if shape.hash == "" { // gone, or without rows of its own
+		_, known := unfitEngines[t.engine]
+		sum.Missing = !known
 		return nil
 	}
-	sum.Checksum, err = strconv.ParseUint(value, 10, 64)
+	r, err := one(ctx, conn, "SELECT COUNT(*) AS n, COALESCE(SUM("+shape.hash+"), 0) AS s FROM "+
+		shape.from)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256([]byte(r["n"] + " " + r["s"]))
+	sum.Checksum, err = strconv.ParseUint(hex.EncodeToString(digest[:8]), 16, 64)
 	return err
 }
 

@@ -47,3 +47,29 @@ func TestSampleOfTablesIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestChecksumSeparatesColumns has rows of which the characters are the same, in other columns.
+func TestChecksumSeparatesColumns(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		i.Exec("CREATE DATABASE app", "CREATE TABLE app.t (a VARCHAR(9), b VARCHAR(9))",
+			"INSERT INTO app.t VALUES ('ab', 'c'), ('x', 'yz')")
+		sum := func() (found uint64) {
+			must(t, i.Server.Checksums(t.Context(), mariadb.ChecksumPlan{},
+				func(mariadb.ChecksumHead) error { return nil },
+				func(s mariadb.TableChecksum) error {
+					found = s.Checksum
+					if s.Missing {
+						t.Errorf("%s is missing", s.Table)
+					}
+					return nil
+				}))
+			return found
+		}
+		before := sum()
+		i.Exec("DELETE FROM app.t", "INSERT INTO app.t VALUES ('a', 'bc'), ('xy', 'z')")
+		if after := sum(); after == before {
+			t.Errorf("both have %d", after)
+		}
+	})
+}
