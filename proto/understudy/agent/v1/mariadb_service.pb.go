@@ -4814,7 +4814,7 @@ type ChecksumTablesResponse struct {
 	BytesTotal int64 `protobuf:"varint,3,opt,name=bytes_total,json=bytesTotal,proto3" json:"bytes_total,omitempty"`
 	// "schema.table".
 	Table string `protobuf:"bytes,4,opt,name=table,proto3" json:"table,omitempty"`
-	// CHECKSUM TABLE … EXTENDED.
+	// The number of rows and the sum of their hashes, as a digest.
 	Checksum uint64 `protobuf:"varint,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	// True when the table is gone or cannot be read, so that it has no checksum.
 	Missing bool `protobuf:"varint,6,opt,name=missing,proto3" json:"missing,omitempty"`
