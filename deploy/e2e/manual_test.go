@@ -261,6 +261,8 @@ func (h *hand) snapshotByHand() {
 		h.t.Errorf("after a lost point an operator is asked: %v", tasks)
 	}
 	h.refuse([]string{"withdrawn", "delete what there is of it"}, "provider", "done", lost)
+	h.exec("db1", "timeout", "120", "sh", "-c", // what ends the quiesce has begun to start it
+		"until systemctl is-active --quiet mariadb.service; do sleep 0.2; done")
 	if got := h.sql("db1", "SELECT COUNT(*) FROM shop.sale"); got != "2000" {
 		h.t.Errorf("the primary has %s rows", got)
 	}
