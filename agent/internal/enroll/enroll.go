@@ -47,8 +47,9 @@ type Config struct {
 type Enroller struct {
 	config Config
 	slots  slots
-	// renewing serialises what makes a new identity: there is one slot for that.
-	renewing sync.Mutex
+	// renewing has room for one that makes a new identity: there is one slot for that. An enrolment
+	// may go on for ever, so others wait with their context.
+	renewing chan struct{}
 	// changing serialises what replaces the identity in use, or what is known with it.
 	changing sync.Mutex
 	pending  atomic.Bool // the hook has not taken the newest certificates yet
@@ -68,8 +69,8 @@ func New(config Config) (*Enroller, error) {
 	if config.Changed == nil {
 		config.Changed = func(context.Context) error { return nil }
 	}
-	return &Enroller{config: config, slots: slots{dir: filepath.Join(config.StateDir, "identity")}},
-		nil
+	return &Enroller{config: config, slots: slots{dir: filepath.Join(config.StateDir, "identity")},
+		renewing: make(chan struct{}, 1)}, nil
 }
 
 // Files are the agent's own identity, for identity.NewFiles; the paths stay the same for ever.
@@ -223,8 +224,10 @@ func (e *Enroller) Join(ctx context.Context, file identity.JoinFile) error {
 // join turns a join file into an identity. After any interruption the next call continues with the
 // same keys, so that the token still counts.
 func (e *Enroller) join(ctx context.Context, file identity.JoinFile) (string, error) {
-	e.renewing.Lock()
-	defer e.renewing.Unlock()
+	if err := e.beginRenewing(ctx); err != nil {
+		return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
+	}
+	defer e.endRenewing()
 	meta := meta{Purpose: "join:" + hashOf(file.Token), Server: file.Server,
 		ControlPlane: file.ControlPlane, Token: hashOf(file.Token)}
 	slot, err := e.slots.prepare(meta)

@@ -96,8 +96,10 @@ func renewTime(cert *x509.Certificate) time.Time {
 // Renew gets new certificates for new keys now, over the identity in use, and puts them to use. Run
 // tells the hook.
 func (e *Enroller) Renew(ctx context.Context) error {
-	e.renewing.Lock()
-	defer e.renewing.Unlock()
+	if err := e.beginRenewing(ctx); err != nil {
+		return fmt.Errorf("cannot renew the identity: %w", err)
+	}
+	defer e.endRenewing()
 	return e.renewNow(ctx, "")
 }
 
@@ -105,8 +107,10 @@ func (e *Enroller) Renew(ctx context.Context) error {
 // the certificates when it returns. An empty key renews each time.
 func (e *Enroller) RenewFor(ctx context.Context, key string) (changed bool, until time.Time,
 	err error) {
-	e.renewing.Lock()
-	defer e.renewing.Unlock()
+	if err := e.beginRenewing(ctx); err != nil {
+		return false, until, fmt.Errorf("cannot renew the identity: %w", err)
+	}
+	defer e.endRenewing()
 	have, err := e.slots.current().meta()
 	if err != nil {
 		return false, until, e.noIdentity(ctx, err, nil)
@@ -123,6 +127,18 @@ func (e *Enroller) RenewFor(ctx context.Context, key string) (changed bool, unti
 	_, until, err = e.Current()
 	return changed, until, err
 }
+
+// beginRenewing waits until nothing else makes a new identity, or ctx ends.
+func (e *Enroller) beginRenewing(ctx context.Context) error {
+	select {
+	case e.renewing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("another renewal or enrolment goes on: %w", ctx.Err())
+	}
+}
+
+func (e *Enroller) endRenewing() { <-e.renewing }
 
 func (e *Enroller) renewNow(ctx context.Context, key string) error {
 	have, err := e.slots.current().load(e.config.Now())
