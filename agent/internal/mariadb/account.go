@@ -222,7 +222,8 @@ func definition(account Account, demand demand, facts accountFacts) string {
 const anyHost = "%"
 
 // DeleteAccount drops the account, for anyHost those of the user for every host, and says whether
-// there was one.
+// there was one. It ends the sessions of the user, which outlive the account: a replica would go on
+// to read what is written. One that has another account comes again.
 func (s *Server) DeleteAccount(ctx context.Context, user, host string) (found bool, err error) {
 	what := fmt.Sprintf("cannot delete the replication account %s@%s", user, host)
 	err = s.change(ctx, what, func() error {
@@ -248,7 +249,8 @@ func (s *Server) DeleteAccount(ctx context.Context, user, host string) (found bo
 				return err
 			}
 		}
-		return nil
+		// Also when none is left: an earlier call may have come to the accounts alone.
+		return execute(ctx, s.db, "KILL CONNECTION USER "+literal(user))
 	})
 	return found, err
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
@@ -64,10 +65,26 @@ func TestAReplicaSignsInWithItsCertificate(t *testing.T) {
 		}
 		rotates(t, primary, replica, ca)
 		refusesOthers(t, primary, replica, ca)
+		sessions := func() string {
+			return primary.Value("SELECT COUNT(*) FROM information_schema.processlist WHERE " +
+				"user = 'us_2'")
+		}
+		if sessions() == "0" {
+			t.Error("the replica is not connected")
+		}
 		if found, err := primary.Server.DeleteAccount(ctx, "us_2", "%"); err != nil || !found ||
 			primary.Value("SELECT GROUP_CONCAT(User) FROM mysql.global_priv WHERE "+
 				"User LIKE 'us\\_%'") != "us_22" {
 			t.Errorf("deleted %v, %v", found, err)
+		}
+		for end := time.Now().Add(mariadbtest.Patience); sessions() != "0"; {
+			if time.Now().After(end) {
+				t.Fatal("the replica reads on after its account was deleted")
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if found, err := primary.Server.DeleteAccount(ctx, "us_2", "%"); err != nil || found {
+			t.Errorf("deleted again: %v, %v", found, err)
 		}
 	})
 }
