@@ -157,6 +157,34 @@ func TestLostConnectionNamesWhatSetsItUpAgain(t *testing.T) {
 	}
 }
 
+// TestRefusedReplicaIsToldToRotate has a replica that its primary refuses, and one whose certificate
+// or whose primary's is not accepted: none of them is broken.
+func TestRefusedReplicaIsToldToRotate(t *testing.T) {
+	t.Parallel()
+	for _, errno := range []int{1045, 2026} {
+		f := judged(t, MonitorConfig{Reconnect: func(job string) []errs.Action {
+			return []errs.Action{errs.Call("RetryJob", "name", "jobs/"+job)}
+		}})
+		f.srv.Job = "7"
+		f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306},
+			replication.Status{Answers: true, BinlogHistory: "one"})
+		conn := &f.last.Connections[0]
+		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", errno, "refused"
+		found := f.judge()
+		if len(found) != 1 || found[0].Code != replication.ReplicationRefused {
+			t.Fatalf("%d: %+v", errno, found)
+		}
+		var calls []string
+		for _, action := range found[0].Hint.Actions {
+			calls = append(calls, action.Method)
+		}
+		if got := strings.Join(calls, " "); got !=
+			"RotateReplicaCredentials RetryJob RebuildReplica" {
+			t.Errorf("%d: %s", errno, got)
+		}
+	}
+}
+
 // TestLostVolumeNamesWhatMountsItAgain has a server whose device was pulled.
 func TestLostVolumeNamesWhatMountsItAgain(t *testing.T) {
 	t.Parallel()

@@ -75,7 +75,7 @@ func (v Verdict) code() Code {
 		return ReplicationConnecting
 	case BinlogsGone:
 		return BinlogsPurged
-	case AccountRefused:
+	case AccountRefused, HandshakeFailed:
 		return ReplicationRefused
 	case ServerIDTaken:
 		return ReplicationIDTaken

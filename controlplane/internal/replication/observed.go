@@ -134,7 +134,10 @@ func (o Observed) judge(x Expected, role []Finding) []Finding {
 			all[i].Hint = all[i].hint(x.Server)
 		}
 		switch all[i].Code {
-		case ReplicationRefused, ReplicationSettings:
+		case ReplicationRefused:
+			all[i].Hint.Actions = slices.Concat([]errs.Action{rotate(x.Server)}, x.Reconnect,
+				all[i].Hint.Actions)
+		case ReplicationSettings:
 			all[i].Hint.Actions = append(slices.Clone(x.Reconnect), all[i].Hint.Actions...)
 		case VolumeLost:
 			all[i].Hint.Actions = slices.Clone(x.Remount)
@@ -203,8 +206,7 @@ func (o Observed) certificate(x Expected) []Finding {
 			"why, and renew it there (understudy-agent renew)"}}
 	if x.Replica {
 		f.Hint = errs.Hint{Text: "renew it; where that fails, see on " + x.Server +
-			" with `journalctl -u understudy-agent` why", Actions: []errs.Action{
-			errs.Call("RotateReplicaCredentials", "name", "servers/"+x.Server)}}
+			" with `journalctl -u understudy-agent` why", Actions: []errs.Action{rotate(x.Server)}}
 	}
 	return []Finding{f}
 }
@@ -281,6 +283,11 @@ func (o Observed) explain(f Finding, server string) Finding {
 	return f
 }
 
+// rotate gets a replica a new certificate, and has it sign in with that.
+func rotate(server string) errs.Action {
+	return errs.Call("RotateReplicaCredentials", "name", "servers/"+server)
+}
+
 // hint is what helps against a finding of a server.
 func (f Finding) hint(server string) errs.Hint {
 	rebuild := []errs.Action{errs.Call("RebuildReplica", "name", "servers/"+server)}
@@ -337,7 +344,11 @@ func (f Finding) hint(server string) errs.Hint {
 	case ReplicationIDTaken:
 		return errs.Hint{Text: "find the other server with `SHOW SLAVE HOSTS` on the primary, " +
 			"and give it a server_id of its own"}
-	case ReplicationRefused, ReplicationSettings:
+	case ReplicationRefused:
+		return errs.Hint{Text: "rotate its credentials, which renews its certificate; after a " +
+			"TLS error renew its primary's too, with `understudy-agent renew` there; rebuild the " +
+			"replica where nothing else helps", Actions: rebuild}
+	case ReplicationSettings:
 		return errs.Hint{Text: "set its connection up again, with new credentials, and start it; " +
 			"rebuild the replica where the job that made it is gone", Actions: rebuild}
 	case WrongClock:

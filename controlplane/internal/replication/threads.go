@@ -26,6 +26,9 @@ const (
 	Interrupted
 	// AccountRefused: the primary refuses the account; make it again.
 	AccountRefused
+	// HandshakeFailed: the two do not accept each other's certificates for now; wait, for MariaDB
+	// tries again.
+	HandshakeFailed
 	// BinlogsGone: the primary no longer has what this replica needs; make the replica again.
 	BinlogsGone
 	// ServerIDTaken: another server uses this one's server_id.
@@ -136,6 +139,8 @@ func ioError(errno int, text string) Threads {
 		return BinlogsGone
 	case slices.Contains([]int{1044, 1045, 1130, 1142, 1227, 1698, 1820, 1862, 4151}, errno):
 		return AccountRefused
+	case errno == 2026:
+		return HandshakeFailed
 	case slices.Contains([]int{1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1205, 1317, 1429,
 		1927, 2002, 2003, 2005, 2006, 2013}, errno):
 		return Connecting

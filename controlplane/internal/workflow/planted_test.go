@@ -76,6 +76,10 @@ func TestPlantedStatesConverge(t *testing.T) {
 			p.At(job.BeforeEffect, "start_replica",
 				func() { w.Hosts["db1"].Running.Disk.Data.Accounts["us_db2"] = "other" })
 		},
+		"R5 the replica's certificate is not accepted for a while": func(w *world, p *process) {
+			p.At(job.BeforeEffect, "start_replica", func() { w.Hosts["db2"].NotAccepted = true })
+			p.At(job.AfterEffect, "start_replica", func() { w.Hosts["db2"].NotAccepted = false })
+		},
 		"R7 the SQL thread was killed": func(w *world, p *process) {
 			p.At(job.BeforeEffect, "catch_up", func() {
 				c := w.Hosts["db2"].Running.Disk.Data.Conn

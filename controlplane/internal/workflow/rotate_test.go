@@ -61,6 +61,34 @@ func TestAReplicaGetsANewCertificate(t *testing.T) {
 	})
 }
 
+// Behind a gateway, and where the primary resolves names, the account is for whoever has the
+// certificate: the address on record is not the one that it comes from.
+func TestAReplicaThatIsSeenElsewhereSignsIn(t *testing.T) {
+	t.Parallel()
+	for _, from := range []string{"192.0.2.99", "gateway.example.com"} {
+		bubbles(t, from, func(t *testing.T) {
+			w, p, _ := withReplica(t)
+			w.Mu.Lock()
+			w.Hosts["db2"].SeenAs = from
+			w.Mu.Unlock()
+			p.Must(rotation)
+			signsIn(t, w, true)
+		})
+	}
+}
+
+// A certificate that nobody accepts any more breaks nothing: a new one heals it.
+func TestARotationHealsAHandshakeThatFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, _ := withReplica(t)
+		w.Mu.Lock()
+		w.Hosts["db2"].NotAccepted = true
+		w.Mu.Unlock()
+		p.Must(rotation)
+		signsIn(t, w, true)
+	})
+}
+
 func TestAReplicaMovesFromItsPasswordToACertificate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, p := withPassword(t)

@@ -111,8 +111,8 @@ func (p *Pair) EnsureAccount(ctx context.Context, password kit.Secret) error {
 var refusedFrom = regexp.MustCompile(`'@'([0-9a-fA-F.:]+)'|[Hh]ost '([0-9a-fA-F.:]+)'`)
 
 // comesFrom is the address that the replica connects from: the one on record, unless the primary
-// refused it at another one, as behind a gateway. A name is none, for its primary may not resolve
-// it.
+// refused it: then the one that the refusal tells, as behind a gateway, or any where it tells none
+// but a name, which the primary may not resolve later. The certificate guards the account anyway.
 func (p *Pair) comesFrom() string {
 	if conn, ok := replication.Find(p.St.Connections, p.Want.Account); ok &&
 		replication.Diagnose(conn).Threads == replication.AccountRefused {
@@ -121,6 +121,7 @@ func (p *Pair) comesFrom() string {
 				return ip.String()
 			}
 		}
+		return kit.AnyHost
 	}
 	if ip := net.ParseIP(p.Srv.Address); ip != nil {
 		return ip.String()
@@ -160,15 +161,12 @@ func (p *Pair) CheckSignsIn() error {
 	v := p.verdict()
 	switch {
 	case v.Threads == replication.Running, v.Threads == replication.Connecting,
-		v.Threads == replication.AccountRefused, v.Errno == tlsFailed:
+		v.Threads == replication.AccountRefused, v.Threads == replication.HandshakeFailed:
 		p.Found("%s follows %s: %s", p.Srv.Name, p.Primary.Name, v)
 		return nil
 	}
 	return p.notReplicating(v)
 }
-
-// tlsFailed is MariaDB's error of a handshake, as with a certificate that expired.
-const tlsFailed = 2026
 
 // SignIn has the replica sign in to its primary with its certificate of now, or with a new password
 // where that cannot be. When it has the settings for that already, the IO thread alone is
@@ -207,8 +205,11 @@ func (p *Pair) CheckRunning() error {
 
 func (p *Pair) notReplicating(v replication.Verdict) error {
 	hint := kit.Hint("repair its replication on the host, then ask again")
-	if v.Threads == replication.Broken || v.Threads == replication.BinlogsGone {
+	switch v.Threads {
+	case replication.Broken, replication.BinlogsGone:
 		hint = kit.Hint("rebuild it", kit.Rebuild(p.Srv.Name))
+	case replication.AccountRefused, replication.HandshakeFailed:
+		hint = kit.Hint("rotate its credentials, then ask again", kit.Rotate(p.Srv.Name))
 	}
 	return kit.Refuse(errorsv1.Reason_REASON_REPLICATION_ERROR, hint,
 		"%s does not replicate from %s: %s", p.Srv.Name, p.Primary.Name, v)
@@ -249,6 +250,10 @@ func (p *Pair) repair(ctx context.Context, v replication.Verdict) error {
 			}
 		}
 		return kit.Wait("%s cannot connect to %s yet: %s", p.Srv.Name, p.Primary.Name, v)
+	case replication.HandshakeFailed:
+		return kit.Wait("%[1]s and %[2]s do not accept each other's certificates; renew that of "+
+			"%[1]s (understudy replica rotate-credentials %[1]s) or of %[2]s (understudy-agent "+
+			"renew there): %[3]s", p.Srv.Name, p.Primary.Name, v)
 	case replication.Absent, replication.AccountRefused:
 		if p.observing && !p.signsIn {
 			return p.notReplicating(v)

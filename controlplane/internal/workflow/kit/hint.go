@@ -44,6 +44,11 @@ func Rebuild(server string) errs.Action {
 	return errs.Call("RebuildReplica", "name", inventory.ServerSubject(server))
 }
 
+// Rotate gets a replica a new certificate, and has it sign in with that.
+func Rotate(server string) errs.Action {
+	return errs.Call("RotateReplicaCredentials", "name", inventory.ServerSubject(server))
+}
+
 // GetServer reads a server.
 func GetServer(name string) errs.Action {
 	return errs.Call("GetServer", "name", inventory.ServerSubject(name))

@@ -46,6 +46,7 @@ type Datadir struct {
 	unstable map[string]bool // tables of an engine without read views
 	Objects  map[string]kit.Object
 	Accounts map[string]string
+	ComeFrom map[string]string // hosts of the accounts
 	Conn     *Settings
 	Foreign  bool // replication settings and relay logs of the source
 	Reserved map[string]replication.Reservation
@@ -64,7 +65,7 @@ type Settings struct {
 
 func newDatadir(version string) *Datadir {
 	return &Datadir{version: version, Tables: map[string]uint64{}, Accounts: map[string]string{},
-		unstable: map[string]bool{}, Objects: map[string]kit.Object{},
+		ComeFrom: map[string]string{}, unstable: map[string]bool{}, Objects: map[string]kit.Object{},
 		Reserved: map[string]replication.Reservation{}}
 }
 
@@ -73,7 +74,7 @@ func (d *Datadir) clone() *Datadir {
 	c.log, c.Tables = slices.Clone(d.log), maps.Clone(d.Tables)
 	c.begins = slices.Clone(d.begins)
 	c.Accounts, c.unstable = maps.Clone(d.Accounts), maps.Clone(d.unstable)
-	c.Objects = maps.Clone(d.Objects)
+	c.Objects, c.ComeFrom = maps.Clone(d.Objects), maps.Clone(d.ComeFrom)
 	c.Reserved = map[string]replication.Reservation{}
 	if d.Conn != nil {
 		conn := *d.Conn

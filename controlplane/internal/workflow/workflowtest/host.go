@@ -36,6 +36,10 @@ type Host struct {
 	Unstarts int // starts of MariaDB that fail
 	// Passwords: its agent is of a version that knows no certificates for replicas.
 	Passwords bool
+	// SeenAs is where its primary sees it connect from, where that is not its address. NotAccepted:
+	// handshakes with its certificate fail until it is renewed.
+	SeenAs      string
+	NotAccepted bool
 	// Renewals are the effect keys under which its certificates were renewed, Reconnects how often
 	// its IO thread was restarted alone.
 	Renewals   []string
@@ -181,6 +185,12 @@ func (h *Host) Connection() []replication.Connection {
 	case !c.IO:
 	case p == nil || p.Running == nil:
 		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 2003, "Can't connect to server"
+	case h.NotAccepted:
+		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 2026, "TLS/SSL error"
+	case h.SeenAs != "" && !slices.Contains([]string{kit.AnyHost, h.SeenAs},
+		p.Running.Disk.Data.ComeFrom[c.user]):
+		conn.IORunning, conn.IOErrno = "Connecting", 1045
+		conn.IOError = "Access denied for user '" + c.user + "'@'" + h.SeenAs + "'"
 	case p.Running.Disk.Data.Accounts[c.user] != c.password:
 		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 1045, "Access denied for user"
 	case seqOf(d.slavePos) < p.Running.Disk.Data.Oldest:
@@ -271,7 +281,7 @@ func (a *agent) RenewCertificates(ctx context.Context,
 	f kit.FencingToken) (changed bool, err error) {
 	err = a.change(ctx, "RenewCertificates", f, func() (bool, error) {
 		if changed = !slices.Contains(a.h.Renewals, f.EffectKey); changed {
-			a.h.Renewals = append(a.h.Renewals, f.EffectKey)
+			a.h.Renewals, a.h.NotAccepted = append(a.h.Renewals, f.EffectKey), false
 		}
 		return changed, nil
 	})

@@ -265,6 +265,7 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 			return false, err
 		}
 		s.Disk.Data.Accounts[req.User] = req.Password.Reveal()
+		s.Disk.Data.ComeFrom[req.User] = req.Host
 		changes = []string{"password set"}
 		if req.Server != "" {
 			s.Disk.Data.Accounts[req.User] = certificateOf(req.Server)
