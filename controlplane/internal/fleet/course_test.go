@@ -157,8 +157,8 @@ func TestLostConnectionNamesWhatSetsItUpAgain(t *testing.T) {
 	}
 }
 
-// TestRefusedReplicaIsToldToRotate has a replica that its primary refuses, and one whose certificate
-// or whose primary's is not accepted: none of them is broken.
+// TestRefusedReplicaIsToldToRotate has a replica that its primary refuses, and one whose
+// certificate or whose primary's is not accepted: none of them is broken.
 func TestRefusedReplicaIsToldToRotate(t *testing.T) {
 	t.Parallel()
 	for _, errno := range []int{1045, 2026} {

@@ -64,8 +64,9 @@ type Settings struct {
 }
 
 func newDatadir(version string) *Datadir {
-	return &Datadir{version: version, Tables: map[string]uint64{}, Accounts: map[string]string{},
-		ComeFrom: map[string]string{}, unstable: map[string]bool{}, Objects: map[string]kit.Object{},
+	return &Datadir{version: version, Tables: map[string]uint64{}, unstable: map[string]bool{},
+		Accounts: map[string]string{}, ComeFrom: map[string]string{},
+		Objects:  map[string]kit.Object{},
 		Reserved: map[string]replication.Reservation{}}
 }
 
