@@ -23,6 +23,10 @@ func TestADoubtEndsWithAProofOfItsLevel(t *testing.T) {
 			if _, is := s.UnprovedData(); !is {
 				t.Errorf("%s: one to level %s that began before ended it", doubt, level)
 			}
+			s.ProveData(inventory.Verification{Level: level, Open: 1}, now.Add(time.Second))
+			if _, is := s.UnprovedData(); !is {
+				t.Errorf("%s: one to level %s that left a table out ended it", doubt, level)
+			}
 			s.ProveData(inventory.Verification{Level: level}, now.Add(time.Second))
 			if _, is := s.UnprovedData(); is == ended[i] || s.Verified.Level != level {
 				t.Errorf("%s after a verification to level %s: %+v", doubt, level, s)

@@ -22,4 +22,6 @@ type Verification struct {
 	Level VerifyLevel
 	GTID  string    // position up to which both were compared
 	Time  time.Time // when the comparison ended
+	// Open is how many tables and objects could not be compared.
+	Open int `json:",omitempty"`
 }

@@ -1,6 +1,7 @@
 package workflow_test
 
 import (
+	"context"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 )
@@ -155,6 +157,48 @@ func TestVerificationThatFindsADifferenceTakesTheDateAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestADoubtStaysWhileATableCouldNotBeCompared, and the job says so.
+func TestADoubtStaysWhileATableCouldNotBeCompared(t *testing.T) {
+	t.Parallel()
+	bubbles(t, "restless", func(t *testing.T) {
+		w, p, _ := withReplica(t)
+		err := w.Store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			srv, err := tx.Servers().Get(ctx, "db2")
+			if err != nil {
+				return err
+			}
+			srv.DoubtData("LOSSY_SETTINGS", "a filter", inventory.VerifyFull, time.Now())
+			return tx.Servers().Update(ctx, &srv)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		w.Mu.Lock()
+		data := w.Hosts["db1"].Running.Disk.Data
+		data.Restless["shop.log"], data.Tables["shop.log"] = true, 100
+		w.Hosts["db2"].Running.Disk.Data.Tables["shop.log"] = 1
+		w.Mu.Unlock()
+		full := verification{Replica: "db2", Level: inventory.VerifyFull}
+		j := p.Must(full)
+		s, _ := j.Step("verify")
+		if found := strings.Join(s.Found, "\n"); !strings.Contains(found,
+			"not compared: shop.log (InnoDB)") || !strings.Contains(found, "DATA_UNPROVED: stop") {
+			t.Error(found)
+		}
+		if _, is := w.Server("db2").UnprovedData(); !is {
+			t.Error("a verification that left a table out ended the doubt")
+		}
+		w.Mu.Lock()
+		data.Restless["shop.log"], data.Tables["shop.log"] = false, 1
+		w.Mu.Unlock()
+		p.Must(full)
+		if _, is := w.Server("db2").UnprovedData(); is {
+			t.Error("one of all tables did not end it")
+		}
+	})
 }
 
 // What is not right on a replica is its operator's to repair: the job refuses and changes nothing.

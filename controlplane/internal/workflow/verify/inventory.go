@@ -161,7 +161,7 @@ func (c *comparer) compareInventory(ctx context.Context) (at string, err error) 
 	if err != nil {
 		return "", err
 	}
-	if len(got.Open) > 0 {
+	if c.open += len(got.Open); len(got.Open) > 0 {
 		c.Found("%d objects are locked or change all the time, and were not compared: %s",
 			len(got.Open), kit.SomeOf(got.Open, 5))
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -33,6 +34,7 @@ const (
 type comparer struct {
 	*host.Pair
 	level inventory.VerifyLevel
+	open  int // tables and objects that could not be compared
 }
 
 // Compare compares a replica with its primary to a level and dates the result; each level includes
@@ -52,7 +54,11 @@ func Compare(ctx context.Context, p *host.Pair,
 			return inventory.Verification{Level: inventory.VerifyFull}, err
 		}
 	}
-	return inventory.Verification{Level: level, GTID: target, Time: p.Now()}, nil
+	if _, doubted := p.Srv.UnprovedData(); doubted && c.open > 0 {
+		p.Found("that leaves it %s: stop what changes or locks them and verify it again, or "+
+			"rebuild it", replication.DataUnproved)
+	}
+	return inventory.Verification{Level: level, GTID: target, Time: p.Now(), Open: c.open}, nil
 }
 
 // goOn makes the replica go on: a comparison stops it at a position. It is done also when the step
@@ -102,6 +108,7 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 }
 
 func (c *comparer) tell(at string, total comparison, open []string, leftOut sums) error {
+	c.open += len(open)
 	if len(open) > 0 && len(total.different) == 0 && c.AllowsAnyHistory() {
 		return c.notAll(open)
 	}

@@ -43,7 +43,7 @@ type Datadir struct {
 	last     uint32 // server of the last transaction
 	slavePos string
 	Tables   map[string]uint64
-	unstable map[string]bool // tables of an engine without read views
+	Restless map[string]bool // tables of an engine without read views, that change all the time
 	Objects  map[string]kit.Object
 	Accounts map[string]string
 	ComeFrom map[string]string // hosts of the accounts
@@ -64,7 +64,7 @@ type Settings struct {
 }
 
 func newDatadir(version string) *Datadir {
-	return &Datadir{version: version, Tables: map[string]uint64{}, unstable: map[string]bool{},
+	return &Datadir{version: version, Tables: map[string]uint64{}, Restless: map[string]bool{},
 		Accounts: map[string]string{}, ComeFrom: map[string]string{},
 		Objects:  map[string]kit.Object{},
 		Reserved: map[string]replication.Reservation{}}
@@ -74,7 +74,7 @@ func (d *Datadir) clone() *Datadir {
 	c := *d
 	c.log, c.Tables = slices.Clone(d.log), maps.Clone(d.Tables)
 	c.begins = slices.Clone(d.begins)
-	c.Accounts, c.unstable = maps.Clone(d.Accounts), maps.Clone(d.unstable)
+	c.Accounts, c.Restless = maps.Clone(d.Accounts), maps.Clone(d.Restless)
 	c.Objects, c.ComeFrom = maps.Clone(d.Objects), maps.Clone(d.ComeFrom)
 	c.Reserved = map[string]replication.Reservation{}
 	if d.Conn != nil {
