@@ -103,7 +103,7 @@ func sumRows(ctx context.Context, conn *sql.Conn, plan RowPlan) (RowSums, error)
 		err = sums.cut(ctx, conn, shape, plan)
 	}
 	if errno(err) != 0 {
-		sums, err = RowSums{}.without(err), nil
+		return unread(err, plan.OfReplica), nil
 	}
 	if err != nil {
 		return RowSums{}, err
@@ -111,15 +111,16 @@ func sumRows(ctx context.Context, conn *sql.Conn, plan RowPlan) (RowSums, error)
 	return sums, sums.position(ctx, conn, plan.OfReplica)
 }
 
-// without says why one table has no sums: that says nothing about the others.
-func (s RowSums) without(err error) RowSums {
-	switch errno(err) {
-	case errLockWaitTimeout, errStatementTimeout:
-		s.Busy = err.Error()
+// unread says why one table has no sums: that says nothing about the others. An error does not make
+// a table of the primary one that cannot be compared: a statement was killed, a definition changed
+// meanwhile, the table is crashed. What a replica alone cannot read differs.
+func unread(err error, ofReplica bool) RowSums {
+	switch number := errno(err); {
+	case !ofReplica, number == errLockWaitTimeout, number == errStatementTimeout:
+		return RowSums{Busy: err.Error()}
 	default:
-		s.Unfit = err.Error()
+		return RowSums{Unfit: err.Error()}
 	}
-	return s
 }
 
 func rowSession(ctx context.Context, conn *sql.Conn, plan RowPlan) error {

@@ -366,6 +366,24 @@ func TestTableThatIsRefusedIsLeftToTheNextRound(t *testing.T) {
 	}
 }
 
+// TestTableThatCannotBeReadIsNotProved has a primary whose table is crashed.
+func TestTableThatCannotBeReadIsNotProved(t *testing.T) {
+	t.Parallel()
+	primary, replica := filled(10), filled(10)
+	primary.busy = "Error 1194: Table 't' is marked as crashed"
+	rec := &Record{}
+	rec.begin(time.Now(), "db1", []kit.Table{{Name: "a.t"}})
+	w := &work{primary: primary, replica: replica, rec: rec, pending: []kit.Table{{Name: "a.t"}},
+		now: time.Now}
+	for range mostBusy {
+		_ = w.run(t.Context(), time.Second) // that it is busy, until the round leaves it out
+	}
+	rec.Ended = time.Now()
+	if p := rec.Tables["a.t"]; len(w.pending) > 0 || !p.Skipped || rec.provedSince(time.Time{}) {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestNewPrimaryTakesProofsAway(t *testing.T) {
 	t.Parallel()
 	_, w := compared(t, filled(5), filled(5))
