@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ type follower struct {
 	err      error // why the last call ended; nil while one goes on
 	found    []replication.Finding
 	shown    []replication.Finding // what was found last, that it was ill of
+	doubted  *replication.Finding  // what unproves its data, until it is on record
 	written  time.Time             // when its record was written last
 	disk     diskTrend
 	diskNow  Disk
@@ -236,6 +238,10 @@ func (f *follower) assess() {
 	f.observe(now)
 	v := f.verdict(f.srv.State, now)
 	f.deadline.Reset(f.next(now))
+	if n := slices.IndexFunc(f.found, unproves); n >= 0 && v.decided &&
+		v.state != inventory.ServerUnreachable {
+		f.doubted = &f.found[n]
+	}
 	if !v.decided || v.state == f.srv.State && sameFindings(v.found, f.srv.Findings) {
 		return
 	}

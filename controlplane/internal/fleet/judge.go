@@ -60,7 +60,7 @@ func (f *follower) judge() []replication.Finding {
 // all data again ends it, unless that something is on record still: it may have gone on meanwhile.
 func (f *follower) unproved() []replication.Finding {
 	u, is := f.srv.UnprovedData()
-	if !is || len(f.recorded(replication.Code(u.Code))) == 0 &&
+	if !is || !slices.ContainsFunc(f.recorded(replication.Code(u.Code)), unproves) &&
 		f.m.cfg.ProvedSince(f.name, u.Volume, u.Since) {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (f *follower) unproved() []replication.Finding {
 func (f *follower) doubt(srv *inventory.Server, found []replication.Finding, now time.Time) {
 	u, is := srv.UnprovedData()
 	recorded := slices.ContainsFunc(srv.Findings,
-		func(r inventory.Finding) bool { return r.Code == u.Code })
+		func(r inventory.Finding) bool { return r.Code == u.Code && r.Unproves })
 	if n := slices.IndexFunc(found, unproves); n >= 0 {
 		// While it goes on, the time at which it began stays: another one would be another text.
 		if code := string(found[n].Code); !is || !recorded || u.Code != code ||
@@ -99,7 +99,7 @@ func (f *follower) recorded(code replication.Code) []replication.Finding {
 	for _, r := range f.srv.Findings {
 		if r.Code == string(code) {
 			found = append(found, replication.Finding{Code: code, Text: r.Text, Errors: r.Errors,
-				Hint: r.Hint})
+				Hint: r.Hint, Unproves: r.Unproves})
 		}
 	}
 	return found
@@ -208,7 +208,7 @@ func sameCodes(found []replication.Finding, recorded []inventory.Finding) bool {
 func sameFindings(found []replication.Finding, recorded []inventory.Finding) bool {
 	return sameCodes(found, recorded) && slices.EqualFunc(found, recorded,
 		func(a replication.Finding, b inventory.Finding) bool {
-			return a.Text == b.Text && slices.Equal(a.Errors, b.Errors)
+			return a.Text == b.Text && a.Unproves == b.Unproves && slices.Equal(a.Errors, b.Errors)
 		})
 }
 
@@ -224,7 +224,7 @@ func findings(found []replication.Finding, recorded []inventory.Finding,
 			}
 		}
 		all = append(all, inventory.Finding{Code: string(f.Code), Since: since, Text: f.Text,
-			Errors: f.Errors, Hint: f.Hint})
+			Errors: f.Errors, Hint: f.Hint, Unproves: f.Unproves})
 	}
 	return all
 }

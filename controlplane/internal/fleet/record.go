@@ -3,10 +3,12 @@ package fleet
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -127,6 +129,7 @@ type move struct {
 	f       *follower
 	from    inventory.ServerState
 	srv     inventory.Server
+	doubted *replication.Finding // what it says of the follower's
 	changed bool
 }
 
@@ -139,18 +142,23 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 	f.know(srv) // a job, or this loop, may have noted that its data is unproved
 	now := time.Now()
 	f.mu.Lock()
-	v := f.verdict(srv.State, now)
+	v, doubted := f.verdict(srv.State, now), f.doubted
 	f.mu.Unlock()
-	if !v.decided || v.state == srv.State && sameFindings(v.found, srv.Findings) {
-		return move{f: f, from: srv.State, srv: srv, changed: true}, nil
+	one := move{f: f, from: srv.State, srv: srv, doubted: doubted, changed: true}
+	over := doubted != nil && !slices.ContainsFunc(v.found, unproves)
+	if !v.decided || !over && v.state == srv.State && sameFindings(v.found, srv.Findings) {
+		return one, nil
 	}
 	why := ""
 	if len(v.found) > 0 {
 		why = v.found[0].Text
 	}
-	one := move{f: f, from: srv.State, changed: true}
 	found := findings(v.found, srv.Findings, now)
-	f.doubt(&srv, v.found, now)
+	if over { // also where the record could not be written while it was there
+		srv.DoubtData(string(doubted.Code), doubted.Text, inventory.VerifyFull, now)
+	} else {
+		f.doubt(&srv, v.found, now)
+	}
 	if v.state != srv.State || v.state != inventory.ServerReady {
 		if err := srv.SetState(v.state, why); err != nil {
 			return move{}, err
@@ -174,6 +182,9 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 func (one move) done(log *slog.Logger) {
 	one.f.mu.Lock()
 	one.f.srv, one.f.written = one.srv, time.Now()
+	if one.f.doubted == one.doubted {
+		one.f.doubted = nil
+	}
 	one.f.mu.Unlock()
 	if one.from == one.srv.State {
 		return

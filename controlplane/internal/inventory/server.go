@@ -110,6 +110,8 @@ type Finding struct {
 	Text   string    `json:"text"`
 	Errors []string  `json:"errors,omitempty"` // MariaDB's or systemd's own, word for word
 	Hint   errs.Hint `json:"hint,omitzero"`
+	// Unproves: changes may be missing for it, also once it is over.
+	Unproves bool `json:"unproves,omitempty"`
 }
 
 // Etag identifies this state of the record in requests that rely on it.
