@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/gtid"
 )
 
 // stillAfter is how long a replica that is behind may apply nothing, both its threads running,
@@ -11,46 +12,56 @@ import (
 // ever.
 const stillAfter = 5 * time.Minute
 
-// standstill follows the position that a replica has applied. Its zero value knows nothing yet.
+// standstill follows the position that a replica has applied, each domain by itself: where one
+// stands still another may go on. Its zero value knows nothing yet.
 type standstill struct {
-	at    string    // the position
-	since time.Time // since when the replica is there and behind
-	ahead bool      // its primary is ahead of it, or was when it answered last
+	at    gtid.Position        // the position
+	since map[uint32]time.Time // since when the replica is there and behind, by domain
 }
 
 // observe takes both statuses. known is since when it stood still before, as the record says; zero
 // when it did not.
 func (s *standstill) observe(replica, primary replication.Status, known, now time.Time) {
+	at, err := gtid.ParsePosition(replica.SlavePos)
+	ahead, unread := gtid.ParsePosition(primary.BinlogPos)
+	if err != nil || unread != nil || !primary.Answers {
+		return
+	}
 	conn, _ := replication.Find(replica.Connections, "")
 	runs := replica.Answers && replication.Diagnose(conn).Threads == replication.Running
-	if replica.SlavePos != s.at || !runs || s.since.IsZero() {
-		first := s.since.IsZero()
-		s.at, s.since = replica.SlavePos, now
-		if first && runs && !known.IsZero() {
-			s.since = known.Add(-stillAfter)
+	was, first := *s, s.since == nil
+	s.at, s.since = at, map[uint32]time.Time{}
+	for _, target := range ahead.GTIDs() {
+		d := target.Domain
+		before, _ := was.at.Domain(d)
+		reached, _ := at.Domain(d)
+		since, stood := was.since[d]
+		switch {
+		case at.Missing(gtid.Of(target)) == 0:
+		case stood && runs && before == reached:
+			s.since[d] = since
+		case first && runs && !known.IsZero():
+			s.since[d] = known.Add(-stillAfter)
+		default:
+			s.since[d] = now
 		}
-	}
-	if primary.Answers {
-		missing, err := replication.Missing(replica.SlavePos, primary.BinlogPos)
-		s.ahead = err == nil && missing > 0
-	}
-	if !s.ahead {
-		s.since = now
 	}
 }
 
 // lasts is since when it stands still for too long; zero when it does not.
-func (s *standstill) lasts(now time.Time) time.Time {
-	if s.since.IsZero() || now.Sub(s.since) < stillAfter {
-		return time.Time{}
+func (s *standstill) lasts(now time.Time) (longest time.Time) {
+	for _, since := range s.since {
+		if now.Sub(since) >= stillAfter && (longest.IsZero() || since.Before(longest)) {
+			longest = since
+		}
 	}
-	return s.since
+	return longest
 }
 
 // stands is the finding that a replica applies nothing. It stays on record until its position was
 // compared.
 func (f *follower) stands() []replication.Finding {
-	if f.still.since.IsZero() {
+	if f.still.since == nil {
 		return f.recorded(replication.ReplicationStill)
 	}
 	since := f.still.lasts(time.Now())

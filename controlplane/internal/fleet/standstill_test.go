@@ -53,5 +53,12 @@ func TestReplicaThatStandsStill(t *testing.T) {
 			f.last.SlavePos = at
 			expect("it is behind, and moves", false)
 		}
+		f.last.SlavePos, primary.BinlogPos = "0-1-99,1-1-5", "0-1-99,1-1-6"
+		expect("it lacks one of another domain", false)
+		time.Sleep(stillAfter)
+		f.last.SlavePos, primary.BinlogPos = "0-1-200,1-1-5", "0-1-201,1-1-6"
+		expect("one domain moves, the other stands still", true)
+		f.last.SlavePos = "0-1-201,1-1-6"
+		expect("both go on", false)
 	})
 }
