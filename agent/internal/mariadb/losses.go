@@ -15,7 +15,7 @@ func lossVariables() []string {
 		"replicate_rewrite_db", "replicate_events_marked_for_skip", "slave_skip_errors",
 		"slave_exec_mode", "slave_type_conversions", "slave_run_triggers_for_rbr", "init_slave",
 		"slave_sql_verify_checksum", "gtid_ignore_duplicates", "secure_timestamp",
-		"binlog_format", "system_time_zone"}
+		"binlog_format", "system_time_zone", "time_zone"}
 }
 
 // lossColumns are the columns of SHOW ALL SLAVES STATUS that do so for one connection.

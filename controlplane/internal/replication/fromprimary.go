@@ -9,7 +9,7 @@ func FromPrimary(replica, primary string, its, primarys Status) []Finding {
 	if other := OtherZone(its, primarys); other != "" {
 		all.add(true, LossySettings, "%s", other)
 		all.unproves(true)
-		all.helps(OneZone(replica, primary))
+		all.helps(OneZone(replica, primary, its, primarys))
 	}
 	for _, lossy := range LogLosses(primarys) {
 		if lossy == RemovedLog(primarys) {

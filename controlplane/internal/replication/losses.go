@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -76,11 +77,11 @@ func NextLog(server string) errs.Hint {
 }
 
 // OtherZone says that the hosts of a replica and its primary have different time zones; empty when
-// they have one, or it is not known.
+// they have one, it is not known, or neither side's sessions begin with time_zone=SYSTEM.
 func OtherZone(replica, primary Status) string {
 	const name, offsets = "system_time_zone", "system_time_zone_offsets"
 	its, wanted := replica.Settings[offsets], primary.Settings[offsets]
-	if its == "" || wanted == "" || its == wanted {
+	if its == "" || wanted == "" || its == wanted || !usesSystem(replica) && !usesSystem(primary) {
 		return ""
 	}
 	return fmt.Sprintf("its host's time zone (%s) is not its primary's (%s): with time_zone="+
@@ -88,8 +89,18 @@ func OtherZone(replica, primary Status) string {
 		primary.Settings[name])
 }
 
+// usesSystem is true too where the agent does not tell.
+func usesSystem(s Status) bool {
+	return cmp.Or(s.Settings["time_zone"], "SYSTEM") == "SYSTEM"
+}
+
 // OneZone is the hint for it.
-func OneZone(replica, primary string) errs.Hint {
+func OneZone(replica, primary string, its, primarys Status) errs.Hint {
+	const name = "system_time_zone"
+	if its.Settings[name] == primarys.Settings[name] {
+		return errs.Hint{Text: "their zones have one name and other rules: upgrade tzdata on the " +
+			"hosts of " + replica + " and " + primary + ", and restart " + unit + " on both"}
+	}
 	return errs.Hint{Text: "give the host of " + replica + " the time zone of the host of " +
 		primary + " (`timedatectl` shows it, `timedatectl set-timezone ZONE` sets it), and " +
 		"restart " + unit + " on " + replica}

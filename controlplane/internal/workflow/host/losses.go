@@ -44,7 +44,8 @@ func (p *Pair) lossless() error {
 		return err
 	}
 	if other := replication.OtherZone(p.St, p.Primary.Status); other != "" {
-		hint := replication.OneZone(p.Srv.Name, p.Primary.Name)
+		hint := replication.OneZone(p.Srv.Name, p.Primary.Name, p.St,
+			p.Primary.Status)
 		return kit.Refuse(errorsv1.Reason_REASON_HOST_UNFIT, kit.Hint(hint.Text, kit.RetryThis()),
 			"%s would differ from its primary in silence: %s", p.Srv.Name, other)
 	}
