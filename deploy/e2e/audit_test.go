@@ -32,10 +32,13 @@ func (l *lab) testAudit(t *testing.T) {
 	t.Log(verified)
 	calls := l.run("audit", "list", "--chain", chain, "--limit", "1000")
 	for _, want := range []string{"controlplane", "admin/admin", "EnsureMount", "Quiesce",
-		"EnsureReplicationAccount", `"password":"hmac-sha256:`, "PermissionDenied: NOT_ALLOWED"} {
+		"EnsureReplicationAccount", `"user":"us_db2"`, "PermissionDenied: NOT_ALLOWED"} {
 		if !strings.Contains(calls, want) {
 			t.Errorf("%q is not in:\n%s", want, calls)
 		}
+	}
+	if strings.Contains(calls, `"password"`) {
+		t.Errorf("a replica got a password, not a certificate:\n%s", calls)
 	}
 	own := l.run("audit", "list", "--limit", "1000")
 	for _, want := range []string{"CreateReplica", "anonymous", "Enroll",

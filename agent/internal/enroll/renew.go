@@ -131,6 +131,11 @@ func (e *Enroller) RenewFor(ctx context.Context, key string) (changed bool, unti
 // beginRenewing waits until nothing else makes a new identity, or ctx ends.
 func (e *Enroller) beginRenewing(ctx context.Context) error {
 	select {
+	case e.renewing <- struct{}{}: // where it is free the call ends where it always did
+		return nil
+	default:
+	}
+	select {
 	case e.renewing <- struct{}{}:
 		return nil
 	case <-ctx.Done():
