@@ -227,25 +227,14 @@ const anyHost = "%"
 func (s *Server) DeleteAccount(ctx context.Context, user, host string) (found bool, err error) {
 	what := fmt.Sprintf("cannot delete the replication account %s@%s", user, host)
 	err = s.change(ctx, what, func() error {
-		hosts := []string{host}
-		if host == anyHost {
-			others, err := otherHosts(ctx, s.db, Account{User: user, Host: host})
-			if err != nil {
-				return err
-			}
-			hosts = append(hosts, others...)
+		rows, err := query(ctx, s.db, "SELECT Host AS host FROM mysql.global_priv WHERE "+
+			"User = ? AND Host <> '' AND ? IN (Host, ?)", user, host, anyHost)
+		if err != nil {
+			return err
 		}
-		for _, host := range hosts {
-			rows, err := query(ctx, s.db,
-				"SELECT 1 FROM mysql.global_priv WHERE User = ? AND Host = ?", user, host)
-			if err != nil {
-				return err
-			}
-			if len(rows) == 0 {
-				continue
-			}
-			found = true
-			if err := execute(ctx, s.db, dropAccount(user, host)); err != nil {
+		found = len(rows) > 0
+		for _, r := range rows {
+			if err := execute(ctx, s.db, dropAccount(user, r["host"])); err != nil {
 				return err
 			}
 		}

@@ -254,12 +254,12 @@ func readChecksum(ctx context.Context, conn *sql.Conn, t candidate, sum *TableCh
 		sum.Missing = !known
 		return nil
 	}
-	r, err := one(ctx, conn, "SELECT COUNT(*) AS n, COALESCE(SUM("+shape.hash+"), 0) AS s FROM "+
-		shape.from)
-	if err != nil {
+	var sums RowSums
+	if err := sums.add(ctx, conn, shape, RowRange{}); err != nil {
 		return err
 	}
-	digest := sha256.Sum256([]byte(r["n"] + " " + r["s"]))
+	all := sums.Sums[0]
+	digest := sha256.Sum256(fmt.Appendf(nil, "%d %s", all.Rows, all.Sum))
 	sum.Checksum, err = strconv.ParseUint(hex.EncodeToString(digest[:8]), 16, 64)
 	return err
 }

@@ -60,20 +60,16 @@ func (g *Guard) enter(ctx context.Context, method string, req proto.Message) err
 	}
 	for _, field := range rule.fields() {
 		for _, name := range texts(req.ProtoReflect(), field) {
-			if field == rule.Makes {
-				if !scope.Has(strings.TrimPrefix(name, servers)) {
-					return outside(caller, field, name, scope)
-				}
-				if !rule.Changes {
-					continue
-				}
-				err := g.primaryInside(ctx, scope, strings.TrimPrefix(name, servers))
-				if err != nil {
-					return err
-				}
-				continue
+			var err error
+			switch server := strings.TrimPrefix(name, servers); {
+			case field != rule.Makes:
+				err = g.admit(ctx, scope, name, rule.Changes)
+			case !scope.Has(server):
+				err = outside(caller, field, name, scope)
+			case rule.Changes:
+				err = g.primaryInside(ctx, scope, server)
 			}
-			if err := g.admit(ctx, scope, name, rule.Changes); err != nil {
+			if err != nil {
 				return err
 			}
 		}

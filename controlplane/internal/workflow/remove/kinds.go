@@ -4,7 +4,6 @@ package remove
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -78,13 +77,14 @@ func (a ServerArgs) unchanged(ctx context.Context, rec kit.Records) (inventory.S
 // onlyUnchanged compares the record with what the request relies on once more, as the job is made:
 // what is noted of it from then on is not the request's concern.
 func onlyUnchanged[A interface {
+	kit.Args
 	unchanged(context.Context, kit.Records) (R, error)
 }, R any](ctx context.Context, rec kit.Records, j job.Job) error {
-	var a A
-	if err := json.Unmarshal(j.Args, &a); err != nil {
+	a, err := kit.Decode[A](j.Args)
+	if err != nil {
 		return err
 	}
-	_, err := a.unchanged(ctx, rec)
+	_, err = a.(A).unchanged(ctx, rec)
 	return err
 }
 

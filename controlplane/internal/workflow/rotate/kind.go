@@ -11,7 +11,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/host"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
-	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // KindRotateCredentials gets a replica a new certificate, and has it sign in with that.
@@ -21,7 +20,7 @@ const KindRotateCredentials = "rotate_credentials"
 type Args struct {
 	Replica string `json:"replica"`
 	Primary string `json:"primary"`
-	MadeBy  string `json:"made_by"` // job that made the replica: see pair
+	MadeBy  string `json:"made_by"` // job that made the replica
 }
 
 // stepSignIn may leave the account and the replica with different credentials for a moment, and
@@ -49,7 +48,7 @@ func (a Args) Check(ctx context.Context, k *kit.Kit) error {
 	if err != nil {
 		return err
 	}
-	return rotatable(srv)
+	return host.CheckReplica(srv)
 }
 
 // Title is what the job is for.
@@ -166,32 +165,11 @@ func begun(j job.Job) bool {
 	return !step.Started.IsZero() && step.State != job.StepSucceeded
 }
 
-// pair is the replica as another job made it, and its primary. A later server of the name is left
-// alone.
+// pair is the replica and its primary.
 func pair(ctx context.Context, c *kit.Call, a Args) (*host.Pair, error) {
-	h, err := host.Observe(ctx, c, a.Replica)
+	h, err := host.ObserveReplica(ctx, c, a.Replica, a.MadeBy, "rotation", kit.Rotate(a.Replica))
 	if err != nil {
 		return nil, err
 	}
-	if h.Srv.Job != a.MadeBy {
-		return nil, inventory.NotFound(errs.WithHint("ask for another rotation",
-			errs.Call("RotateReplicaCredentials", "name", h.Srv.Subject())),
-			"the server of the job is gone, %s is a later one", h.Srv.Name)
-	}
-	if err := rotatable(h.Srv); err != nil {
-		return nil, err
-	}
 	return h.Pair(ctx)
-}
-
-func rotatable(srv inventory.Server) error {
-	if srv.Role != inventory.RoleReplica {
-		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE, kit.Hint("name a replica"),
-			"%s is not a replica", srv.Name)
-	}
-	if !srv.InService() {
-		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
-			kit.Hint("wait until it is READY"), "%s is %s", srv.Name, srv.State)
-	}
-	return nil
 }

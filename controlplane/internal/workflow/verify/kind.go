@@ -25,7 +25,7 @@ type Args struct {
 	Replica string                `json:"replica"`
 	Primary string                `json:"primary"`
 	Level   inventory.VerifyLevel `json:"level"`
-	MadeBy  string                `json:"made_by"` // job that made the replica: see pair
+	MadeBy  string                `json:"made_by"` // job that made the replica
 	// AcceptHistory is why the history of the primary's binary log is right as it is now; empty for
 	// a replica that follows it. History is the one that it had when that was said.
 	AcceptHistory string `json:"accept_history,omitempty"`
@@ -70,7 +70,7 @@ func (a Args) Check(ctx context.Context, k *kit.Kit) error {
 	if err != nil {
 		return err
 	}
-	return verifiable(srv)
+	return host.CheckReplica(srv)
 }
 
 // Title is what the job is for.
@@ -181,37 +181,17 @@ func dryCheck(ctx context.Context, c *kit.Call, _ *kit.Preview, a Args) ([]strin
 	return nil, p.CheckRunning()
 }
 
-// pair is the replica as another job made it, and its primary. A later server of the name is left
-// alone.
+// pair is the replica and its primary.
 func pair(ctx context.Context, c *kit.Call, a Args) (*host.Pair, error) {
-	h, err := host.Observe(ctx, c, a.Replica)
+	h, err := host.ObserveReplica(ctx, c, a.Replica, a.MadeBy, "verification",
+		errs.Call("VerifyReplica", "name", inventory.ServerSubject(a.Replica)))
 	if err != nil {
-		return nil, err
-	}
-	if h.Srv.Job != a.MadeBy {
-		return nil, inventory.NotFound(errs.WithHint("ask for another verification",
-			errs.Call("VerifyReplica", "name", h.Srv.Subject())),
-			"the server to verify is gone, %s is a later one", h.Srv.Name)
-	}
-	if err := verifiable(h.Srv); err != nil {
 		return nil, err
 	}
 	if a.AcceptHistory != "" {
 		h.AnyHistory()
 	}
 	return h.Pair(ctx)
-}
-
-func verifiable(srv inventory.Server) error {
-	if srv.Role != inventory.RoleReplica {
-		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE, kit.Hint("name a replica"),
-			"%s is not a replica", srv.Name)
-	}
-	if !srv.InService() {
-		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
-			kit.Hint("wait until it is READY"), "%s is %s", srv.Name, srv.State)
-	}
-	return nil
 }
 
 // Describe says what a verification to the level does.
