@@ -59,7 +59,7 @@ func (s *stopped) prove(context.Context) (mariadb.Positions, error) {
 	return mariadb.Positions{Binlog: "0-1-7"}, nil
 }
 
-func (s *stopped) resume() {}
+func (s *stopped) resume() error { return nil }
 
 func (s *stopped) finish(result *Result) { result.Down = time.Second }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/freeze"
@@ -101,9 +102,9 @@ func (g GiveBack) thawForGood(ctx context.Context) error {
 }
 
 // start starts MariaDB, in one call: systemd starts the sockets before what they wake, and refuses
-// to afterwards.
+// to afterwards. A process that succeeded has started it: whoever stops it since means it.
 func (g GiveBack) start(ctx context.Context) error {
-	if len(g.Start) == 0 {
+	if len(g.Start) == 0 || strings.HasPrefix(g.Saw, "success exited ") {
 		return nil
 	}
 	held := releaseHeld()

@@ -52,6 +52,15 @@ func TestWhatIsNotGivenBackIsNotDone(t *testing.T) {
 	}
 }
 
+func TestWhatAProcessHasStartedIsNotStartedAgain(t *testing.T) {
+	t.Parallel()
+	g := giveBack(t, "echo Nobody asked for it >&2; exit 1")
+	g.Saw = "success exited 0"
+	if err := g.Do(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A filesystem that does not thaw does not keep MariaDB from being started.
 func TestMariaDBIsStartedWhateverElseFails(t *testing.T) {
 	t.Parallel()

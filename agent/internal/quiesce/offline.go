@@ -144,11 +144,11 @@ func (w *offline) prove(ctx context.Context) (mariadb.Positions, error) {
 }
 
 // resume starts MariaDB again, whatever stopped it.
-func (w *offline) resume() {
+func (w *offline) resume() error {
 	w.thaw()
 	w.close()
 	if w.config.Services == nil {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), restartTime)
 	defer cancel()
@@ -158,6 +158,7 @@ func (w *offline) resume() {
 	if !w.began.IsZero() {
 		w.downFor = time.Since(w.began)
 	}
+	return w.failed
 }
 
 // releaseHeld lets MariaDB's unit start again.

@@ -63,7 +63,7 @@ func (w *online) prove(ctx context.Context) (mariadb.Positions, error) {
 	return mariadb.PositionsOf(w.point), w.session.Unbroken(ctx, w.point)
 }
 
-func (w *online) resume() {
+func (w *online) resume() error {
 	w.thaw()
 	ctx, cancel := context.WithTimeout(context.Background(), giveUpTime)
 	defer cancel()
@@ -77,6 +77,7 @@ func (w *online) resume() {
 	w.mu.Unlock()
 	w.resumeAppliers()
 	w.close()
+	return nil // thaw and resumeAppliers leave word of what they could not
 }
 
 func (w *online) finish(result *Result) {
@@ -132,8 +133,9 @@ func (w *crash) prove(ctx context.Context) (mariadb.Positions, error) {
 	return w.session.Positions(ctx)
 }
 
-func (w *crash) resume() {
+func (w *crash) resume() error {
 	w.thaw()
 	w.resumeAppliers()
 	w.close()
+	return nil // thaw and resumeAppliers leave word of what they could not
 }

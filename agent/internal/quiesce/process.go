@@ -47,7 +47,8 @@ const (
 
 // Run quiesces MariaDB once: it connects to the agent's socket, receives the spec, and returns when
 // MariaDB has resumed. It resumes at once when ctx is done (SIGTERM), when the agent's side closes,
-// unless the session outlives its agent, and at the limit.
+// unless the session outlives its agent, and at the limit. Without an error it has given back all
+// that it held.
 func Run(ctx context.Context, config ProcessConfig) error {
 	return runWith(ctx, config, (*process).newStrategy)
 }
@@ -116,9 +117,10 @@ func (p *process) run(told context.Context) error {
 	ctx, stop := context.WithTimeoutCause(ctx, p.spec.Limit, errLimit)
 	defer stop()
 	// At the limit, also a strategy that hangs gives back what it took.
-	resume := sync.OnceFunc(chosen.resume)
-	defer resume()
-	defer context.AfterFunc(ctx, resume)()
+	resume := sync.OnceValue(chosen.resume)
+	resumeOnly := func() { _ = resume() }
+	defer resumeOnly()
+	defer context.AfterFunc(ctx, resumeOnly)()
 	point, err := chosen.reach(ctx)
 	if err != nil {
 		return p.notReached(ctx, err)
@@ -129,12 +131,12 @@ func (p *process) run(told context.Context) error {
 	}
 	p.config.Log.Info("MariaDB is quiesced", "mode", p.spec.Mode, "gtid", point.BinlogPos)
 	result := p.awaitResume(ctx, chosen)
-	resume()
+	failed := resume()
 	chosen.finish(&result)
 	p.config.Log.Info("MariaDB has resumed", "unbroken", result.Unbroken, "reason",
 		result.BrokenReason, "blocked", result.Blocked, "frozen", result.Frozen)
 	p.end(point, result)
-	return nil
+	return failed
 }
 
 func (p *process) awaitStart() error {

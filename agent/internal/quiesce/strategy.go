@@ -19,8 +19,9 @@ type strategy interface {
 	// prove proves that the point is unbroken until now, and answers the current positions. It may
 	// hang beyond ctx, while resume runs: nobody waits for it then.
 	prove(ctx context.Context) (mariadb.Positions, error)
-	// resume gives everything back. It must not hang on what reach hangs on.
-	resume()
+	// resume gives everything back, and says what it cannot. It must not hang on what reach hangs
+	// on.
+	resume() error
 	// finish adds the durations.
 	finish(result *Result)
 }
