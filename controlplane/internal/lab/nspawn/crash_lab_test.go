@@ -81,8 +81,8 @@ func killedDuring(t *testing.T, cfg nspawn.Config, after time.Duration, method, 
 	return cmd.Wait() == nil
 }
 
-// everyMoment kills the call later and later, until it ends before: by steps, and once they are less
-// than a thirtieth of what passed, by that, or a slow disk would never see an end.
+// everyMoment kills the call later and later, until it ends before: by steps, which grow with the
+// time that passed, or a slow disk would never see an end.
 func everyMoment(t *testing.T, step time.Duration,
 	try func(i int, after time.Duration) (ended bool)) {
 	t.Helper()
