@@ -26,17 +26,26 @@ func carried() []string {
 }
 
 // meant are options that statements depend on and no event of a binary log carries: with another
-// value the same statement makes another table.
+// value the same statement makes another table, or other rows.
 func meant() []string {
-	return []string{"character_set_server", "collation_server", "default_storage_engine",
-		"default_week_format", "div_precision_increment", "enforce_storage_engine",
-		"innodb_default_row_format", "old_mode"}
+	return append([]string{"character_set_server", "collation_server"}, compared()...)
 }
 
-// encrypting are the options of a server that has keys.
+// compared are those of meant that a replica always shares with its primary: an operator may have
+// chosen another character set.
+func compared() []string {
+	return []string{"default_regex_flags", "default_storage_engine", "default_week_format",
+		"div_precision_increment", "enforce_storage_engine", "ft_max_word_len", "ft_min_word_len",
+		"group_concat_max_len", "innodb_compression_default", "innodb_default_row_format",
+		"innodb_ft_enable_stopword", "innodb_ft_max_token_size", "innodb_ft_min_token_size",
+		"max_recursive_iterations", "old_mode"}
+}
+
+// encrypting are the options of a server that has keys. With another algorithm the right keys
+// decrypt a table to garbage.
 func encrypting() []string {
-	return []string{"aria_encrypt_tables", "encrypt_binlog", "innodb_encrypt_log",
-		"innodb_encrypt_tables"}
+	return []string{"aria_encrypt_tables", "encrypt_binlog",
+		"file_key_management_encryption_algorithm", "innodb_encrypt_log", "innodb_encrypt_tables"}
 }
 
 func contractOptions() []string { return slices.Concat(carried(), meant(), encrypting()) }

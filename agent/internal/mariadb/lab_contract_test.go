@@ -30,7 +30,8 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 			"innodb_data_file_path=ibdata1:12M;ibdata2:12M:autoextend\nlower_case_table_names=1\n"+
 			"plugin_load_add=ha_archive\ncharacter_set_server=latin1\n"+
 			"default_storage_engine=Aria\nenforce_storage_engine=\ninnodb_undo_directory=.\n"+
-			"old_mode=",
+			"old_mode=\ngroup_concat_max_len=100\ndefault_regex_flags=DOTALL\n"+
+			"max_recursive_iterations=5\ninnodb_ft_min_token_size=1\nft_min_word_len=2",
 			"CREATE TABLE App.T (id INT) ENGINE=ARCHIVE", "INSERT INTO app.t VALUES (7)",
 			"INSTALL SONAME 'ha_blackhole'", "CREATE TABLE app.b (id INT) ENGINE=BLACKHOLE")
 		replica, point := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: root,
@@ -50,6 +51,9 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 			"SELECT @@old_mode":                "",
 			"SELECT @@innodb_undo_tablespaces": primary.Value("SELECT @@innodb_undo_tablespaces"),
 			"SELECT @@innodb_page_size":        "16384",
+			"SELECT CONCAT_WS(' ', @@group_concat_max_len, @@default_regex_flags, " +
+				"@@max_recursive_iterations, @@innodb_ft_min_token_size, @@ft_min_word_len)": "" +
+				"100 DOTALL 5 1 2",
 			"SELECT COUNT(*) FROM mysql.global_priv": primary.Value(
 				"SELECT COUNT(*) FROM mysql.global_priv")} {
 			if got := replica.Value(query); got != want {
@@ -100,7 +104,8 @@ func configured(t *testing.T, i *mariadbtest.Instance, options string) {
 func TestAnEncryptedCopyStartsWithItsKeysAlone(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		primary := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
-		configured(t, primary, keyOptions+keysIn(t, primary, "a")+"\ninnodb_encrypt_tables=ON")
+		configured(t, primary, keyOptions+keysIn(t, primary, "a")+"\ninnodb_encrypt_tables=ON"+
+			"\nfile_key_management_encryption_algorithm=AES_CTR")
 		primary.Run()
 		primary.Exec("CREATE DATABASE app",
 			"CREATE TABLE app.sec (id INT PRIMARY KEY) ENCRYPTED=YES ENCRYPTION_KEY_ID=7",

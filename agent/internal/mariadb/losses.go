@@ -10,12 +10,12 @@ import (
 // behind an error. The running server has them whatever set them: an option file, the command line,
 // a statement.
 func lossVariables() []string {
-	return []string{"replicate_do_db", "replicate_ignore_db", "replicate_do_table",
+	return append(compared(), "replicate_do_db", "replicate_ignore_db", "replicate_do_table",
 		"replicate_ignore_table", "replicate_wild_do_table", "replicate_wild_ignore_table",
 		"replicate_rewrite_db", "replicate_events_marked_for_skip", "slave_skip_errors",
 		"slave_exec_mode", "slave_type_conversions", "slave_run_triggers_for_rbr", "init_slave",
 		"slave_sql_verify_checksum", "gtid_ignore_duplicates", "secure_timestamp",
-		"binlog_format", "system_time_zone", "time_zone"}
+		"binlog_format", "system_time_zone", "time_zone")
 }
 
 // lossColumns are the columns of SHOW ALL SLAVES STATUS that do so for one connection.

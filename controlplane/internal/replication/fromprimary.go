@@ -11,6 +11,11 @@ func FromPrimary(replica, primary string, its, primarys Status) []Finding {
 		all.unproves(true)
 		all.helps(OneZone(replica, primary, its, primarys))
 	}
+	if other := OtherMeaning(its, primarys); other != "" {
+		all.add(true, LossySettings, "%s", other)
+		all.unproves(true)
+		all.helps(OneMeaning(replica, primary))
+	}
 	for _, lossy := range LogLosses(primarys) {
 		if lossy == RemovedLog(primarys) {
 			continue // who has not read it is refused, and says so

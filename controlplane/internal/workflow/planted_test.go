@@ -226,6 +226,13 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 						"system_time_zone_offsets": "b"}
 				})
 			}},
+		"F10 the replica's host makes other rows of a statement": {"prepare_replica", "HOST_UNFIT",
+			[]string{"group_concat_max_len is 1048576", "1024"}, func(w *world, p *process) {
+				w.Hosts["db1"].Losses = map[string]string{"group_concat_max_len": "1024"}
+				p.At(job.BeforeEffect, "prepare_replica", func() {
+					w.Hosts["db2"].Losses = map[string]string{"group_concat_max_len": "1048576"}
+				})
+			}},
 		"R6 a duplicate key": {"catch_up", "REPLICATION_ERROR",
 			[]string{"1062", "Duplicate entry '7'"}, func(w *world, p *process) {
 				p.At(job.BeforeEffect, "catch_up", func() {

@@ -49,6 +49,11 @@ func (p *Pair) lossless() error {
 		return kit.Refuse(errorsv1.Reason_REASON_HOST_UNFIT, kit.Hint(hint.Text, kit.RetryThis()),
 			"%s would differ from its primary in silence: %s", p.Srv.Name, other)
 	}
+	if other := replication.OtherMeaning(p.St, p.Primary.Status); other != "" {
+		hint := replication.OneMeaning(p.Srv.Name, p.Primary.Name)
+		return kit.Refuse(errorsv1.Reason_REASON_HOST_UNFIT, kit.Hint(hint.Text, kit.RetryThis()),
+			"%s would differ from its primary in silence: %s", p.Srv.Name, other)
+	}
 	st := p.St
 	if conn, ok := replication.Find(st.Connections, p.Want.Account); ok && !p.observing &&
 		!p.Want.Fits(conn) {

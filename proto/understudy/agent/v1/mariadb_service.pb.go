@@ -841,8 +841,9 @@ type MariaDBStatus struct {
 	// True when MariaDB refuses the agent's own account: waiting does not help.
 	AccessDenied bool `protobuf:"varint,46,opt,name=access_denied,json=accessDenied,proto3" json:"access_denied,omitempty"`
 	// Settings by which the running server leaves changes out, changes them or goes on behind an
-	// error, by name ("binlog_ignore_db", "slave_exec_mode"); empty ones left out. Beside them
-	// "system_time_zone" and "system_time_zone_offsets", a digest of what that zone does.
+	// error, by name ("binlog_ignore_db", "slave_exec_mode"); empty ones left out. Beside them those
+	// that a statement means something by ("group_concat_max_len"), "system_time_zone" and
+	// "system_time_zone_offsets", a digest of what that zone does.
 	Settings map[string]string `protobuf:"bytes,50,rep,name=settings,proto3" json:"settings,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Id of the history that the binary log has: another one after RESET MASTER, after an older
 	// datadir was put back, or after a crash took a tail that was logged. Empty when it cannot be

@@ -1,0 +1,49 @@
+package replication_test
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
+)
+
+func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
+	t.Parallel()
+	with := func(changes map[string]string) replication.Status {
+		s := replication.Status{Answers: true, Settings: map[string]string{
+			"binlog_format": "MIXED", "default_storage_engine": "InnoDB",
+			"group_concat_max_len": "1048576", "max_recursive_iterations": "1000"}}
+		maps.Copy(s.Settings, changes)
+		return s
+	}
+	for name, test := range map[string]struct{ primary, replica, says string }{
+		"default_storage_engine":   {"MyISAM", "InnoDB", "InnoDB instead of its primary's MyISAM"},
+		"enforce_storage_engine":   {"InnoDB", "", "empty instead of its primary's InnoDB"},
+		"group_concat_max_len":     {"1024", "1048576", "1048576 instead of its primary's 1024"},
+		"max_recursive_iterations": {"5", "1000", "1000 instead of its primary's 5"},
+		"default_regex_flags":      {"DOTALL", "", "empty instead of its primary's DOTALL"},
+		"innodb_ft_min_token_size": {"1", "3", "3 instead of its primary's 1"},
+	} {
+		found := replication.FromPrimary("db2", "db1", with(map[string]string{name: test.replica}),
+			with(map[string]string{name: test.primary}))
+		if len(found) != 1 || found[0].Code != replication.LossySettings || !found[0].Unproves ||
+			!strings.Contains(found[0].Text, name+" is "+test.says) {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+	rows := with(map[string]string{"binlog_format": "ROW", "group_concat_max_len": "1024"})
+	if why := replication.OtherMeaning(with(nil), rows); why != "" {
+		t.Errorf("rows are logged as rows, and %s", why)
+	}
+	rows.Settings["default_storage_engine"] = "Aria"
+	if why := replication.OtherMeaning(with(nil), rows); why == "" {
+		t.Error("a definition is a statement in every format")
+	}
+	for _, silent := range []replication.Status{{}, {Answers: true}} {
+		if why := replication.OtherMeaning(silent, with(nil)) +
+			replication.OtherMeaning(with(nil), silent); why != "" {
+			t.Errorf("it is not known, and %s", why)
+		}
+	}
+}
