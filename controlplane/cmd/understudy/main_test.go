@@ -30,29 +30,35 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
+	time.Local = time.UTC // commands run in this process, too
 	testscript.Main(m, map[string]func(){
-		"understudy": func() { os.Exit(runScripted()) },
+		"understudy": func() { os.Exit(runProcess()) },
 	})
 }
 
 // now is before anything of a test happened, so that ages are always the same.
 func now() time.Time { return time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC) }
 
-// runScripted is main with a clock of its own. What is sent goes to the file SENT, too, and what is
-// printed is the same in each run unless RAW is set.
-func runScripted() int {
+// runProcess is main as scripts run it.
+func runProcess() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	w := World{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Environ: os.Environ(), Now: now, Version: "v1.2.3"}
+	return runScripted(ctx, World{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout,
+		Stderr: os.Stderr, Environ: os.Environ()}, term.IsTerminal(int(os.Stdout.Fd())))
+}
+
+// runScripted runs a command with a clock of its own. What is sent goes to the file SENT, too, and
+// what is printed is the same in each run unless RAW is set or it is for a terminal.
+func runScripted(ctx context.Context, w World, terminal bool) int {
+	w.Now, w.Version = now, "v1.2.3"
 	sent := w.getenv("SENT")
 	stale, _ := strconv.Atoi(w.getenv("STALE"))
 	w.Tap = func(to grpc.ClientConnInterface) grpc.ClientConnInterface {
 		return tapped{to, sent, &stale}
 	}
-	if w.getenv("RAW") == "" && !term.IsTerminal(int(os.Stdout.Fd())) {
-		out := &scrubbed{to: os.Stdout, moving: slices.Concat(ids, times)}
-		err := &scrubbed{to: os.Stderr, moving: out.moving}
+	if w.getenv("RAW") == "" && !terminal {
+		out := &scrubbed{to: w.Stdout, moving: slices.Concat(ids, times)}
+		err := &scrubbed{to: w.Stderr, moving: out.moving}
 		if len(w.Args) > 0 && slices.Contains([]string{"job", "snapshot"}, w.Args[0]) {
 			out.moving = slices.Concat(out.moving, columns)
 		}
@@ -63,10 +69,29 @@ func runScripted() int {
 	return Run(ctx, w)
 }
 
+// run runs a command of a script in the process of the test, where it costs a tenth of one of its
+// own, and returns its exit code. What names a file by a relative path is for exec: a process has
+// the folder of the script.
+func run(ts *testscript.TestScript, args []string) int {
+	return runScripted(context.Background(), World{Args: args, Stdin: strings.NewReader(""),
+		Stdout: ts.Stdout(), Stderr: ts.Stderr(), Environ: scriptEnv(ts)}, false)
+}
+
+// succeeds runs a command that has to succeed: run understudy ARGS...
+func succeeds(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: run understudy ARGS...")
+	}
+	if code := run(ts, args[1:]); code != exitOK {
+		ts.Fatalf("exit code %d", code)
+	}
+}
+
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	cmds := actions()
-	cmds["exits"], cmds["acts"], cmds["on-terminal"] = exits, acts, onTerminal
+	cmds["run"], cmds["exits"] = succeeds, exits
+	cmds["acts"], cmds["on-terminal"] = acts, onTerminal
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
 		Cmds: cmds,
@@ -82,24 +107,33 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// exits runs a command and wants that exit code: exits 2 understudy server get.
+// exits runs a command and wants that exit code: exits 2 understudy server get, or, in a process of
+// its own, exits 2 exec understudy server get.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE PROGRAM ARGS...")
+		ts.Fatalf("usage: exits CODE [exec] understudy ARGS...")
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	got := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			ts.Fatalf("%v", err)
-		}
-		got = exit.ExitCode()
-	}
-	if got != want {
+	if got := codeOf(ts, args[1:]); got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+func codeOf(ts *testscript.TestScript, args []string) int {
+	if args[0] != "exec" {
+		return run(ts, args[1:])
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	ts.Fatalf("%v", err)
+	return exitFailed
 }
 
 // acts runs a command, acts on what it prints, and wants an exit code:

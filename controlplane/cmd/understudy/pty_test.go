@@ -87,10 +87,11 @@ func openTerminal(columns string) (keyboard, screen *os.File, err error) {
 	return keyboard, screen, err
 }
 
+// scriptEnv is all of a script's environment that a command reads.
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS", "SENT", "RAW",
-		"TZ", "LANG", "TERM", "NO_COLOR"} {
+	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS",
+		"UNDERSTUDY_CONTEXT", "HOME", "SENT", "RAW", "STALE", "TZ", "LANG", "TERM", "NO_COLOR"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

@@ -70,7 +70,10 @@ func newRoot(c *cli) *cobra.Command {
 	c.addGlobalFlags(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
-	root.InitDefaultCompletionCmd("completion")
+	root.SetIn(c.Stdin)
+	root.SetOut(c.Stdout)
+	root.SetErr(c.Stderr)
+	root.InitDefaultCompletionCmd("completion") // it keeps the output that it finds
 	return root
 }
 

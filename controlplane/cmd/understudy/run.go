@@ -65,9 +65,6 @@ func Run(ctx context.Context, world World) int {
 	c := &cli{World: world}
 	root := newRoot(c)
 	root.SetArgs(append([]string{}, world.Args...)) // nil would mean those of this process
-	root.SetIn(world.Stdin)
-	root.SetOut(world.Stdout)
-	root.SetErr(world.Stderr)
 	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
