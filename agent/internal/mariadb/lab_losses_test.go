@@ -85,6 +85,25 @@ func TestTimeZoneOfTheHost(t *testing.T) {
 	})
 }
 
+func TestEngineOfThePosition(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
+		i.Run()
+		engine := func(want string) {
+			t.Helper()
+			if got := status(t, i).Settings["gtid_slave_pos_engine"]; got != want {
+				t.Errorf("the position is in an engine %q, not %q", got, want)
+			}
+		}
+		engine("InnoDB")
+		i.Exec("ALTER TABLE mysql.gtid_slave_pos ENGINE=Aria")
+		engine("Aria")
+		i.Exec("CREATE TABLE mysql.gtid_slave_pos_InnoDB LIKE mysql.gtid_slave_pos",
+			"ALTER TABLE mysql.gtid_slave_pos_InnoDB ENGINE=InnoDB")
+		engine("InnoDB")
+	})
+}
+
 func status(t *testing.T, i *mariadbtest.Instance) mariadb.Live {
 	t.Helper()
 	s, err := i.Status(t.Context())

@@ -1,6 +1,7 @@
 package mariadb
 
 import (
+	"context"
 	"maps"
 	"strconv"
 	"strings"
@@ -64,4 +65,14 @@ func lossless() []Option {
 // binlogFilters adds the filters of the binary log, which 10.11 shows in one statement alone.
 func (l *Live) binlogFilters(at row) {
 	maps.Copy(l.Settings, settingsOf(at, []string{"binlog_do_db", "binlog_ignore_db"}))
+}
+
+// readPositionEngine adds the engine of the table that keeps the position of a replica. MariaDB may
+// have one of them for each engine.
+func (l *Live) readPositionEngine(ctx context.Context, q querier) error {
+	r, err := one(ctx, q, "SELECT engine AS gtid_slave_pos_engine FROM information_schema.tables "+
+		"WHERE table_schema = 'mysql' AND table_name LIKE 'gtid_slave_pos%' "+
+		"ORDER BY engine = 'InnoDB' DESC LIMIT 1")
+	maps.Copy(l.Settings, settingsOf(r, []string{"gtid_slave_pos_engine"}))
+	return err
 }

@@ -160,6 +160,9 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 	if err := live.readZone(ctx, h.Server.db); err != nil {
 		return Live{}, err
 	}
+	if err := live.readPositionEngine(ctx, h.Server.db); err != nil {
+		return Live{}, err
+	}
 	live.Mismatches, err = mismatches(ctx, h.Server.db, h.Configuration.options.dropIn)
 	if err != nil {
 		return Live{}, err

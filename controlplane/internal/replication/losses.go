@@ -36,6 +36,9 @@ func applyLosses() map[string]loss {
 		"sql_delay":                        {"0", "keeps the replica behind"},
 		"replicate_ignore_server_ids":      {"", "leaves out the changes of a server"},
 		"replicate_rewrite_db":             {"", "applies changes to another schema"},
+		"gtid_slave_pos_engine": {"InnoDB", "keeps its position apart from its transactions, so " +
+			"that a crash applies some twice or leaves some out: run `STOP REPLICA; SET " +
+			"sql_log_bin=0; ALTER TABLE mysql.gtid_slave_pos ENGINE=InnoDB; START REPLICA` there"},
 	}
 	for _, name := range []string{"do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table",
 		"wild_ignore_table", "do_domain_ids", "ignore_domain_ids"} {

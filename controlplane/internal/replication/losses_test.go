@@ -17,7 +17,8 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 			Settings: map[string]string{"slave_skip_errors": "OFF", "slave_exec_mode": "STRICT",
 				"slave_run_triggers_for_rbr": "NO", "slave_sql_verify_checksum": "ON",
 				"replicate_events_marked_for_skip": "REPLICATE", "gtid_ignore_duplicates": "OFF",
-				"slave_type_conversions": "ALL_NON_LOSSY", "binlog_format": "MIXED"},
+				"slave_type_conversions": "ALL_NON_LOSSY", "binlog_format": "MIXED",
+				"gtid_slave_pos_engine": "InnoDB"},
 			Connections: []replication.Connection{running()}}
 	}
 	if why := text(want.Findings(healthy())); why != "" {
@@ -29,7 +30,8 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 		"gtid_ignore_duplicates": "ON", "slave_type_conversions": "ALL_LOSSY,ALL_NON_LOSSY",
 		"init_slave": "SET foreign_key_checks=0", "replicate_do_db": "a",
 		"replicate_ignore_table": "a.b", "replicate_wild_ignore_table": "tmp%.%",
-		"replicate_rewrite_db": "a->b", "binlog_ignore_db": "a", "secure_timestamp": "YES"} {
+		"replicate_rewrite_db": "a->b", "binlog_ignore_db": "a", "secure_timestamp": "YES",
+		"gtid_slave_pos_engine": "Aria"} {
 		s := healthy()
 		s.Settings[setting] = value
 		judged(t, s, want, setting)

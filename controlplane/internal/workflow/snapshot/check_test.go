@@ -47,6 +47,9 @@ func TestWhatCannotBeCopiedIsRefused(t *testing.T) {
 		{"a primary has no such position", online, func(n *kit.Node) {
 			n.Status.PositionTableIsSafe = false
 		}, none, ""},
+		{"a copy's position may tear", online, func(n *kit.Node) {
+			n.Status.Settings = map[string]string{"gtid_slave_pos_engine": "Aria"}
+		}, errorsv1.Reason_REASON_MARIADB_SETTING, "position of db1 is not transactional"},
 		{"no room", online, func(n *kit.Node) { n.Status.FilesystemFree = minFree - 1 },
 			errorsv1.Reason_REASON_DISK_FULL, "data volume of db1"},
 		{"commits that are not on the disk", crash, func(n *kit.Node) {
