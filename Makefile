@@ -6,6 +6,9 @@ export CGO_ENABLED := 0
 
 VERSION ?= $(shell deploy/packages/version)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+# without gRPC's own pages of traces, which nobody serves: their templates have the linker keep each
+# method of each library, half of a program
+TAGS := grpcnotrace
 BUF := go tool -modfile=deploy/tools/buf.mod buf
 comma := ,
 LINT := go tool -modfile=deploy/tools/lint.mod golangci-lint
@@ -42,7 +45,7 @@ test-mutants: setup build ## Take out the code that carries a row of the matrix,
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	@# some wait more than they work, and the longest begin first; nobody debugs what is linked here
-	deploy/lab/in-memory go test -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) -ldflags '-s -w' \
+	deploy/lab/in-memory go test -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) -tags $(TAGS) -ldflags '-s -w' \
 		./controlplane/internal/{app,workflow,job,store} ./...
 
 .PHONY: test-ec2
@@ -75,7 +78,7 @@ fuzz: ## Run all fuzz targets, each for FUZZTIME=10s
 .PHONY: build
 build: ## Build the programs into bin/
 	@mkdir -p bin
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./controlplane/cmd/understudy ./controlplane/cmd/understudy-lab ./agent/cmd/understudy-agent ./deploy/demo
+	go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/ ./controlplane/cmd/understudy ./controlplane/cmd/understudy-lab ./agent/cmd/understudy-agent ./deploy/demo
 
 .PHONY: packages
 packages: ## Build deb and rpm packages into bin/packages, the same bytes each time (ARCHS=amd64 and FORMATS=deb build some, VERSION=0.1.1 names them)

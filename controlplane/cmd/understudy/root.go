@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,12 +66,11 @@ func newRoot(c *cli) *cobra.Command {
 		c.foreign(newServeCommand(c.World)))
 	root.Long, root.Example = rootLong, rootExample
 	root.Aliases, root.Version = nil, c.Version
-	root.SetVersionTemplate("understudy {{.Version}}\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SuggestionsMinimumDistance = 2
 	c.addGlobalFlags(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
-	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
+	root.SetUsageFunc(usage(root.UsageFunc()))
 	root.SetIn(c.Stdin)
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)
@@ -77,11 +78,23 @@ func newRoot(c *cli) *cobra.Command {
 	return root
 }
 
-// usageTemplate leaves the flags that all commands take to the help of the program itself.
-func usageTemplate(template string) string {
-	const global = "\n\nGlobal Flags:\n" +
-		"{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}"
-	return strings.Replace(template, global, "\n\nFlags of all commands: understudy --help", 1)
+// usage leaves the flags that all commands take to the help of the program itself. A template would
+// do the same, and have the linker keep each method of each library, which made the program twice
+// as large.
+func usage(whole func(*cobra.Command) error) func(*cobra.Command) error {
+	return func(cmd *cobra.Command) error {
+		to := cmd.OutOrStderr()
+		defer cmd.SetOut(to)
+		var text bytes.Buffer
+		cmd.SetOut(&text)
+		if err := whole(cmd); err != nil {
+			return err
+		}
+		global := "Global Flags:\n" + strings.TrimRight(cmd.InheritedFlags().FlagUsages(), " \n")
+		_, err := io.WriteString(to, strings.Replace(text.String(), global,
+			"Flags of all commands: understudy --help", 1))
+		return err
+	}
 }
 
 // flagError says what is wrong with a flag, the flag first.
