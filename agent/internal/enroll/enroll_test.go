@@ -2,6 +2,8 @@ package enroll_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
@@ -246,7 +248,8 @@ func TestANewJoinFileReplacesAGoodIdentityAndABadOneDoesNot(t *testing.T) {
 }
 
 // The same request renews once, also after a restart in between; the hook is called each time, for
-// the agent may have been killed before it was.
+// the agent may have been killed before it was. A request for a job is a rotation: what the account
+// on the primary demands is another generation then, and by nothing else.
 func TestARenewalThatIsAskedForTwice(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, newPlane(t))
@@ -256,16 +259,44 @@ func TestARenewalThatIsAskedForTwice(t *testing.T) {
 		key     string
 		renewed bool
 	}{{"j/renew/1", true}, {"j/renew/1", false}, {"j/renew/2", true}, {"", true}, {"", true}} {
-		before := h.serial(e)
+		before, generation := h.serial(e), h.generation(e)
 		changed, until, err := e.RenewFor(patience(t), test.key)
 		if err != nil || changed != test.renewed || (before != h.serial(e)) != test.renewed ||
 			until.IsZero() {
 			t.Errorf("%d: renewed %v until %s, %v", n, changed, until, err)
 		}
+		if rotated := h.generation(e) != generation; rotated != (test.renewed && test.key != "") {
+			t.Errorf("%d: generation %s, was %s", n, h.generation(e), generation)
+		}
 		<-h.told
 		e = h.start()
 	}
 	h.check(e)
+}
+
+// A server that joins again signs in to its primary as before; another one of the host does not.
+func TestJoiningAgainKeepsTheGenerationOfTheServer(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, newPlane(t))
+	first := h.generation(h.joined("t1"))
+	if again := h.generation(h.joined("t2")); first == "" || again != first {
+		t.Errorf("generation %q, was %q", again, first)
+	}
+}
+
+// generation is that of MariaDB's certificate.
+func (h *host) generation(e *enroll.Enroller) string {
+	h.t.Helper()
+	data, err := os.ReadFile(e.MariaDBFiles().Cert)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return identity.MariaDBOf(cert).Generation
 }
 
 func TestRenew(t *testing.T) {

@@ -117,7 +117,8 @@ func (p *plane) Enroll(_ context.Context,
 			errs.WithHint("make a new join file"))
 	}
 	p.tokens[req.GetToken()] = print
-	certificates, err := p.certify(req.GetServer(), key, print, req.GetMariadbCsr())
+	certificates, err := p.certify(req.GetServer(), key, print, req.GetMariadbCsr(),
+		req.GetMariadbGeneration())
 	return &controlplanev1.EnrollResponse{Certificates: certificates}, err
 }
 
@@ -127,7 +128,7 @@ func (p *plane) Renew(ctx context.Context,
 	defer p.mu.Unlock()
 	key, print := p.key(req.GetAgentCsr())
 	certificates, err := p.certify(identity.PeerOf(ctx).Identity.Name, key, print,
-		req.GetMariadbCsr())
+		req.GetMariadbCsr(), req.GetMariadbGeneration())
 	return &controlplanev1.RenewResponse{Certificates: certificates}, err
 }
 
@@ -142,12 +143,15 @@ func (p *plane) key(der []byte) (*ecdsa.PublicKey, string) {
 }
 
 func (p *plane) certify(server string, key *ecdsa.PublicKey, print string,
-	mariadbCSR []byte) (*controlplanev1.Certificates, error) {
+	mariadbCSR []byte, generation string) (*controlplanev1.Certificates, error) {
 	mariadbKey, _ := p.key(mariadbCSR)
 	p.keys = append(p.keys, print)
 	short := func(cert *x509.Certificate) { cert.NotAfter = time.Now().Add(p.life) }
 	nobody := func(cert *x509.Certificate) {
-		cert.URIs, cert.ExtKeyUsage = []*url.URL{}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		cert.URIs = []*url.URL{}
+		cert.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth,
+			x509.ExtKeyUsageClientAuth}
+		cert.Subject = identity.MariaDB{Server: server, Generation: generation}.Subject()
 	}
 	certificates := &controlplanev1.Certificates{
 		CaPem:      encode(p.ca.Certificate),

@@ -31,10 +31,11 @@ func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, s slot) e
 	if err != nil {
 		return err
 	}
+	generation := e.slots.current().generationOf(file.Server)
 	call := func(ctx context.Context, c controlplanev1.EnrollmentServiceClient,
 	) (*controlplanev1.EnrollResponse, error) {
 		return c.Enroll(ctx, &controlplanev1.EnrollRequest{Token: file.Token, Server: file.Server,
-			AgentCsr: agent, MariadbCsr: mariadb})
+			AgentCsr: agent, MariadbCsr: mariadb, MariadbGeneration: generation})
 	}
 	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
 		if err := e.checkClock(ctx, file.ControlPlane, file.CASPKISHA256); err != nil {

@@ -103,8 +103,9 @@ func (e *Enroller) Renew(ctx context.Context) error {
 	return e.renewNow(ctx, "")
 }
 
-// RenewFor is Renew for a request that may come again: the same key renews once. The hook has taken
-// the certificates when it returns. An empty key renews each time.
+// RenewFor is Renew for a request that may come again: the same key renews once, and gives MariaDB's
+// certificate another generation. The hook has taken the certificates when it returns. An empty key
+// renews each time, and keeps the generation.
 func (e *Enroller) RenewFor(ctx context.Context, key string) (changed bool, until time.Time,
 	err error) {
 	if err := e.beginRenewing(ctx); err != nil {
@@ -177,11 +178,17 @@ func (e *Enroller) renew(ctx context.Context, have loaded, key string) error {
 	if err != nil {
 		return err
 	}
+	generation := identity.NewGeneration()
+	if key == "" {
+		// What the account on the primary demands is changed by who rotates alone.
+		generation = e.slots.current().generation()
+	}
 	answer, err := ask(ctx, have.ControlPlane, source,
 		func(ctx context.Context, c controlplanev1.EnrollmentServiceClient,
 		) (*controlplanev1.RenewResponse, error) {
 			return c.Renew(ctx,
-				&controlplanev1.RenewRequest{AgentCsr: agent, MariadbCsr: mariadb})
+				&controlplanev1.RenewRequest{AgentCsr: agent, MariadbCsr: mariadb,
+					MariadbGeneration: generation})
 		})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -191,4 +192,32 @@ func check(files identity.FilesConfig, now time.Time,
 		err = fmt.Errorf("the certificate is for %s, not for %s", id, want)
 	}
 	return cert, err
+}
+
+// mariadb is who signs in with MariaDB's certificate in the slot; nobody when there is none.
+func (s slot) mariadb() identity.MariaDB {
+	data, err := os.ReadFile(s.mariadbFiles().Cert)
+	if err != nil {
+		return identity.MariaDB{}
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return identity.MariaDB{}
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return identity.MariaDB{}
+	}
+	return identity.MariaDBOf(cert)
+}
+
+// generation is that of MariaDB's certificate in the slot.
+func (s slot) generation() string { return s.mariadb().Generation }
+
+// generationOf is generation when the slot is that server's, else a new one.
+func (s slot) generationOf(server string) string {
+	if who := s.mariadb(); who.Server == server {
+		return who.Generation
+	}
+	return identity.NewGeneration()
 }

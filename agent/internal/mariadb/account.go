@@ -13,9 +13,15 @@ import (
 // Account is the account that one replica connects with, over TLS.
 type Account struct {
 	User, Host string
-	// Server is whose MariaDB signs in, with its certificate and no password. Without one the
-	// account has the Password.
-	Server, Password string
+	// MariaDB is who signs in, with its certificate and no password. Without one the account has the
+	// Password.
+	identity.MariaDB
+	Password string
+	// KeepOthers leaves accounts of the user for other hosts: the replica may need one of them until
+	// it has signed in with this one.
+	KeepOthers bool
+	// EndSessions ends the sessions of the user, which outlive what they signed in with.
+	EndSessions bool
 }
 
 // name is the account as SQL takes it.
@@ -46,7 +52,7 @@ func (s *Server) demanded(account Account) (d demand, err error) {
 	if account.Server == "" {
 		return d, nil
 	}
-	if d.subject, err = identity.OneLine(identity.MariaDBSubject(account.Server)); err != nil {
+	if d.subject, err = identity.OneLine(account.Subject()); err != nil {
 		return d, err
 	}
 	ca, err := readCertificate(s.tls.CA)
@@ -78,8 +84,8 @@ type accountFacts struct {
 	elsewhere                                 []string // hosts of others of that user
 }
 
-// EnsureAccount makes the account, with REPLICATION SLAVE alone, and drops those that the user has
-// for other hosts. It says what it changed.
+// EnsureAccount makes the account, with REPLICATION SLAVE alone. It drops those that the user has
+// for other hosts, and ends sessions, as the account says. It says what it changed.
 func (s *Server) EnsureAccount(ctx context.Context, account Account) (changes []string, err error) {
 	what := fmt.Sprintf("cannot make the replication account %s@%s", account.User, account.Host)
 	err = s.change(ctx, what, func() error {
@@ -183,11 +189,22 @@ func (s *Server) changeAccount(ctx context.Context, account Account, demand dema
 	}
 	// Last: the replica may sign in as one of them until the new one is whole.
 	for _, host := range facts.elsewhere {
+		if account.KeepOthers {
+			break
+		}
 		if err := do("dropped for "+host, dropAccount(account.User, host)); err != nil {
 			return changes, err
 		}
 	}
+	if account.EndSessions {
+		return changes, s.endSessions(ctx, account.User)
+	}
 	return changes, nil
+}
+
+// endSessions ends those of the user. One that has an account comes again.
+func (s *Server) endSessions(ctx context.Context, user string) error {
+	return execute(ctx, s.db, "KILL CONNECTION USER "+literal(user))
 }
 
 func dropAccount(user, host string) string {
@@ -239,7 +256,7 @@ func (s *Server) DeleteAccount(ctx context.Context, user, host string) (found bo
 			}
 		}
 		// Also when none is left: an earlier call may have come to the accounts alone.
-		return execute(ctx, s.db, "KILL CONNECTION USER "+literal(user))
+		return s.endSessions(ctx, user)
 	})
 	return found, err
 }

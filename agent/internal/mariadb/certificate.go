@@ -69,8 +69,8 @@ func lookup(name string) (*atomicfile.Owner, error) {
 
 // Certificate is what is known of the certificate that is installed for MariaDB.
 type Certificate struct {
-	// Server is whose MariaDB signs in to another one with it; empty when it is for a server alone.
-	Server string
+	// MariaDB is who signs in to another one with it; nobody when it is for a server alone.
+	identity.MariaDB
 	// Expires is when it ends; zero when there is no certificate.
 	Expires time.Time
 }
@@ -81,7 +81,7 @@ func (s *Server) certificate() Certificate {
 	if err != nil {
 		return Certificate{}
 	}
-	return Certificate{Server: identity.MariaDBServer(cert), Expires: cert.NotAfter}
+	return Certificate{MariaDB: identity.MariaDBOf(cert), Expires: cert.NotAfter}
 }
 
 // readCertificate reads the first certificate of one of the agent's own files.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -34,9 +35,11 @@ func TestAReplicaSignsInWithItsCertificate(t *testing.T) {
 			status.Certificate.Server != mariadbtest.Server || status.Certificate.Expires.IsZero() {
 			t.Fatalf("%+v %v", status.Certificate, err)
 		}
-		account := mariadb.Account{User: "us_2", Host: "127.0.0.1", Server: mariadbtest.Server}
+		account := mariadb.Account{User: "us_2", Host: "127.0.0.1",
+			MariaDB: identity.MariaDB{Server: mariadbtest.Server}}
 		primary.Exec("CREATE USER us_2@'10.0.0.7'", "CREATE USER us_22@'127.0.0.1'")
-		for _, want := range []string{"demands the certificate of db2,dropped for 10.0.0.7", ""} {
+		for i, want := range []string{"demands the certificate of db2", "dropped for 10.0.0.7", ""} {
+			account.KeepOthers = i == 0
 			changes, err := primary.Server.EnsureAccount(ctx, account)
 			if got := strings.Join(changes, ","); err != nil || got != want {
 				t.Errorf("%q, %v", got, err)
@@ -65,6 +68,7 @@ func TestAReplicaSignsInWithItsCertificate(t *testing.T) {
 		}
 		rotates(t, primary, replica, ca)
 		refusesOthers(t, primary, replica, ca)
+		refusesAnEarlierGeneration(t, primary, replica, ca)
 		sessions := func() string {
 			return primary.Value("SELECT COUNT(*) FROM information_schema.processlist WHERE " +
 				"user = 'us_2'")
@@ -142,5 +146,36 @@ func refusesOthers(t *testing.T, primary, replica *mariadbtest.Instance, ca *mar
 	if _, changed, err := replica.Replica.Reconnect(ctx, mariadbtest.Patience); err != nil ||
 		!changed {
 		t.Errorf("its own again: %v, %v", changed, err)
+	}
+}
+
+// refusesAnEarlierGeneration expects that a certificate of before a rotation opens nothing, whoever
+// has it, and that a session that began with it ends.
+func refusesAnEarlierGeneration(t *testing.T, primary, replica *mariadbtest.Instance,
+	ca *mariadbtest.CA) {
+	t.Helper()
+	ctx := t.Context()
+	rotated := mariadb.Account{User: "us_2", Host: "127.0.0.1", EndSessions: true,
+		MariaDB: identity.MariaDB{Server: mariadbtest.Server, Generation: "0123456789abcdef"}}
+	before := dumpThread(primary)
+	changes, err := primary.Server.EnsureAccount(ctx, rotated)
+	if got := strings.Join(changes, ","); err != nil || got != "demands the certificate of db2" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for end := time.Now().Add(mariadbtest.Patience); dumpThread(primary) == before; {
+		if time.Now().After(end) {
+			t.Fatal("a session that began with the certificate of before goes on")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_, _, err = replica.Replica.Reconnect(ctx, mariadbtest.Patience)
+	wants(t, err, errorsv1.Reason_REASON_REPLICATION_ERROR)
+	ca.IssueTo(t, filepath.Join(replica.Dir, "cert"), rotated.Subject())
+	if err := replica.Configuration.RefreshCertificate(ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, changed, err := replica.Replica.Reconnect(ctx, mariadbtest.Patience); err != nil ||
+		!changed {
+		t.Errorf("with the certificate of the rotation: %v, %v", changed, err)
 	}
 }

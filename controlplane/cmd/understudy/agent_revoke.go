@@ -21,8 +21,10 @@ func newAgentRevoke(c *cli) *cobra.Command {
 	return revoke(newVerb(c, &cpv1.RevokeRequest{}, &cobra.Command{
 		Use: "revoke SERVER --reason WHY", Short: "Revoke all certificates of a server's agent",
 		Long: `Revoke all certificates of a server's agent and its MariaDB, and all its join
-tokens. Open connections are refused from their next call on. "understudy token
-create" lets the machine in again. A repeat changes nothing.`,
+tokens. Open connections are refused from their next call on. A replica's account on
+its primary is dropped, and its sessions there are ended. "understudy token create"
+lets the machine in again, and "understudy replica rotate-credentials" gives it an
+account. A repeat changes nothing.`,
 		Example: `  understudy agent revoke db2 --reason "the machine was lost"
   understudy agent revoke db2 --reason "the machine was lost" --dry-run`,
 	}, "name"))

@@ -46,9 +46,11 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		HistoryReason:       s.GetBinlogHistoryReason(),
 		HistoryClaim:        claim(s.GetHistoryClaim()),
 		TakesCertificates:   s.GetTakesCertificates(),
+		TakesGenerations:    s.GetTakesGenerations(),
 		Certificate: replication.Certificate{
-			Server:  strings.TrimPrefix(s.GetCertificate().GetServer(), "servers/"),
-			Expires: moment(s.GetCertificate().GetExpireTime())},
+			Server:     strings.TrimPrefix(s.GetCertificate().GetServer(), "servers/"),
+			Generation: s.GetCertificate().GetGeneration(),
+			Expires:    moment(s.GetCertificate().GetExpireTime())},
 	}
 	for _, m := range s.GetSettingMismatches() {
 		out.Mismatches = append(out.Mismatches, replication.Mismatch{Name: m.GetName(),

@@ -117,7 +117,9 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 	resp, err := call(ctx, a, changeLimit, a.mariadb.EnsureReplicationAccount,
 		&agentv1.EnsureReplicationAccountRequest{
 			User: req.User, Host: req.Host, Password: req.Password.Reveal(),
-			Server: subject(req.Server), FencingToken: fencingToken(req.Token),
+			Server: subject(req.Server), Generation: req.Generation,
+			KeepOthers: req.KeepOthers, EndSessions: req.EndSessions,
+			FencingToken: fencingToken(req.Token),
 		})
 	return resp.GetChanges(), err
 }

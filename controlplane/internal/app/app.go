@@ -66,8 +66,14 @@ type App struct {
 	// announcer tells agents advertise, the addresses of this control plane.
 	announcer *fleet.Announcer
 	advertise []string
+	// fetcher brings the audits of agents into the store.
+	fetcher *trail.Fetcher
+	// accessEnder ends what replicas whose agents were revoked read of their primaries.
+	accessEnder *fleet.AccessEnder
 	// denier tells agents who was revoked.
-	denier *fleet.Denier
+	// accessEnder ends what replicas whose agents were revoked read of their primaries.
+	accessEnder *fleet.AccessEnder
+	denier      *fleet.Denier
 
 	listener        net.Listener
 	metricsListener net.Listener
@@ -284,9 +290,12 @@ func (a *App) openJobs(ctx context.Context) error {
 		Loops:         a.loops, Log: a.log})
 	a.announcer = fleet.NewAnnouncer(fleet.AnnouncerConfig{Store: a.st,
 		Announce: a.agents.Announce, Addresses: a.advertise, Log: a.log})
+	a.accessEnder = fleet.NewAccessEnder(fleet.AccessEnderConfig{Store: a.st,
+		Servers: a.monitor.Servers, End: a.endAccess, Log: a.log})
 	a.denier = fleet.NewDenier(fleet.DenierConfig{Tell: a.agents.Deny,
 		Servers: a.monitor.Servers, List: a.registry.DenyList, Log: a.log})
-	a.work, err = workflow.New(kit.Config{
+	a.fetcher = &trail.Fetcher{Trail: a.trail, Agents: a.agents}
+	a.work, err = workflow.New(kit.Config{LastAudit: a.fetcher.Last,
 		Agents: a.agents, Provider: a.cloud, Store: records, Tokens: a.registry,
 		Jobs: a.engine, Fleet: a.cfg.Fleet, Logger: a.log,
 		VolumeLimit: a.cfg.VolumeLimit, Poll: a.dev.Poll,
@@ -325,9 +334,9 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { a.verifier.Run(ctx); return nil })
 	group.Go(func() error { a.loops.Run(ctx, pruning, a.prune); return nil })
 	group.Go(func() error { a.loops.Run(ctx, noting, a.trail.Note); return nil })
-	fetcher := &trail.Fetcher{Trail: a.trail, Agents: a.agents}
-	group.Go(func() error { a.loops.Run(ctx, fetching, fetcher.Round); return nil })
+	group.Go(func() error { a.loops.Run(ctx, fetching, a.fetcher.Round); return nil })
 	group.Go(func() error { a.loops.Run(ctx, announcing, a.announcer.Round); return nil })
+	group.Go(func() error { a.loops.Run(ctx, endingAccess, a.accessEnder.Round); return nil })
 	group.Go(func() error { a.denier.Run(ctx, a.loops); return nil })
 	if a.metricsListener != nil {
 		group.Go(func() error { return a.endpoint().Serve(ctx, a.metricsListener) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -74,6 +75,17 @@ func identityRecords(tx *store.Tx) ca.Records {
 				return err
 			}
 			srv.AgentIdentity = agentIdentity
+			return tx.Servers().Update(ctx, &srv)
+		},
+		NoteRevoked: func(ctx context.Context, server string, at time.Time) error {
+			srv, err := tx.Servers().Get(ctx, server)
+			if errors.Is(err, inventory.ErrNotFound) || err == nil && srv.Primary == "" {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			srv.AccessRevoked = at
 			return tx.Servers().Update(ctx, &srv)
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/loop"
 )
 
@@ -16,6 +17,22 @@ var pruning = loop.Spec{Name: "prune the records", Every: time.Hour, Limit: 10 *
 var announcing = loop.Spec{Name: "announce the addresses", Every: 5 * time.Second,
 	Limit: 2 * time.Minute, LateAfter: 10 * time.Minute,
 	Means: "agents do not learn the address of this control plane"}
+
+// endingAccess ends what replicas whose agents were revoked read of their primaries.
+var endingAccess = loop.Spec{Name: "end the access of revoked replicas", Every: time.Second,
+	Limit: time.Minute, LateAfter: 10 * time.Minute,
+	Means: "replicas whose agents were revoked go on reading their primaries"}
+
+// endAccess drops a replica's account on its primary, and ends its sessions there.
+func (a *App) endAccess(ctx context.Context, primary, replica string) error {
+	agent, err := a.agents.Agent(ctx, primary)
+	if err != nil {
+		return err
+	}
+	_, err = agent.DeleteReplicationAccount(ctx, kit.Account(replica), kit.AnyHost,
+		kit.FencingToken{})
+	return err
+}
 
 func (a *App) prune(ctx context.Context) error {
 	pruned, err := a.st.Prune(ctx, store.Retention{Jobs: a.cfg.RetainJobs,

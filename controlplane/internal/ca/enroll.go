@@ -42,6 +42,10 @@ type EnrollRequest struct {
 	Server string
 	// Keys are to be certified.
 	Keys Keys
+	// Generation is asked for for MariaDB's certificate: that of the host's earlier one, so that its
+	// replica signs in as before. It gets another one when certificates of the server were revoked,
+	// as those of a deleted server are: an earlier one then opens no account that demands this one.
+	Generation string
 	// Address is where the request came from: an IP address, that goes into the certificates beside
 	// the server's name. May be empty.
 	Address string
@@ -66,8 +70,12 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 		return Bundle{}, err
 	}
 	agent := identity.Agent(req.Server)
+	generation, err := r.generation(ctx, req.Server, req.Generation)
+	if err != nil {
+		return Bundle{}, storeError("cannot enrol "+req.Server, err)
+	}
 	bundle, err := r.certify(ctx, "cannot enrol "+req.Server, certification{
-		agent: agent, keys: req.Keys, names: namesOf(req.Server, req.Address),
+		agent: agent, generation: generation, keys: req.Keys, names: namesOf(req.Server, req.Address),
 		action: "server.enrol", caller: Caller{Peer: identity.Peer{Identity: agent},
 			RequestID: req.RequestID},
 		before: func(ctx context.Context, print string) error { return r.believe(ctx, req, print) },
@@ -86,6 +94,21 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 		r.config.Enrolled(req.Server)
 	}
 	return bundle, err
+}
+
+// generation is that of MariaDB's certificate for a machine that enrols.
+func (r *Registry) generation(ctx context.Context, server, asked string) (string, error) {
+	generation := asked
+	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
+		certs, err := records.Certificates.Of(ctx, inventory.MariaDBIdentity(server))
+		if slices.ContainsFunc(certs, func(c inventory.Certificate) bool {
+			return !c.RevokedAt.IsZero()
+		}) {
+			generation = identity.NewGeneration()
+		}
+		return err
+	})
+	return generation, err
 }
 
 // believe looks at the token without redeeming it.
@@ -109,6 +132,8 @@ type RenewRequest struct {
 	Peer identity.Peer
 	// Keys are to be certified.
 	Keys Keys
+	// Generation is that of MariaDB's certificate: the same, or another one for a rotation.
+	Generation string
 	// RequestID is the id of the call.
 	RequestID string
 }
@@ -127,7 +152,8 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 		host = ""
 	}
 	bundle, err := r.certify(ctx, "cannot renew certificates of "+agent.Name, certification{
-		agent: agent, keys: req.Keys, names: namesOf(agent.Name, host),
+		agent: agent, generation: req.Generation, keys: req.Keys,
+		names:  namesOf(agent.Name, host),
 		action: "server.renew", caller: Caller{Peer: req.Peer, RequestID: req.RequestID},
 		admit: func(ctx context.Context, records Records, _ string) error {
 			return r.stillGood(ctx, records, req.Peer)
@@ -180,7 +206,10 @@ func IssuedAt(notBefore, notAfter time.Time) time.Time {
 
 // certification is one pair of certificates to be issued.
 type certification struct {
-	agent  identity.Identity
+	agent identity.Identity
+	// generation is that of MariaDB's certificate.
+	generation string
+
 	keys   Keys
 	names  []string
 	action string
@@ -202,6 +231,10 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 	if err != nil {
 		return Bundle{}, err
 	}
+	if err := identity.CheckGeneration(c.generation); err != nil {
+		return Bundle{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+			what, errs.Wrap(err), errs.Field("mariadb_generation", err.Error()))
+	}
 	if c.before != nil {
 		if err := c.before(ctx, print); err != nil {
 			return Bundle{}, err
@@ -212,8 +245,8 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 	if err != nil {
 		return Bundle{}, err
 	}
-	mariadb, err := r.config.Authority.issue(mariadbRequest(c.agent.Name, c.names,
-		r.config.AgentLife, mariadbKey))
+	mariadb, err := r.config.Authority.issue(mariadbRequest(identity.MariaDB{Server: c.agent.Name,
+		Generation: c.generation}, c.names, r.config.AgentLife, mariadbKey))
 	if err != nil {
 		return Bundle{}, err
 	}

@@ -58,10 +58,10 @@ func peerRequest(id identity.Identity, names []string, life time.Duration,
 	return r
 }
 
-func mariadbRequest(server string, names []string, life time.Duration,
+func mariadbRequest(mariadb identity.MariaDB, names []string, life time.Duration,
 	key crypto.PublicKey) request {
-	return request{recordedAs: inventory.MariaDBIdentity(server),
-		subject: identity.MariaDBSubject(server), names: names, life: life, key: key, usage: both()}
+	return request{recordedAs: inventory.MariaDBIdentity(mariadb.Server),
+		subject: mariadb.Subject(), names: names, life: life, key: key, usage: both()}
 }
 
 // issue signs a certificate. It is nobody's until its record is kept.

@@ -74,6 +74,9 @@ type Records struct {
 	// NoteAgent writes the agent's identity into the server's record; a server without a record is
 	// fine. May be nil.
 	NoteAgent func(ctx context.Context, server, agentIdentity string) error
+	// NoteRevoked writes into the server's record that its agent was revoked then, for what the
+	// server reads of others to be ended; a server without a record is fine. May be nil.
+	NoteRevoked func(ctx context.Context, server string, at time.Time) error
 	// Lost says whether what was recorded at that time may be missing, because a backup was
 	// restored; nil: never.
 	Lost func(ctx context.Context, at time.Time) (bool, error)

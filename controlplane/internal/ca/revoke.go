@@ -170,6 +170,11 @@ func (r *Registry) revoke(ctx context.Context, records Records, req RevokeReques
 		}
 		revoked.Serials, tokens = append(revoked.Serials, serials...), tokens+ended
 	}
+	if req.Who.Role == identity.RoleAgent && records.NoteRevoked != nil {
+		if err := records.NoteRevoked(ctx, req.Who.Name, r.config.Now().UTC()); err != nil {
+			return Revoked{}, err
+		}
+	}
 	what := strings.Join(revoked.Serials, ", ")
 	if len(revoked.Serials) == 0 {
 		what = "what had expired, or was revoked already"

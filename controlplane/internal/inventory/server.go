@@ -87,6 +87,8 @@ type Server struct {
 	DataUnproved DataUnproved
 	FirstReady   time.Time // zero until it was READY
 	History      string    // of its primary's binary log: the id of what it follows
+	// AccessRevoked is when its agent was revoked, until what it reads of its primary is ended.
+	AccessRevoked time.Time
 
 	Job      string // job that made or last changed the server's state
 	Created  time.Time

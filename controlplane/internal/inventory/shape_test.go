@@ -19,7 +19,7 @@ func TestShape(t *testing.T) {
 		{inventory.Server{}, "Name State StateReason Findings Role Primary Provider MachineID " +
 			"Zone Image Address AgentIdentity AgentVersion ControlPlane Port ServerID " +
 			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured " +
-			"BinlogAutoPurge Verified Unproved DataUnproved FirstReady History Job " +
+			"BinlogAutoPurge Verified Unproved DataUnproved FirstReady History AccessRevoked Job " +
 			"Created Updated LastSeen Rev"},
 		{inventory.Mount{}, "volume path fs_type fs_uuid"},
 		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot " +

@@ -72,12 +72,15 @@ type Status struct {
 	Certificate Certificate
 	// TakesCertificates is true when accounts can require a certificate of the fleet's CA.
 	TakesCertificates bool
+	// TakesGenerations is true when they can require one of a generation.
+	TakesGenerations bool
 }
 
 // Certificate is what MariaDB shows, as a server and as a replica.
 type Certificate struct {
-	Server  string // whose MariaDB signs in with it; empty for none's
-	Expires time.Time
+	Server     string // whose MariaDB signs in with it; empty for none's
+	Generation string // of a server's certificates; empty in those of earlier versions
+	Expires    time.Time
 }
 
 // Mismatch is a setting that a server does not run with, or will not after its next start.

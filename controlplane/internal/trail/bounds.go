@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/audit"
@@ -15,8 +16,9 @@ const mostChains = 4
 
 var installation = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
-// source is what is known of the agent of a server. One round at a time uses it.
+// source is what is known of the agent of a server.
 type source struct {
+	using sync.Mutex // one fetch at a time uses it
 	// chain is the one that it named last.
 	chain string
 	// failed are the rounds in a row without an answer that can be used.

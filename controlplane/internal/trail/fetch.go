@@ -80,6 +80,8 @@ func (f *Fetcher) Round(ctx context.Context) error {
 		group.Go(func() error {
 			bounded, cancel := context.WithTimeout(ctx, fetchLimit)
 			defer cancel()
+			from.using.Lock()
+			defer from.using.Unlock()
 			if err := f.fetch(bounded, from, srv.Name, srv.Address); ctx.Err() == nil {
 				f.notice(from, srv.Name, err)
 			}
@@ -87,6 +89,24 @@ func (f *Fetcher) Round(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
+}
+
+// Last fetches all that the agent of a server has now, before the server goes.
+func (f *Fetcher) Last(ctx context.Context, server string) error {
+	var srv inventory.Server
+	err := f.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		srv, err = tx.Servers().Get(ctx, server)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	from := f.source(server)
+	from.using.Lock()
+	defer from.using.Unlock()
+	return f.fetch(bounded, from, server, srv.Address)
 }
 
 // notice says once that an agent does not hand over its audit, and when it does again.

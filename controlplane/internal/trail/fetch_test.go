@@ -122,6 +122,24 @@ func TestAgentsRecordsAreKeptOnce(t *testing.T) {
 	}
 }
 
+// The last records of an agent are fetched when its server goes, and it is an error when they are not.
+func TestTheLastRecordsOfAServer(t *testing.T) {
+	t.Parallel()
+	from := newAgents("servers/db1/000000000000000a")
+	w, f := fetching(t, from)
+	from.append(t, 8)
+	if err := f.Last(t.Context(), "db1"); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := w.Verify(t.Context()); err != nil || len(all) != 2 || all[1].Head != from.head {
+		t.Errorf("kept %+v, %v", all, err)
+	}
+	from.err = errs.Unavailable
+	if err := f.Last(t.Context(), "db1"); err == nil {
+		t.Error("nothing is said of records that may be missing")
+	}
+}
+
 // raced are agents from which another control plane fetches just before this one is answered.
 type raced struct {
 	*agents

@@ -1,10 +1,14 @@
 package workflow_test
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -195,4 +199,39 @@ func TestADeletionReliesOnTheRecordUntilItIsAskedFor(t *testing.T) {
 		changeServer(t, w, "db2", noted)
 		succeeded(t, p.Run().End(j.ID))
 	})
+}
+
+// What an agent recorded of its last calls is fetched while its machine is there, and one that does
+// not answer is deleted all the same: that its records are missing is an event.
+func TestTheLastRecordsOfAnAgentAreFetched(t *testing.T) {
+	t.Parallel()
+	for _, down := range []bool{false, true} {
+		bubbles(t, fmt.Sprintf("down %v", down), func(t *testing.T) {
+			w, p := lab(t)
+			p.Must(replica{Server: "db2", Source: "db1"})
+			w.Mu.Lock()
+			h := w.Hosts["db2"]
+			h.Down = down
+			w.Mu.Unlock()
+			p.Must(deletion{Server: "db2"})
+			w.Mu.Lock()
+			fetched := h.Audited
+			w.Mu.Unlock()
+			var events []inventory.Event
+			err := w.Store.Read(t.Context(), func(ctx context.Context, tx *store.Tx) (err error) {
+				events, _, err = tx.Events().List(ctx, store.EventFilter{Subject: "servers/db2"},
+					store.Page{})
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			missing := slices.ContainsFunc(events, func(e inventory.Event) bool {
+				return e.Action == "audit.missing"
+			})
+			if fetched == down || missing != down {
+				t.Errorf("fetched %v, said to be missing %v", fetched, missing)
+			}
+		})
+	}
 }

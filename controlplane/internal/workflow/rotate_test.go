@@ -1,6 +1,8 @@
 package workflow_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
@@ -16,6 +18,11 @@ func signsIn(t *testing.T, w *world, certificate bool) {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
 	conn := w.Hosts["db2"].Connection()[0]
+	if demands := w.Hosts["db1"].Running.Disk.Data.Accounts["us_db2"]; certificate &&
+		demands != w.Hosts["db2"].Certificate() {
+		t.Errorf("the account demands the %s, and it has the %s", demands,
+			w.Hosts["db2"].Certificate())
+	}
 	if conn.IOErrno != 0 || conn.Certificate != certificate {
 		t.Errorf("it signs in with a certificate: %v; %d %s", conn.Certificate, conn.IOErrno,
 			conn.IOError)
@@ -53,6 +60,9 @@ func TestAReplicaGetsANewCertificate(t *testing.T) {
 			t.Errorf("renewed by %v, reconnected %d times\n%s", h.Renewals, h.Reconnects,
 				states(j))
 		}
+		if ended := w.Host("db1").Ended; !slices.Equal(ended, []string{"us_db2"}) {
+			t.Errorf("ended the sessions of %q", ended)
+		}
 		for _, effect := range w.Changes(mark) {
 			if effect == "db2:StopReplication" || effect == "db2:ConfigureReplica" {
 				t.Errorf("more than the IO thread was stopped: %s", effect)
@@ -75,6 +85,64 @@ func TestAReplicaThatIsSeenElsewhereSignsIn(t *testing.T) {
 			signsIn(t, w, true)
 		})
 	}
+}
+
+// The account that it has is dropped once it has signed in as the new one, and not before.
+func TestAnAccountStaysUntilTheNewOneIsProved(t *testing.T) {
+	t.Parallel()
+	for _, killed := range []bool{false, true} {
+		bubbles(t, fmt.Sprintf("killed %v", killed), func(t *testing.T) {
+			w, first, _ := withReplica(t)
+			first.Stop()
+			w.Mu.Lock()
+			data := w.Hosts["db1"].Running.Disk.Data
+			data.ComeFrom["us_db2"] = "192.0.2.7" // its address of before
+			w.Mu.Unlock()
+			p := w.Start()
+			stayed, reached := "", make(chan struct{})
+			p.Behind["EnsureReplicationAccount"] = func() {
+				w.Mu.Lock()
+				stayed = data.Others["us_db2"]
+				w.Mu.Unlock()
+				if killed {
+					p.Kill()
+				}
+				close(reached)
+			}
+			p.Run()
+			j := p.Ask(rotation)
+			<-reached
+			if killed {
+				p = w.Start().Run()
+			}
+			succeeded(t, p.End(j.ID))
+			signsIn(t, w, true)
+			if stayed != "192.0.2.7" || data.Others["us_db2"] != "" {
+				t.Errorf("it stayed: %q; it is left: %q", stayed, data.Others["us_db2"])
+			}
+		})
+	}
+}
+
+// A job that ends once the certificate is new and the account demands the one of before, completes
+// it: the next connection would be refused.
+func TestCancelledBehindTheNewCertificate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, first, _ := withReplica(t)
+		first.Stop()
+		p := w.Start()
+		reached, goOn := make(chan struct{}), make(chan struct{})
+		p.Behind["RenewCertificates"] = func() { close(reached); <-goOn }
+		p.Run()
+		j := p.Ask(rotation)
+		<-reached
+		if _, err := p.Engine.Cancel(t.Context(), j.ID, asTester); err != nil {
+			t.Fatal(err)
+		}
+		close(goOn)
+		p.End(j.ID)
+		signsIn(t, w, true)
+	})
 }
 
 // A certificate that nobody accepts any more breaks nothing: a new one heals it.

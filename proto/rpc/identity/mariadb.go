@@ -4,28 +4,63 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-// mariadbUnit is the organizational unit in certificates of MariaDB. No other certificate of the
-// fleet has it: an account of MariaDB that requires such a subject lets in no agent and no operator
-// of the same name.
+// mariadbUnit is the organizational unit in certificates of MariaDB; behind a dash it has their
+// generation. No other certificate of the fleet has it: an account of MariaDB that requires such a
+// subject lets in no agent and no operator of the same name.
 const mariadbUnit = "mariadb"
 
-// MariaDBSubject is the subject of the certificate of a server's MariaDB.
-func MariaDBSubject(server string) pkix.Name {
-	return pkix.Name{OrganizationalUnit: []string{mariadbUnit}, CommonName: server}
+// MariaDB is who signs in to another MariaDB with a certificate.
+type MariaDB struct {
+	// Server is whose MariaDB it is.
+	Server string
+	// Generation is that of its certificates: a renewal keeps it, a rotation and a new server of the
+	// name get another one, which the account demands then. Empty in certificates of earlier
+	// versions.
+	Generation string
 }
 
-// MariaDBServer is the server whose MariaDB signs in to another one with the certificate; empty for
-// a certificate that is for something else, as those of MariaDB of earlier versions are.
-func MariaDBServer(cert *x509.Certificate) string {
-	if !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) ||
-		!slices.Equal(cert.Subject.OrganizationalUnit, []string{mariadbUnit}) {
-		return ""
+// NewGeneration is one that no certificate has yet.
+func NewGeneration() string { return fmt.Sprintf("%016x", rand.Uint64()) }
+
+var generationPattern = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
+// CheckGeneration says whether a certificate can have that generation.
+func CheckGeneration(generation string) error {
+	if generation != "" && !generationPattern.MatchString(generation) {
+		return fmt.Errorf("generation %.20q: must be 16 of 0-9 and a-f", generation)
 	}
-	return cert.Subject.CommonName
+	return nil
+}
+
+// Subject is that of the certificate.
+func (m MariaDB) Subject() pkix.Name {
+	unit := mariadbUnit
+	if m.Generation != "" {
+		unit += "-" + m.Generation
+	}
+	return pkix.Name{OrganizationalUnit: []string{unit}, CommonName: m.Server}
+}
+
+// MariaDBOf is who signs in to another MariaDB with the certificate; the zero MariaDB for a
+// certificate that is for something else, as those of MariaDB of earlier versions are.
+func MariaDBOf(cert *x509.Certificate) MariaDB {
+	if !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) ||
+		len(cert.Subject.OrganizationalUnit) != 1 {
+		return MariaDB{}
+	}
+	unit, generation, _ := strings.Cut(cert.Subject.OrganizationalUnit[0], "-")
+	m := MariaDB{Server: cert.Subject.CommonName, Generation: generation}
+	if unit != mariadbUnit || CheckGeneration(generation) != nil ||
+		!slices.Equal(m.Subject().OrganizationalUnit, cert.Subject.OrganizationalUnit) {
+		return MariaDB{}
+	}
+	return m
 }
 
 // shortNames are those of the parts of a name, as OpenSSL spells them.

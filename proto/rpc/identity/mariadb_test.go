@@ -10,9 +10,13 @@ import (
 
 func TestNamesInOneLine(t *testing.T) {
 	t.Parallel()
-	if got, err := identity.OneLine(identity.MariaDBSubject("db-2")); err != nil ||
-		got != "/OU=mariadb/CN=db-2" {
-		t.Errorf("%q, %v", got, err)
+	for want, who := range map[string]identity.MariaDB{
+		"/OU=mariadb/CN=db-2":                  {Server: "db-2"},
+		"/OU=mariadb-0123456789abcdef/CN=db-2": {Server: "db-2", Generation: "0123456789abcdef"},
+	} {
+		if got, err := identity.OneLine(who.Subject()); err != nil || got != want {
+			t.Errorf("%q, %v", got, err)
+		}
 	}
 	for _, odd := range []pkix.Name{{CommonName: "a/CN=b"}, {CommonName: "ü"}, {CommonName: "a\n"},
 		{SerialNumber: "7"}} {
@@ -25,21 +29,27 @@ func TestNamesInOneLine(t *testing.T) {
 func TestWhoseMariaDBSignsIn(t *testing.T) {
 	t.Parallel()
 	both := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	db2 := identity.MariaDB{Server: "db2"}
+	later := identity.MariaDB{Server: "db2", Generation: identity.NewGeneration()}
+	of := func(units ...string) x509.Certificate {
+		return x509.Certificate{ExtKeyUsage: both,
+			Subject: pkix.Name{CommonName: "db2", OrganizationalUnit: units}}
+	}
 	for name, test := range map[string]struct {
 		cert x509.Certificate
-		want string
+		want identity.MariaDB
 	}{
-		"MariaDB's": {x509.Certificate{Subject: identity.MariaDBSubject("db2"),
-			ExtKeyUsage: both}, "db2"},
-		"for a server alone": {x509.Certificate{Subject: identity.MariaDBSubject("db2"),
-			ExtKeyUsage: both[:1]}, ""},
-		"an agent's": {x509.Certificate{Subject: pkix.Name{CommonName: "db2"},
-			ExtKeyUsage: both}, ""},
-		"an operator's, for some servers": {x509.Certificate{Subject: pkix.Name{CommonName: "db2",
-			OrganizationalUnit: []string{identity.ScopedUnit}}, ExtKeyUsage: both}, ""},
+		"MariaDB's":                       {x509.Certificate{Subject: db2.Subject(), ExtKeyUsage: both}, db2},
+		"of a generation":                 {x509.Certificate{Subject: later.Subject(), ExtKeyUsage: both}, later},
+		"for a server alone":              {cert: x509.Certificate{Subject: db2.Subject(), ExtKeyUsage: both[:1]}},
+		"an agent's":                      {cert: of()},
+		"of no generation":                {cert: of("mariadb-")},
+		"of an odd generation":            {cert: of("mariadb-0123456789ABCDEF")},
+		"of two units":                    {cert: of("mariadb", "scoped")},
+		"an operator's, for some servers": {cert: of(identity.ScopedUnit)},
 	} {
-		if got := identity.MariaDBServer(&test.cert); got != test.want {
-			t.Errorf("%s: %q", name, got)
+		if got := identity.MariaDBOf(&test.cert); got != test.want {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }

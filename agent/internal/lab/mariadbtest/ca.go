@@ -53,7 +53,7 @@ const Server = "db2"
 // Issue makes MariaDB's certificate for 127.0.0.1 and localhost, and writes it below the directory.
 func (c *CA) Issue(t testing.TB, dir string) mariadb.TLSFiles {
 	t.Helper()
-	return c.IssueTo(t, dir, identity.MariaDBSubject(Server))
+	return c.IssueTo(t, dir, identity.MariaDB{Server: Server}.Subject())
 }
 
 // IssueTo is Issue for another subject.

@@ -23,6 +23,7 @@ func StatusToProto(s mariadb.Status) *agentv1.MariaDBStatus {
 		status.Certificate = &agentv1.MariaDBCertificate{ExpireTime: stamp(c.Expires)}
 		if c.Server != "" {
 			status.Certificate.Server = serverPrefix + c.Server
+			status.Certificate.Generation = c.Generation
 		}
 	}
 	for _, r := range s.Reservations {
@@ -54,6 +55,7 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 			Name: m.Name, Want: m.Want, Is: m.Is, From: m.From})
 	}
 	status.MemoryTables, status.TakesCertificates = l.Memory, l.TakesCertificates
+	status.TakesGenerations = l.TakesCertificates
 	status.StartTime, status.Settings = stamp(l.Started), l.Settings
 	status.BinlogHistory, status.BinlogHistoryReason = l.History, l.HistoryReason
 	if c := l.HistoryClaim; c.ID != "" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -31,7 +32,9 @@ func (s *Service) EnsureReplicationAccount(ctx context.Context,
 	}
 	changes, err := s.mariadb.Server.EnsureAccount(ctx, mariadb.Account{User: r.GetUser(),
 		Host: r.GetHost(), Password: r.GetPassword(),
-		Server: strings.TrimPrefix(r.GetServer(), serverPrefix)})
+		MariaDB: identity.MariaDB{Server: strings.TrimPrefix(r.GetServer(), serverPrefix),
+			Generation: r.GetGeneration()},
+		KeepOthers: r.GetKeepOthers(), EndSessions: r.GetEndSessions()})
 	return &agentv1.EnsureReplicationAccountResponse{Changes: changes}, err
 }
 

@@ -169,7 +169,8 @@ func (s *Service) Enroll(ctx context.Context,
 	bundle, err := s.Registry.Enroll(ctx, ca.EnrollRequest{
 		Token: req.GetToken(), Server: req.GetServer(), Address: address,
 		RequestID: chassis.RequestID(ctx), Believed: chassis.Intend,
-		Keys: ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
+		Keys:       ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
+		Generation: req.GetMariadbGeneration(),
 	})
 	if err != nil {
 		return nil, err
@@ -233,7 +234,8 @@ func (s *Service) Renew(ctx context.Context,
 	req *controlplanev1.RenewRequest) (*controlplanev1.RenewResponse, error) {
 	bundle, err := s.Registry.Renew(ctx, ca.RenewRequest{
 		Peer: identity.PeerOf(ctx), RequestID: chassis.RequestID(ctx),
-		Keys: ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
+		Keys:       ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
+		Generation: req.GetMariadbGeneration(),
 	})
 	if err != nil {
 		return nil, err

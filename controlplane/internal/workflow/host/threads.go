@@ -23,7 +23,8 @@ type Pair struct {
 	Want    replication.Want
 	Paused  bool // this step stopped replication, and starts it again
 
-	signsIn bool // this step sets the credentials also of a replica that another job made
+	signsIn bool                   // this step sets the credentials also of a replica that another job made
+	account kit.ReplicationAccount // that this step made, on the primary
 }
 
 // Pair makes sure that the replica's MariaDB serves and that its primary's answers: no statement is
@@ -49,7 +50,8 @@ func (h *Host) Pair(ctx context.Context) (*Pair, error) {
 	pair := &Pair{Host: h, St: st, Primary: p, Want: replication.Want{
 		ServerID: h.Srv.ServerID, Account: kit.Account(h.Srv.Name), PrimaryHost: p.Address,
 		PrimaryPort: p.Port, AutoStart: true,
-		Certificate: st.Certificate.Server == h.Srv.Name && p.Status.TakesCertificates,
+		Certificate: st.Certificate.Server == h.Srv.Name && p.Status.TakesCertificates &&
+			(st.Certificate.Generation == "" || p.Status.TakesGenerations),
 	}}
 	if err := pair.sameHistory(); err != nil {
 		return nil, err
@@ -91,13 +93,24 @@ func (p *Pair) Stop(ctx context.Context, sqlOnly bool) error {
 }
 
 // EnsureAccount makes the replica's account on its primary, which demands the replica's certificate
-// or, where that cannot be, has the password.
+// or, where that cannot be, has the password. A step that signs the replica in keeps those for other
+// hosts until it has signed in.
 func (p *Pair) EnsureAccount(ctx context.Context, password kit.Secret) error {
+	if !p.Srv.AccessRevoked.IsZero() {
+		return kit.Wait("the account of %s on %s is still to be dropped: its agent was revoked",
+			p.Srv.Name, p.Primary.Name)
+	}
 	account := kit.ReplicationAccount{User: p.Want.Account, Host: kit.AnyHost, Password: password,
-		Token: p.FencingToken()}
+		KeepOthers: p.signsIn, Token: p.FencingToken()}
 	if p.Want.Certificate {
 		account.Host, account.Server, account.Password = p.comesFrom(), p.Srv.Name, kit.Secret{}
+		account.Generation = p.St.Certificate.Generation
 	}
+	p.account = account
+	return p.ensureAccount(ctx, account)
+}
+
+func (p *Pair) ensureAccount(ctx context.Context, account kit.ReplicationAccount) error {
 	changes, err := p.Primary.Agent.EnsureReplicationAccount(ctx, account)
 	if err != nil {
 		return fmt.Errorf("cannot make the account of %s on %s: %w", p.Srv.Name, p.Primary.Name,
@@ -170,15 +183,26 @@ func (p *Pair) CheckSignsIn() error {
 
 // SignIn has the replica sign in to its primary with its certificate of now, or with a new password
 // where that cannot be. When it has the settings for that already, the IO thread alone is
-// restarted, and the relay log stays.
+// restarted, and the relay log stays. Once it has signed in, nobody else does: accounts of it for
+// other hosts go, and so do sessions that began with earlier credentials.
 func (p *Pair) SignIn(ctx context.Context) error {
 	p.signsIn = true
+	if err := p.reconnect(ctx); err != nil {
+		return err
+	}
+	if err := p.EnsureReplicating(ctx); err != nil {
+		return err
+	}
+	account := p.account
+	account.KeepOthers, account.EndSessions = false, true
+	return p.ensureAccount(ctx, account)
+}
+
+// reconnect has the replica and its account the same credentials, and the IO thread started anew.
+func (p *Pair) reconnect(ctx context.Context) error {
 	conn, configured := replication.Find(p.St.Connections, p.Want.Account)
 	if !p.Want.Certificate || !configured || !p.Want.Fits(conn) {
-		if err := p.Connect(ctx, configured); err != nil {
-			return err
-		}
-		return p.EnsureReplicating(ctx)
+		return p.Connect(ctx, configured)
 	}
 	if err := p.EnsureAccount(ctx, kit.Secret{}); err != nil {
 		return err
@@ -190,7 +214,7 @@ func (p *Pair) SignIn(ctx context.Context) error {
 	if changed {
 		p.Changed("restarted the IO thread of %s", p.Srv.Name)
 	}
-	return p.EnsureReplicating(ctx)
+	return nil
 }
 
 // CheckRunning refuses a replica whose threads do not both run. It changes nothing.

@@ -391,9 +391,12 @@ type Binlogs interface {
 
 // ReplicationAccount is the account that one replica uses on its primary.
 type ReplicationAccount struct {
-	User     string
-	Host     string
-	Server   string // whose MariaDB signs in, with its certificate; empty for a password
-	Password Secret
-	Token    FencingToken
+	User       string
+	Host       string
+	Server     string // whose MariaDB signs in, with its certificate; empty for a password
+	Generation string // of that certificate
+	Password   Secret
+	// KeepOthers leaves the user's accounts for other hosts, EndSessions ends its sessions.
+	KeepOthers, EndSessions bool
+	Token                   FencingToken
 }

@@ -18,6 +18,10 @@ type Config struct {
 	Tokens   Tokens
 	Jobs     Jobs
 
+	// LastAudit fetches what the agent of a server recorded of its calls and nobody has yet, before
+	// its machine goes. May be nil.
+	LastAudit func(ctx context.Context, server string) error
+
 	VolumeLimit time.Duration // how long the provider may take to make a volume; default 10 minutes
 
 	Fleet  string        // marks what this control plane makes at the provider; default "default"

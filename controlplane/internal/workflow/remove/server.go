@@ -207,6 +207,9 @@ func (s *server) machineGone(ctx context.Context) error {
 		case provider.MachineStopping:
 			why = kit.Because(m.Reason)
 		default:
+			if err := s.lastAudit(ctx); err != nil {
+				return err
+			}
 			if err := s.Provider.TerminateMachine(ctx, m.ID); err != nil && !kit.Missing(err) {
 				return fmt.Errorf("cannot terminate machine %s: %w", m.ID, err)
 			}
@@ -218,6 +221,33 @@ func (s *server) machineGone(ctx context.Context) error {
 		return kit.Wait("machine %s is going%s", kit.SomeOf(left, 3), why)
 	}
 	return nil
+}
+
+// lastAudit fetches the last records of the agent's calls, which go with the machine. An agent that
+// cannot be reached keeps nothing from being deleted: that they are missing is an event.
+func (s *server) lastAudit(ctx context.Context) error {
+	srv, err := s.Record(ctx, s.name)
+	if kit.Missing(err) || err == nil && (srv.AgentIdentity == "" || !s.ours(srv)) ||
+		s.LastAudit == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	failed := s.LastAudit(ctx, s.name)
+	if failed == nil {
+		s.Found("the last records of calls to the agent of %s are in the audit log", s.name)
+		return nil
+	}
+	if ctx.Err() != nil {
+		return failed
+	}
+	s.Found("the last records of calls to the agent of %s are missing from the audit log: %v",
+		s.name, failed)
+	return s.Store.Write(ctx, func(ctx context.Context, rec kit.Records) error {
+		return s.Event(ctx, rec, "audit.missing", srv.Subject(), "the records that the agent of %s "+
+			"made of its last calls went with its machine: %v", s.name, failed)
+	})
 }
 
 func (s *server) wouldMachines(ctx context.Context) (would []string, err error) {

@@ -23,9 +23,12 @@ type Args struct {
 	MadeBy  string `json:"made_by"` // job that made the replica
 }
 
-// stepSignIn may leave the account and the replica with different credentials for a moment, and
-// replication stopped.
-const stepSignIn = "sign_in"
+// stepRenew gives the replica a certificate that its account does not take yet, and stepSignIn may
+// leave replication stopped.
+const (
+	stepRenew  = "renew"
+	stepSignIn = "sign_in"
+)
 
 // Kind is rotate_credentials.
 func (Args) Kind() string { return KindRotateCredentials }
@@ -69,7 +72,7 @@ func Credentials() kit.Kind {
 		Steps: []kit.Step{
 			{Name: "check", Title: "the replica follows its primary, or is refused by it",
 				Run: kit.Typed(check), DryRun: kit.DryTyped(dryCheck)},
-			{Name: "renew", Title: "the replica's MariaDB has a new certificate",
+			{Name: stepRenew, Title: "the replica's MariaDB has a new certificate",
 				Run: kit.Typed(renew), DryRun: kit.WouldFor(wouldRenew),
 				Attempt: 3 * time.Minute},
 			{Name: stepSignIn, Title: "the replica has signed in to its primary with it",
@@ -140,8 +143,8 @@ func wouldSignIn(_ *kit.Preview, a Args) []string {
 		"restart the IO thread there", kit.Account(a.Replica), a.Primary, a.Replica)}
 }
 
-// settle completes a sign-in that began and did not succeed: the account may have the new
-// credentials, and the replica the old ones.
+// settle completes a rotation that began and did not succeed: the replica may have new credentials,
+// and the account demand the old ones, or the other way round.
 func settle(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	j, err := c.Jobs.Get(ctx, c.JobID)
 	if err != nil {
@@ -161,8 +164,9 @@ func settle(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 }
 
 func begun(j job.Job) bool {
-	step, _ := j.Step(stepSignIn)
-	return !step.Started.IsZero() && step.State != job.StepSucceeded
+	renewed, _ := j.Step(stepRenew)
+	signedIn, _ := j.Step(stepSignIn)
+	return !renewed.Started.IsZero() && signedIn.State != job.StepSucceeded
 }
 
 // pair is the replica and its primary.

@@ -49,7 +49,8 @@ func (h *Host) fillStatus(st *replication.Status) {
 	st.StrictMode, st.SyncBinlog, st.FlushAtCommit, st.TLS = s.Conf.StrictMode, 1, 1, s.Conf.TLS
 	st.EventScheduler, st.PositionTableIsSafe = "OFF", true
 	if !h.Passwords {
-		st.TakesCertificates, st.Certificate = true, replication.Certificate{Server: h.name,
+		st.TakesCertificates, st.TakesGenerations = true, true
+		st.Certificate = replication.Certificate{Server: h.name, Generation: h.generation(),
 			Expires: h.w.now().Add(30 * 24 * time.Hour)}
 	}
 	st.BinlogPos, st.SlavePos, st.BinlogState = d.Pos(), d.slavePos, d.state()

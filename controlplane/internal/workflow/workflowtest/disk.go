@@ -47,6 +47,7 @@ type Datadir struct {
 	Objects  map[string]kit.Object
 	Accounts map[string]string
 	ComeFrom map[string]string // hosts of the accounts
+	Others   map[string]string // other hosts that the users still have accounts for
 	Conn     *Settings
 	Foreign  bool // replication settings and relay logs of the source
 	Reserved map[string]replication.Reservation
@@ -55,6 +56,8 @@ type Datadir struct {
 // Settings is a replica's way to its primary.
 type Settings struct {
 	host, user, password string
+	certificate          bool   // it signs in with what MariaDB has then, and no password
+	signedIn             string // what it signed in with
 	port                 int
 	IO, SQL              bool
 	SQLErrno             int
@@ -66,6 +69,7 @@ type Settings struct {
 func newDatadir(version string) *Datadir {
 	return &Datadir{version: version, Tables: map[string]uint64{}, Restless: map[string]bool{},
 		Accounts: map[string]string{}, ComeFrom: map[string]string{},
+		Others:   map[string]string{},
 		Objects:  map[string]kit.Object{},
 		Reserved: map[string]replication.Reservation{}}
 }
@@ -76,6 +80,7 @@ func (d *Datadir) clone() *Datadir {
 	c.begins = slices.Clone(d.begins)
 	c.Accounts, c.Restless = maps.Clone(d.Accounts), maps.Clone(d.Restless)
 	c.Objects, c.ComeFrom = maps.Clone(d.Objects), maps.Clone(d.ComeFrom)
+	c.Others = maps.Clone(d.Others)
 	c.Reserved = map[string]replication.Reservation{}
 	if d.Conn != nil {
 		conn := *d.Conn

@@ -43,6 +43,8 @@ type Host struct {
 	// Renewals are the effect keys under which its certificates were renewed, Reconnects how often
 	// its IO thread was restarted alone.
 	Renewals   []string
+	Audited    bool     // what its agent recorded was fetched
+	Ended      []string // users whose sessions were ended on it
 	Reconnects int
 	Hold       *simHold
 	Resuming   func()                  // called once, before the hold is resumed
@@ -177,7 +179,7 @@ func (h *Host) Connection() []replication.Connection {
 	c := d.Conn
 	conn := replication.Connection{PrimaryHost: c.host, PrimaryPort: c.port, User: c.user,
 		UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
-		Certificate: c.password == certificateOf(h.name),
+		Certificate: c.certificate,
 		ReadFile:    c.readFile, ReadOffset: c.readOffset, ReceivedPos: d.slavePos,
 		IORunning: yes(c.IO), SQLRunning: yes(c.SQL), SQLErrno: c.SQLErrno, SQLError: c.SQLError}
 	p := h.primary(d)
@@ -191,7 +193,7 @@ func (h *Host) Connection() []replication.Connection {
 		p.Running.Disk.Data.ComeFrom[c.user]):
 		conn.IORunning, conn.IOErrno = "Connecting", 1045
 		conn.IOError = "Access denied for user '" + c.user + "'@'" + h.SeenAs + "'"
-	case p.Running.Disk.Data.Accounts[c.user] != c.password:
+	case c.refused(h, p.Running.Disk.Data.Accounts[c.user]):
 		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 1045, "Access denied for user"
 	case seqOf(d.slavePos) < p.Running.Disk.Data.Oldest:
 		conn.IORunning, conn.IOErrno, conn.IOError = "No", 1236,

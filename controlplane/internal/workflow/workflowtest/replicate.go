@@ -47,7 +47,7 @@ func (a *agent) ConfigureReplica(ctx context.Context,
 		s.Disk.Data.Conn = &Settings{host: req.PrimaryHost, port: req.PrimaryPort, user: req.User,
 			password: req.Password.Reveal()}
 		if req.Certificate {
-			s.Disk.Data.Conn.password = certificateOf(a.h.name)
+			s.Disk.Data.Conn.certificate = true
 		}
 		changes = []string{"configured"}
 		return true, nil
@@ -56,7 +56,32 @@ func (a *agent) ConfigureReplica(ctx context.Context,
 }
 
 // certificateOf is what a server's MariaDB shows in place of a password.
-func certificateOf(server string) string { return "certificate of " + server }
+func certificateOf(server, generation string) string {
+	return "certificate of " + server + " " + generation
+}
+
+// Certificate is what the host's MariaDB shows now.
+func (h *Host) Certificate() string { return certificateOf(h.name, h.generation()) }
+
+// generation is that of its certificate: each renewal for a job is a rotation.
+func (h *Host) generation() string { return fmt.Sprintf("%016x", len(h.Renewals)) }
+
+// credentials are what the host signs in with now.
+func (c *Settings) credentials(h *Host) string {
+	if c.certificate {
+		return h.Certificate()
+	}
+	return c.password
+}
+
+// refused says whether an account with that demand refuses the host. A connection stays that began
+// with what the account demanded then.
+func (c *Settings) refused(h *Host, demands string) bool {
+	if now := c.credentials(h); now == demands {
+		c.signedIn = now
+	}
+	return c.signedIn != demands
+}
 
 func (a *agent) ReconnectReplica(ctx context.Context, _ time.Duration,
 	f kit.FencingToken) (changed bool, err error) {
@@ -70,6 +95,7 @@ func (a *agent) ReconnectReplica(ctx context.Context, _ time.Duration,
 			return false, deny(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED, "not configured")
 		}
 		if changed = c.IO; changed {
+			c.signedIn = c.credentials(a.h)
 			a.h.Reconnects++
 		}
 		return changed, nil
@@ -265,10 +291,19 @@ func (a *agent) EnsureReplicationAccount(ctx context.Context,
 			return false, err
 		}
 		s.Disk.Data.Accounts[req.User] = req.Password.Reveal()
+		if had := s.Disk.Data.ComeFrom[req.User]; had != "" && had != req.Host {
+			s.Disk.Data.Others[req.User] = had
+		}
+		if !req.KeepOthers {
+			delete(s.Disk.Data.Others, req.User)
+		}
 		s.Disk.Data.ComeFrom[req.User] = req.Host
+		if req.EndSessions {
+			a.h.Ended = append(a.h.Ended, req.User)
+		}
 		changes = []string{"password set"}
 		if req.Server != "" {
-			s.Disk.Data.Accounts[req.User] = certificateOf(req.Server)
+			s.Disk.Data.Accounts[req.User] = certificateOf(req.Server, req.Generation)
 			changes = []string{"demands the certificate of " + req.Server}
 		}
 		return true, nil

@@ -191,6 +191,19 @@ func (p *Process) Kill() {
 	}
 }
 
+// lastAudit is fetched from a host that runs and whose agent answers.
+func (p *Process) lastAudit(_ context.Context, server string) error {
+	p.W.Mu.Lock()
+	defer p.W.Mu.Unlock()
+	h := p.W.Hosts[server]
+	if h == nil || h.Down || h.machine.State != provider.MachineRunning {
+		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE,
+			"the agent of "+server+" does not answer")
+	}
+	h.Audited = true
+	return nil
+}
+
 // mortal is a process's way to the store.
 type mortal struct {
 	*store.Store
@@ -251,7 +264,7 @@ func (w *World) Start() *Process {
 	p.Engine = engine
 	p.Flow, err = workflow.New(kit.Config{
 		Agents: agentsView{p}, Provider: w.view(p), Store: st,
-		Tokens: joinFiles{}, Jobs: engine,
+		Tokens: joinFiles{}, Jobs: engine, LastAudit: p.lastAudit,
 		Logger: quiet(),
 	})
 	if err != nil {

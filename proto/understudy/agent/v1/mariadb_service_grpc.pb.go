@@ -118,7 +118,8 @@ type MariaDBServiceClient interface {
 	SetBinlogExpiry(ctx context.Context, in *SetBinlogExpiryRequest, opts ...grpc.CallOption) (*SetBinlogExpiryResponse, error)
 	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone
 	// and TLS required, which signs in with a certificate or a password. Runs on the primary; an
-	// account that fits already is left alone. Accounts of that user for other hosts are dropped.
+	// account that fits already is left alone. Accounts of that user for other hosts are dropped,
+	// unless `keep_others` is set.
 	EnsureReplicationAccount(ctx context.Context, in *EnsureReplicationAccountRequest, opts ...grpc.CallOption) (*EnsureReplicationAccountResponse, error)
 	// DeleteReplicationAccount drops the account; with the host "%" those of the user for every host.
 	// One that is not there is deleted already.
@@ -577,7 +578,8 @@ type MariaDBServiceServer interface {
 	SetBinlogExpiry(context.Context, *SetBinlogExpiryRequest) (*SetBinlogExpiryResponse, error)
 	// EnsureReplicationAccount makes the account that one replica uses, with REPLICATION SLAVE alone
 	// and TLS required, which signs in with a certificate or a password. Runs on the primary; an
-	// account that fits already is left alone. Accounts of that user for other hosts are dropped.
+	// account that fits already is left alone. Accounts of that user for other hosts are dropped,
+	// unless `keep_others` is set.
 	EnsureReplicationAccount(context.Context, *EnsureReplicationAccountRequest) (*EnsureReplicationAccountResponse, error)
 	// DeleteReplicationAccount drops the account; with the host "%" those of the user for every host.
 	// One that is not there is deleted already.

@@ -843,9 +843,12 @@ type EnrollRequest struct {
 	// Signing request (DER) of the agent's key: ECDSA P-256 or P-384.
 	AgentCsr []byte `protobuf:"bytes,3,opt,name=agent_csr,json=agentCsr,proto3" json:"agent_csr,omitempty"`
 	// Signing request (DER) of MariaDB's key, another one than the agent's.
-	MariadbCsr    []byte `protobuf:"bytes,4,opt,name=mariadb_csr,json=mariadbCsr,proto3" json:"mariadb_csr,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MariadbCsr []byte `protobuf:"bytes,4,opt,name=mariadb_csr,json=mariadbCsr,proto3" json:"mariadb_csr,omitempty"`
+	// Generation for MariaDB's certificate. It gets another one when certificates of that server were
+	// revoked.
+	MariadbGeneration string `protobuf:"bytes,5,opt,name=mariadb_generation,json=mariadbGeneration,proto3" json:"mariadb_generation,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *EnrollRequest) Reset() {
@@ -906,6 +909,13 @@ func (x *EnrollRequest) GetMariadbCsr() []byte {
 	return nil
 }
 
+func (x *EnrollRequest) GetMariadbGeneration() string {
+	if x != nil {
+		return x.MariadbGeneration
+	}
+	return ""
+}
+
 // EnrollResponse has the certificates.
 type EnrollResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -958,9 +968,11 @@ type RenewRequest struct {
 	// Signing request (DER) of the agent's key.
 	AgentCsr []byte `protobuf:"bytes,1,opt,name=agent_csr,json=agentCsr,proto3" json:"agent_csr,omitempty"`
 	// Signing request (DER) of MariaDB's key, another one than the agent's.
-	MariadbCsr    []byte `protobuf:"bytes,2,opt,name=mariadb_csr,json=mariadbCsr,proto3" json:"mariadb_csr,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MariadbCsr []byte `protobuf:"bytes,2,opt,name=mariadb_csr,json=mariadbCsr,proto3" json:"mariadb_csr,omitempty"`
+	// Generation for MariaDB's certificate: that of the one in use, or another one for a rotation.
+	MariadbGeneration string `protobuf:"bytes,3,opt,name=mariadb_generation,json=mariadbGeneration,proto3" json:"mariadb_generation,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *RenewRequest) Reset() {
@@ -1005,6 +1017,13 @@ func (x *RenewRequest) GetMariadbCsr() []byte {
 		return x.MariadbCsr
 	}
 	return nil
+}
+
+func (x *RenewRequest) GetMariadbGeneration() string {
+	if x != nil {
+		return x.MariadbGeneration
+	}
+	return ""
 }
 
 // RenewResponse has the certificates.
@@ -1948,20 +1967,22 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\n" +
 	"STATE_USED\x10\x02\x12\x11\n" +
 	"\rSTATE_EXPIRED\x10\x03\x12\x11\n" +
-	"\rSTATE_REVOKED\x10\x04\"\xa3\x01\n" +
+	"\rSTATE_REVOKED\x10\x04\"\xda\x01\n" +
 	"\rEnrollRequest\x12 \n" +
 	"\x05token\x18\x01 \x01(\tB\n" +
 	"\xea\xbb\x18\x03@\x80\x02\x80\x01\x01R\x05token\x12 \n" +
 	"\x06server\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01@?R\x06server\x12$\n" +
 	"\tagent_csr\x18\x03 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\bagentCsr\x12(\n" +
 	"\vmariadb_csr\x18\x04 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\n" +
-	"mariadbCsr\"^\n" +
+	"mariadbCsr\x125\n" +
+	"\x12mariadb_generation\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P!R\x11mariadbGeneration\"^\n" +
 	"\x0eEnrollResponse\x12L\n" +
-	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"^\n" +
+	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"\x95\x01\n" +
 	"\fRenewRequest\x12$\n" +
 	"\tagent_csr\x18\x01 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\bagentCsr\x12(\n" +
 	"\vmariadb_csr\x18\x02 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\n" +
-	"mariadbCsr\"]\n" +
+	"mariadbCsr\x125\n" +
+	"\x12mariadb_generation\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P!R\x11mariadbGeneration\"]\n" +
 	"\rRenewResponse\x12L\n" +
 	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"\xa0\x01\n" +
 	"\fCertificates\x12\x15\n" +

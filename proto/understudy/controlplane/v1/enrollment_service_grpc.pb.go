@@ -94,7 +94,9 @@ type EnrollmentServiceClient interface {
 	ListOperators(ctx context.Context, in *ListOperatorsRequest, opts ...grpc.CallOption) (*ListOperatorsResponse, error)
 	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
 	// join tokens of a server, or those that the operator made and nobody has used; open connections
-	// are refused from their next call on, and end within a second. A repeat changes nothing.
+	// are refused from their next call on, and end within a second. The account of a replica on its
+	// primary is dropped and its sessions there are ended, once the primary's agent answers. A repeat
+	// changes nothing.
 	// NOT_FOUND when it never had a certificate. For admins, and for break-glass.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 }
@@ -288,7 +290,9 @@ type EnrollmentServiceServer interface {
 	ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error)
 	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
 	// join tokens of a server, or those that the operator made and nobody has used; open connections
-	// are refused from their next call on, and end within a second. A repeat changes nothing.
+	// are refused from their next call on, and end within a second. The account of a replica on its
+	// primary is dropped and its sessions there are ended, once the primary's agent answers. A repeat
+	// changes nothing.
 	// NOT_FOUND when it never had a certificate. For admins, and for break-glass.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	mustEmbedUnimplementedEnrollmentServiceServer()
