@@ -71,9 +71,7 @@ type App struct {
 	// accessEnder ends what replicas whose agents were revoked read of their primaries.
 	accessEnder *fleet.AccessEnder
 	// denier tells agents who was revoked.
-	// accessEnder ends what replicas whose agents were revoked read of their primaries.
-	accessEnder *fleet.AccessEnder
-	denier      *fleet.Denier
+	denier *fleet.Denier
 
 	listener        net.Listener
 	metricsListener net.Listener

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
@@ -19,7 +20,7 @@ func TestARevocationIsForMariaDBToo(t *testing.T) {
 	p.addServer("db2", "db1")
 	p.write(func(ctx context.Context, tx *store.Tx) error {
 		return tx.Certificates().Insert(ctx, inventory.Certificate{Serial: "02",
-			Identity: identity.Agent("db2").String()})
+			Identity: identity.Agent("db2").String(), NotAfter: time.Now().Add(time.Hour)})
 	})
 	if _, err := cpv1.NewEnrollmentServiceClient(p.conn).Revoke(t.Context(),
 		&cpv1.RevokeRequest{Name: "servers/db2", Reason: "stolen"}); err != nil {

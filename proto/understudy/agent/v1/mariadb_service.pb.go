@@ -860,8 +860,10 @@ type MariaDBStatus struct {
 	// Whether an account on this server can require a certificate of the fleet's CA: TLS is on, with
 	// the CA that the agent installed.
 	TakesCertificates bool `protobuf:"varint,56,opt,name=takes_certificates,json=takesCertificates,proto3" json:"takes_certificates,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Whether such an account can require one of a generation.
+	TakesGenerations bool `protobuf:"varint,57,opt,name=takes_generations,json=takesGenerations,proto3" json:"takes_generations,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *MariaDBStatus) Reset() {
@@ -1223,6 +1225,13 @@ func (x *MariaDBStatus) GetTakesCertificates() bool {
 	return false
 }
 
+func (x *MariaDBStatus) GetTakesGenerations() bool {
+	if x != nil {
+		return x.TakesGenerations
+	}
+	return false
+}
+
 // MariaDBCertificate is the certificate that MariaDB shows, as a server and as a replica.
 type MariaDBCertificate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1230,7 +1239,9 @@ type MariaDBCertificate struct {
 	// a server alone.
 	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
 	// When it expires.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Its generation, which a renewal keeps and a rotation replaces; empty for one without.
+	Generation    string `protobuf:"bytes,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1277,6 +1288,13 @@ func (x *MariaDBCertificate) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *MariaDBCertificate) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
 }
 
 // HistoryClaim proves a history of a binary log: a place in it, and the events before that.
@@ -3512,7 +3530,15 @@ type EnsureReplicationAccountRequest struct {
 	FencingToken *FencingToken `protobuf:"bytes,4,opt,name=fencing_token,json=fencingToken,proto3" json:"fencing_token,omitempty"`
 	// Server whose MariaDB signs in as this user, with its certificate of the fleet's CA and no
 	// password. One of this and the password is needed.
-	Server        string `protobuf:"bytes,5,opt,name=server,proto3" json:"server,omitempty"`
+	Server string `protobuf:"bytes,5,opt,name=server,proto3" json:"server,omitempty"`
+	// Generation of that certificate; empty for one without: no other one signs in.
+	Generation string `protobuf:"bytes,6,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Keep accounts of that user for other hosts: the replica may use one of them until it has signed
+	// in with this one.
+	KeepOthers bool `protobuf:"varint,7,opt,name=keep_others,json=keepOthers,proto3" json:"keep_others,omitempty"`
+	// End the sessions of that user, which outlive what they signed in with. Who may sign in comes
+	// again.
+	EndSessions   bool `protobuf:"varint,8,opt,name=end_sessions,json=endSessions,proto3" json:"end_sessions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3580,6 +3606,27 @@ func (x *EnsureReplicationAccountRequest) GetServer() string {
 		return x.Server
 	}
 	return ""
+}
+
+func (x *EnsureReplicationAccountRequest) GetGeneration() string {
+	if x != nil {
+		return x.Generation
+	}
+	return ""
+}
+
+func (x *EnsureReplicationAccountRequest) GetKeepOthers() bool {
+	if x != nil {
+		return x.KeepOthers
+	}
+	return false
+}
+
+func (x *EnsureReplicationAccountRequest) GetEndSessions() bool {
+	if x != nil {
+		return x.EndSessions
+	}
+	return false
 }
 
 // EnsureReplicationAccountResponse says whether it changed.
@@ -5940,7 +5987,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\"\x7f\n" +
 	"\x11GetStatusResponse\x12:\n" +
 	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x97\x11\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xc4\x11\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -5996,14 +6043,18 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x15binlog_history_reason\x185 \x01(\tR\x13binlogHistoryReason\x12F\n" +
 	"\rhistory_claim\x186 \x01(\v2!.understudy.agent.v1.HistoryClaimR\fhistoryClaim\x12I\n" +
 	"\vcertificate\x187 \x01(\v2'.understudy.agent.v1.MariaDBCertificateR\vcertificate\x12-\n" +
-	"\x12takes_certificates\x188 \x01(\bR\x11takesCertificates\x1a;\n" +
+	"\x12takes_certificates\x188 \x01(\bR\x11takesCertificates\x12+\n" +
+	"\x11takes_generations\x189 \x01(\bR\x10takesGenerations\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"i\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x91\x01\n" +
 	"\x12MariaDBCertificate\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xac\x01\n" +
+	"expireTime\x12&\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P!R\n" +
+	"generation\"\xac\x01\n" +
 	"\fHistoryClaim\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01@@R\x02id\x12\x1c\n" +
 	"\x04file\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x13R\x04file\x12 \n" +
@@ -6196,13 +6247,19 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x06expiry\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xea\xbb\x18\v\b\x012\x052376h8\x01R\x06expiry\x12F\n" +
 	"\rfencing_token\x18\x02 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\"3\n" +
 	"\x17SetBinlogExpiryResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"\xec\x01\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"\xd8\x02\n" +
 	"\x1fEnsureReplicationAccountRequest\x12\x1c\n" +
 	"\x04user\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x16R\x04user\x12\x1c\n" +
 	"\x04host\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x15R\x04host\x12%\n" +
 	"\bpassword\x18\x03 \x01(\tB\t\xea\xbb\x18\x02@@\x80\x01\x01R\bpassword\x12F\n" +
 	"\rfencing_token\x18\x04 \x01(\v2!.understudy.agent.v1.FencingTokenR\ffencingToken\x12\x1e\n" +
-	"\x06server\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P\x01R\x06server\"<\n" +
+	"\x06server\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P\x01R\x06server\x12&\n" +
+	"\n" +
+	"generation\x18\x06 \x01(\tB\x06\xea\xbb\x18\x02P!R\n" +
+	"generation\x12\x1f\n" +
+	"\vkeep_others\x18\a \x01(\bR\n" +
+	"keepOthers\x12!\n" +
+	"\fend_sessions\x18\b \x01(\bR\vendSessions\"<\n" +
 	" EnsureReplicationAccountResponse\x12\x18\n" +
 	"\achanges\x18\x01 \x03(\tR\achanges\"\xa5\x01\n" +
 	"\x1fDeleteReplicationAccountRequest\x12\x1c\n" +
