@@ -2,8 +2,6 @@ package enroll_test
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
@@ -272,31 +270,6 @@ func TestARenewalThatIsAskedForTwice(t *testing.T) {
 		e = h.start()
 	}
 	h.check(e)
-}
-
-// A server that joins again signs in to its primary as before; another one of the host does not.
-func TestJoiningAgainKeepsTheGenerationOfTheServer(t *testing.T) {
-	t.Parallel()
-	h := newHost(t, newPlane(t))
-	first := h.generation(h.joined("t1"))
-	if again := h.generation(h.joined("t2")); first == "" || again != first {
-		t.Errorf("generation %q, was %q", again, first)
-	}
-}
-
-// generation is that of MariaDB's certificate.
-func (h *host) generation(e *enroll.Enroller) string {
-	h.t.Helper()
-	data, err := os.ReadFile(e.MariaDBFiles().Cert)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	block, _ := pem.Decode(data)
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return identity.MariaDBOf(cert).Generation
 }
 
 func TestRenew(t *testing.T) {

@@ -103,9 +103,9 @@ func (e *Enroller) Renew(ctx context.Context) error {
 	return e.renewNow(ctx, "")
 }
 
-// RenewFor is Renew for a request that may come again: the same key renews once, and gives MariaDB's
-// certificate another generation. The hook has taken the certificates when it returns. An empty key
-// renews each time, and keeps the generation.
+// RenewFor is Renew for a request that may come again: the same key renews once, and gives
+// MariaDB's certificate another generation. The hook has taken the certificates when it returns. An
+// empty key renews each time, and keeps the generation.
 func (e *Enroller) RenewFor(ctx context.Context, key string) (changed bool, until time.Time,
 	err error) {
 	if err := e.beginRenewing(ctx); err != nil {

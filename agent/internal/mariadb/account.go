@@ -13,12 +13,12 @@ import (
 // Account is the account that one replica connects with, over TLS.
 type Account struct {
 	User, Host string
-	// MariaDB is who signs in, with its certificate and no password. Without one the account has the
-	// Password.
+	// MariaDB is who signs in, with its certificate and no password. Without one the account has
+	// the Password.
 	identity.MariaDB
 	Password string
-	// KeepOthers leaves accounts of the user for other hosts: the replica may need one of them until
-	// it has signed in with this one.
+	// KeepOthers leaves accounts of the user for other hosts: the replica may need one of them
+	// until it has signed in with this one.
 	KeepOthers bool
 	// EndSessions ends the sessions of the user, which outlive what they signed in with.
 	EndSessions bool

@@ -38,7 +38,8 @@ func TestAReplicaSignsInWithItsCertificate(t *testing.T) {
 		account := mariadb.Account{User: "us_2", Host: "127.0.0.1",
 			MariaDB: identity.MariaDB{Server: mariadbtest.Server}}
 		primary.Exec("CREATE USER us_2@'10.0.0.7'", "CREATE USER us_22@'127.0.0.1'")
-		for i, want := range []string{"demands the certificate of db2", "dropped for 10.0.0.7", ""} {
+		for i, want := range []string{"demands the certificate of db2", "dropped for 10.0.0.7",
+			""} {
 			account.KeepOthers = i == 0
 			changes, err := primary.Server.EnsureAccount(ctx, account)
 			if got := strings.Join(changes, ","); err != nil || got != want {

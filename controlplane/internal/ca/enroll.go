@@ -42,9 +42,10 @@ type EnrollRequest struct {
 	Server string
 	// Keys are to be certified.
 	Keys Keys
-	// Generation is asked for for MariaDB's certificate: that of the host's earlier one, so that its
-	// replica signs in as before. It gets another one when certificates of the server were revoked,
-	// as those of a deleted server are: an earlier one then opens no account that demands this one.
+	// Generation is asked for for MariaDB's certificate: that of the host's earlier one, so that
+	// its replica signs in as before. It gets another one when certificates of the server were
+	// revoked, as those of a deleted server are: an earlier one then opens no account that demands
+	// this one.
 	Generation string
 	// Address is where the request came from: an IP address, that goes into the certificates beside
 	// the server's name. May be empty.
@@ -75,7 +76,8 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 		return Bundle{}, storeError("cannot enrol "+req.Server, err)
 	}
 	bundle, err := r.certify(ctx, "cannot enrol "+req.Server, certification{
-		agent: agent, generation: generation, keys: req.Keys, names: namesOf(req.Server, req.Address),
+		agent: agent, generation: generation, keys: req.Keys,
+		names:  namesOf(req.Server, req.Address),
 		action: "server.enrol", caller: Caller{Peer: identity.Peer{Identity: agent},
 			RequestID: req.RequestID},
 		before: func(ctx context.Context, print string) error { return r.believe(ctx, req, print) },

@@ -27,9 +27,9 @@ type AccessEnderConfig struct {
 	Log *slog.Logger
 }
 
-// AccessEnder ends what replicas whose agents were revoked still read of their primaries: MariaDB on
-// such a host has a key of its own, and a connection that goes on. A primary that is out of reach is
-// asked again until it answers.
+// AccessEnder ends what replicas whose agents were revoked still read of their primaries: MariaDB
+// on such a host has a key of its own, and a connection that goes on. A primary that is out of
+// reach is asked again until it answers.
 type AccessEnder struct{ cfg AccessEnderConfig }
 
 // NewAccessEnder makes one.
@@ -77,7 +77,8 @@ func (e *AccessEnder) end(ctx context.Context, name string) error {
 		}
 		return tx.Events().Add(ctx, inventory.Event{Actor: "controlplane",
 			Action: "server.end_access", Subject: srv.Subject(), Message: "its account on " +
-				srv.Primary + " is dropped and its sessions there are ended: its agent was revoked"})
+				srv.Primary + " is dropped and its sessions there are ended: its agent was " +
+				"revoked"})
 	})
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 )
 
-// What a replica reads of its primary ends with its agent, once, and as soon as the primary answers:
-// not again, by a record of a moment ago, when it may have another account.
+// What a replica reads of its primary ends with its agent, once, and as soon as the primary
+// answers: not again, by a record of a moment ago, when it may have another account.
 func TestARevokedReplicaReadsItsPrimaryNoLonger(t *testing.T) {
 	t.Parallel()
 	st := storetest.New(t)

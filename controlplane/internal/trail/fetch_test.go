@@ -122,7 +122,7 @@ func TestAgentsRecordsAreKeptOnce(t *testing.T) {
 	}
 }
 
-// The last records of an agent are fetched when its server goes, and it is an error when they are not.
+// The last records of an agent are fetched when its server goes; it is an error when they are not.
 func TestTheLastRecordsOfAServer(t *testing.T) {
 	t.Parallel()
 	from := newAgents("servers/db1/000000000000000a")

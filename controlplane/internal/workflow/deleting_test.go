@@ -40,6 +40,39 @@ func TestServerWhoseDeletionStoppedIsGuarded(t *testing.T) {
 	})
 }
 
+// A machine that enrolled under a name before that was made a replica is not the replica's: an
+// operator who works with the name, and not with the primary, may have let it in.
+func TestWhatEnrolledBeforeAReplicaWasMadeIsRevoked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p := lab(t)
+		now := time.Now()
+		certified := map[string]string{"01": identity.Agent("db2").String(),
+			"02": inventory.MariaDBIdentity("db2"), "03": identity.Agent("db1").String()}
+		for serial, of := range certified {
+			err := w.Store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+				return tx.Certificates().Insert(ctx, inventory.Certificate{Serial: serial,
+					Identity: of, NotBefore: now, NotAfter: now.Add(24 * time.Hour)})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Must(replica{Server: "db2", Source: "db1"})
+		err := w.Store.Read(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			for serial, of := range certified {
+				cert, err := tx.Certificates().Get(ctx, serial)
+				if err != nil || cert.RevokedAt.IsZero() != (serial == "03") {
+					t.Errorf("%s is revoked %s, %v", of, cert.RevokedAt, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // What a deleted server's machine had, or a copy of it still has, opens nothing.
 func TestCertificatesOfADeletedServerAreRevoked(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -19,8 +19,8 @@ const mariadbUnit = "mariadb"
 type MariaDB struct {
 	// Server is whose MariaDB it is.
 	Server string
-	// Generation is that of its certificates: a renewal keeps it, a rotation and a new server of the
-	// name get another one, which the account demands then. Empty in certificates of earlier
+	// Generation is that of its certificates: a renewal keeps it, a rotation and a new server of
+	// the name get another one, which the account demands then. Empty in certificates of earlier
 	// versions.
 	Generation string
 }

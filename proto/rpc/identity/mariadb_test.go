@@ -35,13 +35,16 @@ func TestWhoseMariaDBSignsIn(t *testing.T) {
 		return x509.Certificate{ExtKeyUsage: both,
 			Subject: pkix.Name{CommonName: "db2", OrganizationalUnit: units}}
 	}
+	issued := func(who identity.MariaDB, usage ...x509.ExtKeyUsage) x509.Certificate {
+		return x509.Certificate{Subject: who.Subject(), ExtKeyUsage: usage}
+	}
 	for name, test := range map[string]struct {
 		cert x509.Certificate
 		want identity.MariaDB
 	}{
-		"MariaDB's":                       {x509.Certificate{Subject: db2.Subject(), ExtKeyUsage: both}, db2},
-		"of a generation":                 {x509.Certificate{Subject: later.Subject(), ExtKeyUsage: both}, later},
-		"for a server alone":              {cert: x509.Certificate{Subject: db2.Subject(), ExtKeyUsage: both[:1]}},
+		"MariaDB's":                       {issued(db2, both...), db2},
+		"of a generation":                 {issued(later, both...), later},
+		"for a server alone":              {cert: issued(db2, both[0])},
 		"an agent's":                      {cert: of()},
 		"of no generation":                {cert: of("mariadb-")},
 		"of an odd generation":            {cert: of("mariadb-0123456789ABCDEF")},

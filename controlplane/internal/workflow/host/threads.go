@@ -23,7 +23,8 @@ type Pair struct {
 	Want    replication.Want
 	Paused  bool // this step stopped replication, and starts it again
 
-	signsIn bool                   // this step sets the credentials also of a replica that another job made
+	// signsIn: this step sets the credentials also of a replica that another job made.
+	signsIn bool
 	account kit.ReplicationAccount // that this step made, on the primary
 }
 
@@ -92,9 +93,9 @@ func (p *Pair) Stop(ctx context.Context, sqlOnly bool) error {
 	return nil
 }
 
-// EnsureAccount makes the replica's account on its primary, which demands the replica's certificate
-// or, where that cannot be, has the password. A step that signs the replica in keeps those for other
-// hosts until it has signed in.
+// EnsureAccount makes the replica's account on its primary, which demands the replica's
+// certificate or, where that cannot be, has the password. A step that signs the replica in keeps
+// those for other hosts until it has signed in.
 func (p *Pair) EnsureAccount(ctx context.Context, password kit.Secret) error {
 	if !p.Srv.AccessRevoked.IsZero() {
 		return kit.Wait("the account of %s on %s is still to be dropped: its agent was revoked",

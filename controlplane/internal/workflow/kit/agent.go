@@ -385,14 +385,12 @@ type Binlogs interface {
 		err error)
 	// DeleteReplicationAccount drops it; changed is false when there was none.
 	DeleteReplicationAccount(ctx context.Context, user, host string,
-		token FencingToken) (changed bool,
-		err error)
+		token FencingToken) (changed bool, err error)
 }
 
 // ReplicationAccount is the account that one replica uses on its primary.
 type ReplicationAccount struct {
-	User       string
-	Host       string
+	User, Host string
 	Server     string // whose MariaDB signs in, with its certificate; empty for a password
 	Generation string // of that certificate
 	Password   Secret

@@ -5,6 +5,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 // Making is what the record of a server that a job makes begins with.
@@ -64,9 +65,28 @@ func (c *Call) RecordServer(m Making) Commit {
 		if err := c.GainReplica(ctx, rec, m.Primary); err != nil {
 			return err
 		}
+		if err := revokeEarlier(ctx, rec, m); err != nil {
+			return err
+		}
 		return c.Event(ctx, rec, "server.create", srv.Subject(),
 			"%s is being made with server_id %d", srv.Name, srv.ServerID)
 	}
+}
+
+// revokeEarlier revokes what enrolled under the name of a replica before there was one: it may be a
+// machine of an operator who works with that name and not with its primary.
+func revokeEarlier(ctx context.Context, rec Records, m Making) error {
+	if m.Primary == "" {
+		return nil
+	}
+	for _, of := range []string{identity.Agent(m.Server).String(),
+		inventory.MariaDBIdentity(m.Server)} {
+		if _, err := rec.Certificates.Revoke(ctx, of, "it enrolled before "+m.Server+
+			" was made as a replica of "+m.Primary); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newServer is the record as it begins; old is the one of a deleted server of that name.

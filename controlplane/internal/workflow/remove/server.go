@@ -245,8 +245,8 @@ func (s *server) lastAudit(ctx context.Context) error {
 	s.Found("the last records of calls to the agent of %s are missing from the audit log: %v",
 		s.name, failed)
 	return s.Store.Write(ctx, func(ctx context.Context, rec kit.Records) error {
-		return s.Event(ctx, rec, "audit.missing", srv.Subject(), "the records that the agent of %s "+
-			"made of its last calls went with its machine: %v", s.name, failed)
+		return s.Event(ctx, rec, "audit.missing", srv.Subject(), "the records that the agent of "+
+			"%s made of its last calls went with its machine: %v", s.name, failed)
 	})
 }
 
