@@ -48,7 +48,6 @@ type Live struct {
 	OldestGtid, OldestBinlog             string
 	Replication                          []Replication
 	Replicas                             []ConnectedReplica
-	PositionTableTransactional           bool
 	NonTransactional, Memory             []string
 	Started                              time.Time
 	// Mismatches are settings of the agent's option file that the server does not run with.
@@ -173,8 +172,7 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 		}
 		live.follows(h.history.of(live, filepath.Dir(v["log_bin_basename"])))
 	}
-	live.PositionTableTransactional, live.NonTransactional, live.Memory = h.slow.get(ctx,
-		h.Server.db, live.Started)
+	live.NonTransactional, live.Memory = h.slow.get(ctx, h.Server.db, live.Started)
 	h.unheld.Store(&live)
 	return live, nil
 }
@@ -302,7 +300,6 @@ type slowFacts struct {
 	mu               sync.Mutex
 	read             time.Time
 	started          time.Time
-	transactional    bool
 	nonTransactional []string
 	memory           []string
 }
@@ -310,25 +307,19 @@ type slowFacts struct {
 const slowFactsAge = time.Minute
 
 func (f *slowFacts) get(ctx context.Context, q querier,
-	started time.Time) (safe bool, torn, memory []string) {
+	started time.Time) (torn, memory []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if time.Since(f.read) < slowFactsAge && started.Sub(f.started).Abs() < 2*time.Second {
-		return f.transactional, f.nonTransactional, f.memory
+		return f.nonTransactional, f.memory
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	all, err := tables(ctx, q, false)
 	if err != nil {
-		return f.transactional, f.nonTransactional, f.memory // known again when there is time
+		return f.nonTransactional, f.memory // known again when there is time
 	}
-	r, err := one(ctx, q, "SELECT transactions FROM information_schema.engines e JOIN "+
-		"information_schema.tables t USING (engine)"+
-		" WHERE t.table_schema = 'mysql' AND t.table_name = 'gtid_slave_pos'")
-	if err != nil {
-		return f.transactional, f.nonTransactional, f.memory
-	}
-	f.transactional, f.read, f.started = r.yes("transactions"), time.Now(), started
+	f.read, f.started = time.Now(), started
 	f.nonTransactional, f.memory = namesOf(all, table.torn), namesOf(all, table.memory)
-	return f.transactional, f.nonTransactional, f.memory
+	return f.nonTransactional, f.memory
 }

@@ -50,15 +50,14 @@ type Status struct {
 	Reservations []Reservation
 	Held         bool // a hold is open
 
-	Options             []string // that MariaDB would read at its next start; passwords left out
-	FilesystemUsed      int64    // bytes, of the datadir's filesystem
-	FilesystemFree      int64    // bytes
-	FilesystemUUID      string
-	Filesystem          string   // type
-	FilesystemMount     string   // mount point
-	PositionTableIsSafe bool     // the table that keeps gtid_slave_pos is transactional
-	NonTransactional    []string // the user's tables that are not InnoDB; at most 100
-	Memory              []string // the user's MEMORY tables; at most 100
+	Options          []string // that MariaDB would read at its next start; passwords left out
+	FilesystemUsed   int64    // bytes, of the datadir's filesystem
+	FilesystemFree   int64    // bytes
+	FilesystemUUID   string
+	Filesystem       string   // type
+	FilesystemMount  string   // mount point
+	NonTransactional []string // the user's tables that are not InnoDB; at most 100
+	Memory           []string // the user's MEMORY tables; at most 100
 
 	// BinlogHistory is the id of the history that the binary log has; empty when it is not known.
 	BinlogHistory string

@@ -48,8 +48,7 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 	status.BinlogFile, status.BinlogOffset, status.OldestGtid, status.OldestBinlog = l.BinlogFile,
 		l.BinlogOffset, l.OldestGtid, l.OldestBinlog
 	status.BinlogBytes = l.BinlogBytes
-	status.PositionTableTransactional, status.NonTransactionalTables = l.PositionTableTransactional,
-		l.NonTransactional
+	status.NonTransactionalTables = l.NonTransactional
 	for _, m := range l.Mismatches {
 		status.SettingMismatches = append(status.SettingMismatches, &agentv1.SettingMismatch{
 			Name: m.Name, Want: m.Want, Is: m.Is, From: m.From})

@@ -103,8 +103,7 @@ func checkSourceState(n *kit.Node, mode inventory.SnapshotMode) error {
 		return kit.Refuse(errorsv1.Reason_REASON_BINLOG_OFF,
 			kit.Hint("set log_bin in its option files, restart mariadb.service, then ask again"),
 			"the binary log of %s is off: no replica could follow it", name)
-	case n.Role == inventory.RoleReplica && !st.PositionTableIsSafe,
-		cmp.Or(st.Settings["gtid_slave_pos_engine"], "InnoDB") != "InnoDB": // a copy has it too
+	case cmp.Or(st.Settings["gtid_slave_pos_engine"], "InnoDB") != "InnoDB": // a copy has it too
 		return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING,
 			kit.Hint("make it so there: ALTER TABLE mysql.gtid_slave_pos ENGINE=InnoDB"),
 			"the table that keeps the position of %s is not transactional", name)

@@ -37,15 +37,7 @@ func TestWhatCannotBeCopiedIsRefused(t *testing.T) {
 		{"no binary log", online, func(n *kit.Node) { n.Status.LogBin = false },
 			errorsv1.Reason_REASON_BINLOG_OFF, "binary log of db1 is off"},
 		{"a replica's binary log is not needed", online, func(n *kit.Node) {
-			asReplica(n)
-			n.Status.LogBin = false
-		}, none, ""},
-		{"a replica whose position may tear", online, func(n *kit.Node) {
-			asReplica(n)
-			n.Status.PositionTableIsSafe = false
-		}, errorsv1.Reason_REASON_MARIADB_SETTING, "position of db1 is not transactional"},
-		{"a primary has no such position", online, func(n *kit.Node) {
-			n.Status.PositionTableIsSafe = false
+			n.Role, n.Status.LogBin = inventory.RoleReplica, false
 		}, none, ""},
 		{"a copy's position may tear", online, func(n *kit.Node) {
 			n.Status.Settings = map[string]string{"gtid_slave_pos_engine": "Aria"}
@@ -82,6 +74,4 @@ func TestWhatCannotBeCopiedIsRefused(t *testing.T) {
 	}
 }
 
-func asReplica(n *kit.Node) {
-	n.Role, n.Status.PositionTableIsSafe = inventory.RoleReplica, true
-}
+func asReplica(n *kit.Node) { n.Role = inventory.RoleReplica }

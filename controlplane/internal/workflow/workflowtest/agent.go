@@ -47,7 +47,7 @@ func (h *Host) fillStatus(st *replication.Status) {
 	h.history(st)
 	st.LogUpdates, st.BinlogFile = s.Conf.LogUpdates, "mariadb-bin.000001"
 	st.StrictMode, st.SyncBinlog, st.FlushAtCommit, st.TLS = s.Conf.StrictMode, 1, 1, s.Conf.TLS
-	st.EventScheduler, st.PositionTableIsSafe = "OFF", true
+	st.EventScheduler = "OFF"
 	if !h.Passwords {
 		st.TakesCertificates, st.TakesGenerations = true, true
 		st.Certificate = replication.Certificate{Server: h.name, Generation: h.generation(),

@@ -825,8 +825,6 @@ type MariaDBStatus struct {
 	Filesystem string `protobuf:"bytes,32,opt,name=filesystem,proto3" json:"filesystem,omitempty"`
 	// Mount point of the filesystem that the datadir is on.
 	FilesystemMount string `protobuf:"bytes,33,opt,name=filesystem_mount,json=filesystemMount,proto3" json:"filesystem_mount,omitempty"`
-	// True when the table that keeps gtid_slave_pos is transactional.
-	PositionTableTransactional bool `protobuf:"varint,34,opt,name=position_table_transactional,json=positionTableTransactional,proto3" json:"position_table_transactional,omitempty"`
 	// Names of tables of the user's schemas that are not InnoDB; at most 100.
 	NonTransactionalTables []string `protobuf:"bytes,35,rep,name=non_transactional_tables,json=nonTransactionalTables,proto3" json:"non_transactional_tables,omitempty"`
 	// Since when MariaDB runs.
@@ -1125,13 +1123,6 @@ func (x *MariaDBStatus) GetFilesystemMount() string {
 		return x.FilesystemMount
 	}
 	return ""
-}
-
-func (x *MariaDBStatus) GetPositionTableTransactional() bool {
-	if x != nil {
-		return x.PositionTableTransactional
-	}
-	return false
 }
 
 func (x *MariaDBStatus) GetNonTransactionalTables() []string {
@@ -5987,7 +5978,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\"\x7f\n" +
 	"\x11GetStatusResponse\x12:\n" +
 	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xc4\x11\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x82\x11\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -6028,8 +6019,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\n" +
 	"filesystem\x18  \x01(\tR\n" +
 	"filesystem\x12)\n" +
-	"\x10filesystem_mount\x18! \x01(\tR\x0ffilesystemMount\x12@\n" +
-	"\x1cposition_table_transactional\x18\" \x01(\bR\x1apositionTableTransactional\x128\n" +
+	"\x10filesystem_mount\x18! \x01(\tR\x0ffilesystemMount\x128\n" +
 	"\x18non_transactional_tables\x18# \x03(\tR\x16nonTransactionalTables\x129\n" +
 	"\n" +
 	"start_time\x18$ \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12#\n" +
