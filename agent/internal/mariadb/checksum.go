@@ -42,11 +42,13 @@ type ChecksumHead struct {
 type TableChecksum struct {
 	Table, Engine  string
 	Checksum       uint64
-	Missing        bool
+	Missing        bool // there is no such table
 	Consistent     bool
 	Bytes          int64
 	DefinitionHash string
-	LeftOut        string // why it is not in the sample; empty for one that was read
+	LeftOut        string // why it was not read on purpose; empty for one that was
+	Problem        string // why it is there and could not be read
+	Busy           bool   // that is a lock of another session
 }
 
 // candidate is a table that a checksum is wanted of.
@@ -189,8 +191,9 @@ func candidates(ctx context.Context, conn *sql.Conn, plan ChecksumPlan) ([]candi
 	}
 	var all []candidate
 	for _, t := range list {
-		if t.checksummed() {
-			all = append(all, candidate{tableName: t.tableName, engine: t.engine, bytes: t.bytes})
+		if !t.sequence() {
+			all = append(all, candidate{tableName: t.tableName, engine: t.engine, bytes: t.bytes,
+				leftOut: unfitEngines[t.engine]})
 		}
 	}
 	if len(plan.Tables) > 0 {
@@ -233,13 +236,26 @@ func checksum(ctx context.Context, conn *sql.Conn, t candidate,
 		sum.DefinitionHash = definitionHash(definition["create table"])
 		err = readChecksum(ctx, conn, t, &sum)
 	}
-	if unreadable(errno(err)) {
-		sum.Missing, err = true, nil
+	if number := errno(err); ofOneTable(number) {
+		sum.Problem, sum.Busy = problem(err), number == errLockWaitTimeout
+		if sum.Missing, err = missing(ctx, conn, t, number); sum.Missing {
+			sum.Problem = ""
+		}
 	}
 	if err != nil {
 		return sum, err
 	}
 	return sum, execute(ctx, conn, "ROLLBACK TO SAVEPOINT one_table")
+}
+
+// missing is true when a table of which nothing was found is not listed either: one that is listed
+// and cannot be opened is there.
+func missing(ctx context.Context, conn *sql.Conn, t candidate, number int) (bool, error) {
+	if number != errTableGone && number != errSchemaGone {
+		return false, nil
+	}
+	shape, err := shapeOf(ctx, conn, t.tableName)
+	return shape.unfit == unfitGone, err
 }
 
 // readChecksum sums the hashes of the rows, as continuous verification does: CHECKSUM TABLE is
@@ -249,9 +265,13 @@ func readChecksum(ctx context.Context, conn *sql.Conn, t candidate, sum *TableCh
 	if err != nil {
 		return err
 	}
-	if shape.hash == "" { // gone, or without rows of its own
-		_, known := unfitEngines[t.engine]
-		sum.Missing = !known
+	switch shape.unfit {
+	case "":
+	case unfitGone:
+		sum.Missing = true
+		return nil
+	default:
+		sum.LeftOut = shape.unfit
 		return nil
 	}
 	var sums RowSums
@@ -264,15 +284,15 @@ func readChecksum(ctx context.Context, conn *sql.Conn, t candidate, sum *TableCh
 	return err
 }
 
-// unreadable are errors of one table that say nothing about the others: it is gone, was altered
-// since, or waits for DDL.
-func unreadable(number int) bool {
+// ofOneTable is true for an error that says nothing about the other tables: that one is gone, was
+// altered since, is damaged, or waits for DDL. Not so when the session, the server or the time of a
+// sample ends.
+func ofOneTable(number int) bool {
 	switch number {
-	case errTableGone, errTableDefChanged, errLockWaitTimeout, errUnknownStorage, 1030, 1932, 1033,
-		1049:
-		return true
+	case 0, errStatementTimeout, errInterrupted, errShutdown, errKilled:
+		return false
 	}
-	return false
+	return true
 }
 
 var autoIncrement = regexp.MustCompile(` AUTO_INCREMENT=\d+`)

@@ -33,6 +33,9 @@ func sampled(all []candidate, enough, seed int64) []candidate {
 	slices.SortFunc(all, func(a, b candidate) int { return strings.Compare(rank(a), rank(b)) })
 	taken := 0
 	for i, c := range all {
+		if c.leftOut != "" {
+			continue
+		}
 		if taken == mostSampled || c.bytes > enough {
 			all[i].leftOut = leftOutBytes
 			continue

@@ -26,7 +26,11 @@ const (
 	errSyntax          = 1064
 	errTableGone       = 1146
 	errTableDefChanged = 1412
-	errUnknownStorage  = 1286
+	errSchemaGone      = 1049
+	errShutdown        = 1053
+	errPacketTooLarge  = 1301
+	errInterrupted     = 1317
+	errKilled          = 1927
 )
 
 // failure says what could not be done. MariaDB's own error is kept word for word; a connection that

@@ -227,12 +227,17 @@ func (o *Object) fail(err error) {
 	if err == nil {
 		return
 	}
+	o.Problem, o.Busy, o.Digest = problem(err), errno(err) == errLockWaitTimeout, ""
+}
+
+// problem is an error of MariaDB about one object, of bounded length.
+func problem(err error) string {
 	const limit = 300
-	o.Problem = strings.ToValidUTF8(err.Error(), "?")
-	if len(o.Problem) > limit {
-		o.Problem = strings.ToValidUTF8(o.Problem[:limit], "")
+	text := strings.ToValidUTF8(err.Error(), "?")
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "")
 	}
-	o.Busy, o.Digest = errno(err) == errLockWaitTimeout, ""
+	return text
 }
 
 func digest(text string) string {

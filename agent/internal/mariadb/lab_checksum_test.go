@@ -3,6 +3,8 @@
 package mariadb_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -70,6 +72,79 @@ func TestChecksumSeparatesColumns(t *testing.T) {
 		i.Exec("DELETE FROM app.t", "INSERT INTO app.t VALUES ('a', 'bc'), ('xy', 'z')")
 		if after := sum(); after == before {
 			t.Errorf("both have %d", after)
+		}
+	})
+}
+
+// TestATableThatCannotBeReadIsNotMissing has one that is locked, one that is damaged, one that is
+// renamed, and those without rows of their own.
+func TestATableThatCannotBeReadIsNotMissing(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
+			Config: "log_bin=mariadb-bin"})
+		i.Exec("CREATE DATABASE app", "CREATE TABLE app.whole (id INT PRIMARY KEY)",
+			"CREATE TABLE app.locked (id INT PRIMARY KEY)",
+			"CREATE TABLE app.torn (id INT PRIMARY KEY) ENGINE=MyISAM",
+			"CREATE TABLE app.memory (id INT PRIMARY KEY) ENGINE=MEMORY",
+			"CREATE TABLE app.child (id INT) ENGINE=MyISAM",
+			"CREATE TABLE app.merge (id INT) ENGINE=MERGE UNION=(app.child)", "FLUSH TABLES")
+		must(t, os.Remove(filepath.Join(i.Datadir, "app", "torn.MYI")))
+		conn, err := i.DB.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		_, err = conn.ExecContext(t.Context(), "LOCK TABLES app.locked WRITE")
+		must(t, err)
+		got := map[string]mariadb.TableChecksum{}
+		must(t, i.Server.Checksums(t.Context(), mariadb.ChecksumPlan{Tables: []string{"app.whole",
+			"app.locked", "app.torn", "app.memory", "app.merge", "app.gone", "none.gone"}},
+			func(mariadb.ChecksumHead) error { return nil },
+			func(s mariadb.TableChecksum) error { got[s.Table] = s; return nil }))
+		for table, right := range map[string]func(mariadb.TableChecksum) bool{
+			"app.whole": func(s mariadb.TableChecksum) bool {
+				return !s.Missing && s.Problem == "" && s.LeftOut == "" && s.Checksum > 0
+			},
+			"app.locked": func(s mariadb.TableChecksum) bool { return s.Problem != "" && s.Busy },
+			"app.torn":   func(s mariadb.TableChecksum) bool { return s.Problem != "" && !s.Busy },
+			"app.memory": func(s mariadb.TableChecksum) bool { return s.LeftOut != "" },
+			"app.merge":  func(s mariadb.TableChecksum) bool { return s.LeftOut != "" },
+			"app.gone":   func(s mariadb.TableChecksum) bool { return s.Missing },
+			"none.gone":  func(s mariadb.TableChecksum) bool { return s.Missing },
+		} {
+			s := got[table]
+			if gone := table == "app.gone" || table == "none.gone"; !right(s) || s.Missing != gone {
+				t.Errorf("%s: %+v", table, s)
+			}
+		}
+	})
+}
+
+// TestRowsWithNULAreToldApart has rows that are the same when their values are joined by NUL.
+func TestRowsWithNULAreToldApart(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		i.Exec("CREATE DATABASE app", "CREATE TABLE app.a (a VARBINARY(9), b VARCHAR(9))",
+			"CREATE TABLE app.b LIKE app.a",
+			"INSERT INTO app.a VALUES ('a', 'b\\0c'), (NULL, 'x'), ('', NULL)",
+			"INSERT INTO app.b VALUES ('a\\0b', 'c'), (NULL, 'x'), ('', NULL)")
+		a, b := chunksOf(t, i, "app.a"), chunksOf(t, i, "app.b")
+		if a[0].Rows != 3 || a[0].Sum == b[0].Sum {
+			t.Errorf("%+v %+v", a, b)
+		}
+	})
+}
+
+// TestARowWithoutAHashIsNoRowOfTheSum has rows that are longer than MariaDB lets a value be.
+func TestARowWithoutAHashIsNoRowOfTheSum(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
+			Config: "max_allowed_packet=16384"})
+		i.Exec("CREATE DATABASE app", "CREATE TABLE app.t (id INT PRIMARY KEY, a VARCHAR(9000), "+
+			"b VARCHAR(9000)) CHARACTER SET latin1",
+			"INSERT INTO app.t VALUES (1, REPEAT('a', 9000), REPEAT('b', 9000))")
+		got, err := i.Server.ChecksumRows(t.Context(), mariadb.RowPlan{Table: "app.t", Rows: 10,
+			Budget: time.Second})
+		if err != nil || got.Busy == "" || len(got.Sums) > 0 {
+			t.Errorf("%+v %v", got, err)
 		}
 	})
 }

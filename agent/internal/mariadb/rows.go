@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"github.com/understudy-db/understudy/proto/gtid"
 )
 
@@ -177,15 +179,26 @@ func (s *RowSums) cut(ctx context.Context, conn *sql.Conn, shape tableShape, pla
 	}
 }
 
+// unhashed takes the place of the hash of a row that has none. It is more than the sum of the
+// hashes of 10^11 rows.
+const unhashed = "1000000000000000000000000000000"
+
+// errUnhashed is in the words of an error of MariaDB's, which only warns of it.
+var errUnhashed = &mysql.MySQLError{Number: errPacketTooLarge, Message: "a row is longer than " +
+	"max_allowed_packet, and cannot be hashed"}
+
 func (s *RowSums) add(ctx context.Context, conn *sql.Conn, shape tableShape, c RowRange) error {
 	where, err := shape.within(c)
 	if err != nil {
 		return err
 	}
-	r, err := one(ctx, conn, "SELECT COUNT(*) AS n, COALESCE(SUM("+shape.hash+"), 0) AS s FROM "+
-		shape.from+" WHERE "+where)
+	r, err := one(ctx, conn, "SELECT COUNT(*) AS n, COALESCE(SUM(COALESCE("+shape.hash+", "+
+		unhashed+")), 0) AS s FROM "+shape.from+" WHERE "+where)
 	if err != nil {
 		return err
+	}
+	if len(r["s"]) >= len(unhashed) {
+		return errUnhashed
 	}
 	n, err := strconv.ParseInt(r["n"], 10, 64)
 	s.Sums = append(s.Sums, RowSum{RowRange: c, Rows: n, Sum: r["s"]})
@@ -196,6 +209,8 @@ func (s *RowSums) add(ctx context.Context, conn *sql.Conn, shape tableShape, c R
 type Table struct {
 	Name        string
 	Rows, Bytes int64
+	// Created is when it was made, in MariaDB's words; empty where the engine does not say.
+	Created string
 }
 
 // Tables is a page of at most 1000 tables with rows of their own, by name.
@@ -205,7 +220,8 @@ func (s *Server) Tables(ctx context.Context, after string) ([]Table, error) {
 		return nil, err
 	}
 	rows, err := query(ctx, s.db, "SELECT CONCAT(table_schema, '.', table_name) AS n, "+
-		"COALESCE(table_rows, 0) AS r, COALESCE(data_length, 0) AS b FROM "+
+		"COALESCE(table_rows, 0) AS r, COALESCE(data_length, 0) AS b, "+
+		"COALESCE(UNIX_TIMESTAMP(create_time), '') AS c FROM "+
 		"information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND "+
 		ofUser("table_schema")+" HAVING CAST(n AS BINARY) > "+
 		"CAST("+literal(after)+" AS BINARY) ORDER BY CAST(n AS BINARY) LIMIT 1000")
@@ -214,7 +230,7 @@ func (s *Server) Tables(ctx context.Context, after string) ([]Table, error) {
 	}
 	tables := make([]Table, 0, len(rows))
 	for _, r := range rows {
-		tables = append(tables, Table{r["n"], r.number("r"), r.number("b")})
+		tables = append(tables, Table{r["n"], r.number("r"), r.number("b"), r["c"]})
 	}
 	return tables, nil
 }

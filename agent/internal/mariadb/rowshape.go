@@ -43,6 +43,9 @@ var unfitEngines = map[string]string{
 	"BLACKHOLE":  "a BLACKHOLE table has no rows",
 }
 
+// unfitGone is of a table that is not listed.
+const unfitGone = "it is gone"
+
 func shapeOf(ctx context.Context, conn *sql.Conn, name tableName) (tableShape, error) {
 	where := " WHERE table_schema = " + literal(name.schema) + " AND table_name = " +
 		literal(name.name)
@@ -56,7 +59,7 @@ func shapeOf(ctx context.Context, conn *sql.Conn, name tableName) (tableShape, e
 	case t["t"] == "SYSTEM VERSIONED":
 		shape.from += " FOR SYSTEM_TIME ALL"
 	case t["t"] == "":
-		shape.unfit = "it is gone"
+		shape.unfit = unfitGone
 	case t["t"] != "BASE TABLE":
 		shape.unfit = "it is no table with rows of its own"
 	case slices.Contains(remoteEngines, t["e"]):
@@ -108,9 +111,13 @@ func keyOf(columns, key []row) []keyColumn {
 	return all
 }
 
+// RowHash is the version of rowHash. Sums of two versions are not comparable.
+const RowHash = 1
+
 // rowHash is 60 bits of a row's MD5: a checksum such as CRC32 is linear, and the sums of two rows
 // that swapped a value would be equal. Long values are hashed by themselves, or the row would
-// exceed max_allowed_packet and be NULL.
+// exceed max_allowed_packet and be NULL. No two rows are joined to the same text: a value that may
+// have a NUL in it comes behind its length, and which ones are NULL stands at the end.
 func rowHash(columns []row) string {
 	var values, nulls []string
 	for _, c := range columns {
@@ -129,6 +136,7 @@ func rowHash(columns []row) string {
 		strings.Join(nulls, ", ") + "))), 15), 16, 10) AS UNSIGNED)"
 }
 
+// hashed are the texts of a value that go into the hash of its row.
 func hashed(name, kind string) string {
 	switch kind {
 	case "tinytext", "text", "mediumtext", "longtext", "json", "tinyblob", "blob", "mediumblob",
@@ -142,7 +150,7 @@ func hashed(name, kind string) string {
 	case "bit":
 		return name + " + 0"
 	case "char", "varchar", "enum", "set", "binary", "varbinary":
-		return "CAST(" + name + " AS BINARY)"
+		return "LENGTH(" + name + "), CAST(" + name + " AS BINARY)"
 	}
 	return name
 }

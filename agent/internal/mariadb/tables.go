@@ -63,8 +63,8 @@ func (t table) remote() bool {
 // memory is true for a table whose rows no copy has, and no start of the server keeps.
 func (t table) memory() bool { return t.engine == "MEMORY" }
 
-// checksummed is true for a table that CHECKSUM TABLE reads.
-func (t table) checksummed() bool { return t.kind != "SEQUENCE" && !t.memory() }
+// sequence is true for a sequence, whose next value is part of the inventory.
+func (t table) sequence() bool { return t.kind == "SEQUENCE" }
 
 // nonTransactionalTables names those that a snapshot without a lock may tear, a hundred at most.
 func nonTransactionalTables(ctx context.Context, q querier) ([]string, error) {

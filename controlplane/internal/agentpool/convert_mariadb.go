@@ -111,12 +111,19 @@ func configuration(c kit.Configuration) *agentv1.SetConfigurationRequest {
 	}
 }
 
-func tableChecksum(m *agentv1.ChecksumTablesResponse) kit.TableChecksum {
-	return kit.TableChecksum{
+// tableChecksum is a table's, of an agent that hashes rows in the way of a version. One of before
+// version 1 says of a table that it could not read that it is missing.
+func tableChecksum(m *agentv1.ChecksumTablesResponse, rowHash int) kit.TableChecksum {
+	t := kit.TableChecksum{
 		Table: m.GetTable(), Checksum: m.GetChecksum(), Missing: m.GetMissing(),
 		Engine: m.GetEngine(), Consistent: m.GetConsistent(),
 		Bytes: m.GetBytes(), DefinitionHash: m.GetDefinitionHash(), LeftOut: m.GetLeftOut(),
+		Problem: m.GetProblem(), Busy: m.GetBusy(),
 	}
+	if t.Missing && rowHash == 0 {
+		t.Missing, t.Problem = false, "its agent of an earlier version cannot tell why"
+	}
+	return t
 }
 
 func object(m *agentv1.InventoryObject) kit.Object {

@@ -104,7 +104,7 @@ func TestNothingIsLostFromTheWire(t *testing.T) {
 		"status":   answered(full(&agentv1.GetStatusResponse{}), time.Now()),
 		"point":    consistentPoint(full(&agentv1.ConsistentPoint{})),
 		"result":   holdResult(full(&agentv1.QuiesceResult{})),
-		"checksum": tableChecksum(full(&agentv1.ChecksumTablesResponse{})),
+		"checksum": tableChecksum(full(&agentv1.ChecksumTablesResponse{}), 1),
 		"object":   object(full(&agentv1.InventoryObject{})),
 		"table":    table(full(&agentv1.Table{})),
 		"rows":     rowSums(full(&agentv1.ChecksumRowsResponse{})),
@@ -188,5 +188,17 @@ func TestModesAndRoles(t *testing.T) {
 	}
 	if fencingToken(kit.FencingToken{}) != nil || duration(0) != nil || !moment(nil).IsZero() {
 		t.Error("what is not told is told")
+	}
+}
+
+// TestMissingOfAnEarlierAgentProvesNothing: it says so of a table that it could not read.
+func TestMissingOfAnEarlierAgentProvesNothing(t *testing.T) {
+	t.Parallel()
+	said := &agentv1.ChecksumTablesResponse{Table: "a.t", Missing: true}
+	if got := tableChecksum(said, 0); got.Missing || got.Problem == "" {
+		t.Errorf("of an earlier version: %+v", got)
+	}
+	if got := tableChecksum(said, 1); !got.Missing || got.Problem != "" {
+		t.Errorf("of this version: %+v", got)
 	}
 }

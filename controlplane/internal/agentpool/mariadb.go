@@ -4,8 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
@@ -79,19 +80,19 @@ func (a *agent) ProveWritable(ctx context.Context, f kit.FencingToken) (kit.Writ
 // ChecksumTables sends a checksum of each table at one position.
 func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
 	begin func(kit.ChecksumBegin), each func(kit.TableChecksum)) error {
-	began := false
+	began, rowHash := false, 0
 	err := follow(ctx, a, dataLimit, a.mariadb.ChecksumTables,
 		&agentv1.ChecksumTablesRequest{AtGtid: req.AtGTID, Tables: req.Tables,
 			SampleBytes: req.SampleBytes, SampleSeed: req.SampleSeed,
 			SampleTime: durationpb.New(req.SampleTime)},
 		func(m *agentv1.ChecksumTablesResponse) {
 			if !began {
-				began = true
+				began, rowHash = true, int(m.GetRowHash())
 				begin(kit.ChecksumBegin{GTID: m.GetGtid(), Tables: int(m.GetTablesTotal()),
-					Bytes: m.GetBytesTotal()})
+					Bytes: m.GetBytesTotal(), RowHash: rowHash})
 			}
 			if m.GetTable() != "" {
-				each(tableChecksum(m))
+				each(tableChecksum(m, rowHash))
 			}
 		})
 	if err == nil && !began {

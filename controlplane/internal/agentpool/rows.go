@@ -39,11 +39,13 @@ func (a *agent) ChecksumRows(ctx context.Context, req kit.ChecksumRows) (kit.Row
 }
 
 func table(t *agentv1.Table) kit.Table {
-	return kit.Table{Name: t.GetName(), Rows: t.GetRows(), Bytes: t.GetBytes()}
+	return kit.Table{Name: t.GetName(), Rows: t.GetRows(), Bytes: t.GetBytes(),
+		Created: t.GetCreated()}
 }
 
 func rowSums(m *agentv1.ChecksumRowsResponse) kit.RowSums {
-	sums := kit.RowSums{GTID: m.GetGtid(), Busy: m.GetBusy(), Unfit: m.GetUnfit()}
+	sums := kit.RowSums{GTID: m.GetGtid(), Busy: m.GetBusy(), Unfit: m.GetUnfit(),
+		RowHash: int(m.GetRowHash())}
 	for _, s := range m.GetSums() {
 		sums.Sums = append(sums.Sums, kit.RowSum{Rows: s.GetRows(), Sum: s.GetSum(),
 			RowRange: kit.RowRange{After: s.GetRange().GetAfter(), Last: s.GetRange().GetLast()}})

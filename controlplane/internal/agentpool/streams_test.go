@@ -255,7 +255,7 @@ func TestLongCallsTellHowFarTheyAre(t *testing.T) {
 			checksum: func(_ *agentv1.ChecksumTablesRequest,
 				out grpc.ServerStreamingServer[agentv1.ChecksumTablesResponse]) error {
 				return errors.Join(out.Send(&agentv1.ChecksumTablesResponse{Gtid: "0-1-9",
-					TablesTotal: 2}),
+					TablesTotal: 2, RowHash: 1}),
 					out.Send(&agentv1.ChecksumTablesResponse{Table: "a.b", Checksum: 1 << 63,
 						Consistent: true}), out.Send(&agentv1.ChecksumTablesResponse{Table: "a.c",
 						Missing: true}))

@@ -176,13 +176,14 @@ func (s *Service) ChecksumTables(r *agentv1.ChecksumTablesRequest,
 	}
 	head := func(h mariadb.ChecksumHead) error {
 		return stream.Send(&agentv1.ChecksumTablesResponse{Gtid: h.Gtid,
-			TablesTotal: int32(min(h.Tables, 1<<31-1)), BytesTotal: h.BytesTotal})
+			TablesTotal: int32(min(h.Tables, 1<<31-1)), BytesTotal: h.BytesTotal,
+			RowHash: mariadb.RowHash})
 	}
 	return s.mariadb.Server.Checksums(stream.Context(), plan, head,
 		func(c mariadb.TableChecksum) error {
 			return stream.Send(&agentv1.ChecksumTablesResponse{Table: c.Table, Checksum: c.Checksum,
 				Missing: c.Missing, Engine: c.Engine,
 				Consistent: c.Consistent, Bytes: c.Bytes, DefinitionHash: c.DefinitionHash,
-				LeftOut: c.LeftOut})
+				LeftOut: c.LeftOut, Problem: c.Problem, Busy: c.Busy})
 		})
 }

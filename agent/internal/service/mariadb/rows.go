@@ -21,7 +21,7 @@ func (s *Service) ListTables(ctx context.Context,
 	answer := &agentv1.ListTablesResponse{}
 	for _, t := range tables {
 		answer.Tables = append(answer.Tables, &agentv1.Table{Name: t.Name, Rows: t.Rows,
-			Bytes: t.Bytes})
+			Bytes: t.Bytes, Created: t.Created})
 	}
 	return answer, err
 }
@@ -45,7 +45,8 @@ func (s *Service) ChecksumRows(ctx context.Context,
 			Last: mariadb.RowKey(c.GetLast())})
 	}
 	sums, err := s.mariadb.Server.ChecksumRows(ctx, plan)
-	answer := &agentv1.ChecksumRowsResponse{Gtid: sums.Gtid, Busy: sums.Busy, Unfit: sums.Unfit}
+	answer := &agentv1.ChecksumRowsResponse{Gtid: sums.Gtid, Busy: sums.Busy, Unfit: sums.Unfit,
+		RowHash: mariadb.RowHash}
 	for _, sum := range sums.Sums {
 		answer.Sums = append(answer.Sums, &agentv1.RowSum{Rows: sum.Rows, Sum: sum.Sum,
 			Range: &agentv1.RowRange{After: sum.After, Last: sum.Last}})

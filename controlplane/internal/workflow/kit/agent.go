@@ -275,25 +275,6 @@ type ChecksumTables struct {
 	SampleTime  time.Duration // for which tables are read; 0 is no limit
 }
 
-// ChecksumBegin is the position of the checksums, and how much there is to do.
-type ChecksumBegin struct {
-	GTID   string
-	Tables int
-	Bytes  int64
-}
-
-// TableChecksum is one table's.
-type TableChecksum struct {
-	Table          string
-	Checksum       uint64
-	Missing        bool // gone or unreadable
-	Engine         string
-	Consistent     bool // the engine honours the read view
-	Bytes          int64
-	DefinitionHash string
-	LeftOut        string // why it is not in the sample; empty for one that was read
-}
-
 // Object is one object of a server: a schema, table, view, sequence, routine, trigger, event,
 // account.
 type Object struct {

@@ -17,6 +17,7 @@ type Rows interface {
 type Table struct {
 	Name        string // "schema.table"
 	Rows, Bytes int64
+	Created     string // says when it was made: a table that takes another one's name has another
 }
 
 // RowRange is a chunk of a table: the rows whose primary key is after After and not after Last.
@@ -43,6 +44,8 @@ type RowSums struct {
 	Sums  []RowSum
 	Busy  string // why nothing was read although it could be later
 	Unfit string // why the table cannot be read in chunks
+	// RowHash is the version of how rows are hashed: sums of two are not comparable.
+	RowHash int
 }
 
 // RowSum is the sum of one chunk.
@@ -54,3 +57,25 @@ type RowSum struct {
 
 // Equal reports whether both sums say the same of one chunk.
 func (s RowSum) Equal(other RowSum) bool { return s.Rows == other.Rows && s.Sum == other.Sum }
+
+// ChecksumBegin is the position of the checksums, and how much there is to do.
+type ChecksumBegin struct {
+	GTID    string
+	Tables  int
+	Bytes   int64
+	RowHash int // the version of how rows are hashed
+}
+
+// TableChecksum is one table's.
+type TableChecksum struct {
+	Table          string
+	Checksum       uint64
+	Missing        bool // there is no such table
+	Engine         string
+	Consistent     bool // the engine honours the read view
+	Bytes          int64
+	DefinitionHash string
+	LeftOut        string // why it was not read on purpose; empty for one that was
+	Problem        string // why it is there and could not be read, in MariaDB's words
+	Busy           bool   // another session's lock is the reason
+}

@@ -61,9 +61,9 @@ func (a Args) accept(p *host.Pair, v inventory.Verification) kit.Commit {
 
 // notAll refuses to accept a history for data that was not compared.
 func (c *comparer) notAll(open []string) error {
-	return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH, kit.Hint("stop the writes to them and "+
-		"retry the job, or rebuild the replica", kit.RetryThis(), kit.Rebuild(c.Srv.Name)),
-		"the history of %s cannot be accepted for %s: %d tables change all the time in an engine "+
-			"that cannot be read at one position, and were not compared: %s", c.Primary.Name,
-		c.Srv.Name, len(open), kit.SomeOf(open, 5))
+	return kit.Refuse(errorsv1.Reason_REASON_GTID_MISMATCH,
+		kit.Hint("stop what changes, locks or renames them, or make them readable, and retry the "+
+			"job, or rebuild the replica", kit.RetryThis(), kit.Rebuild(c.Srv.Name)),
+		"the history of %s cannot be accepted for %s: %d tables were not compared: %s",
+		c.Primary.Name, c.Srv.Name, len(open), kit.SomeOf(open, 5))
 }

@@ -47,6 +47,16 @@ func TestCompare(t *testing.T) {
 		"missing on one": {sumsOf(with(sum("a.t", 0),
 			func(t *kit.TableChecksum) { t.Missing = true })), sumsOf(sum("a.t", 2)), 0, nil,
 			[]string{"a.t"}},
+		"dropped on both": {sumsOf(with(sum("a.t", 0),
+			func(t *kit.TableChecksum) { t.Missing = true })), nil, 0, nil, nil},
+		"unread on both": {sumsOf(with(sum("a.t", 0),
+			func(t *kit.TableChecksum) { t.Problem = "1030" })), sumsOf(with(sum("a.t", 0),
+			func(t *kit.TableChecksum) { t.Problem = "1030" })), 0, nil, []string{"a.t"}},
+		"without rows of its own": {sumsOf(with(sum("a.t", 0),
+			func(t *kit.TableChecksum) { t.LeftOut = "MERGE" })), sumsOf(with(sum("a.t", 0),
+			func(t *kit.TableChecksum) { t.LeftOut = "MERGE" })), 0, nil, nil},
+		"without rows on the replica alone": {sumsOf(sum("a.t", 1)), sumsOf(with(sum("a.t", 0),
+			func(t *kit.TableChecksum) { t.LeftOut = "MERGE" })), 0, nil, []string{"a.t"}},
 		"no read view": {sumsOf(with(sum("a.t", 1),
 			func(t *kit.TableChecksum) { t.Consistent = false })), sumsOf(sum("a.t", 2)), 0, nil,
 			[]string{"a.t"}},
@@ -56,7 +66,7 @@ func TestCompare(t *testing.T) {
 	}
 	for name, c := range cases {
 		got := compare(c.primary, c.replica)
-		if got.equal != c.equal || len(got.different) != len(c.different) ||
+		if len(got.equal) != c.equal || len(got.different) != len(c.different) ||
 			!slices.Equal(got.unsettled, c.unsettled) {
 			t.Errorf("%s: %+v", name, got)
 		}
@@ -83,5 +93,41 @@ func TestJudgeTellsWhatHeldStill(t *testing.T) {
 	}
 	if different, _ := judge([]string{"a.m"}, before, still, nil); len(different) != 1 {
 		t.Errorf("a table that stays away: %v", different)
+	}
+}
+
+func TestJudgeTellsWhoCannotRead(t *testing.T) {
+	t.Parallel()
+	unread := func(busy bool) kit.TableChecksum {
+		return kit.TableChecksum{Table: "a.t", Problem: "1205", Busy: busy}
+	}
+	for name, c := range map[string]struct {
+		was, primary, replica kit.TableChecksum
+		differs               bool
+	}{
+		"neither":                {unread(false), unread(false), unread(false), false},
+		"the primary":            {unread(false), unread(false), sum("a.t", 1), false},
+		"the replica, once":      {sum("a.t", 1), sum("a.t", 1), unread(false), false},
+		"the replica, twice":     {unread(false), sum("a.t", 1), unread(false), true},
+		"the replica, by a lock": {unread(true), sum("a.t", 1), unread(true), false},
+		"the primary has it no more": {unread(false), kit.TableChecksum{Missing: true},
+			unread(false), true},
+	} {
+		different, open := judge([]string{"a.t"}, map[string]history{"a.t": {replica: c.was}},
+			sums{"a.t": c.primary}, sums{"a.t": c.replica})
+		if len(different)+len(open) != 1 || (len(different) == 1) != c.differs {
+			t.Errorf("%s: different %v, open %v", name, different, open)
+		}
+	}
+}
+
+func TestMovedTablesAreFound(t *testing.T) {
+	t.Parallel()
+	before := []kit.Table{{Name: "a.gone"}, {Name: "a.same", Created: "1"},
+		{Name: "a.swapped", Created: "1"}}
+	now := []kit.Table{{Name: "a.made"}, {Name: "a.same", Created: "1", Rows: 7},
+		{Name: "a.swapped", Created: "2"}}
+	if got := moved(before, now); !slices.Equal(got, []string{"a.made", "a.swapped"}) {
+		t.Error(got)
 	}
 }

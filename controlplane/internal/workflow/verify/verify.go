@@ -77,8 +77,11 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 		ask.SampleBytes, ask.SampleSeed = sampleBytes, seed(c.JobID)
 		ask.SampleTime = sampleTime
 	}
-	var total comparison
-	leftOut := sums{}
+	listed, err := c.listed(ctx)
+	if err != nil {
+		return "", err
+	}
+	total := comparison{equal: sums{}, leftOut: sums{}}
 	seen := map[string]history{}
 	for round := 1; ; round++ {
 		r, err := c.sumsAt(ctx, ask)
@@ -86,64 +89,86 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 			return "", err
 		}
 		got := compare(r.primary, r.replica)
-		maps.Copy(leftOut, r.leftOut)
-		total.equal, total.bytes = total.equal+got.equal, total.bytes+got.bytes
-		total.names = append(total.names, got.names...)
-		total.different = append(total.different, got.different...)
-		if len(got.unsettled) == 0 || len(total.different) > 0 || round == rounds {
+		total.add(got)
+		now, err := c.listed(ctx)
+		if err != nil {
+			return "", err
+		}
+		again := slices.DeleteFunc(moved(listed, now),
+			func(name string) bool { return slices.Contains(got.unsettled, name) })
+		listed = now
+		if len(got.unsettled)+len(again) == 0 || len(total.different) > 0 || round == rounds {
 			different, open := judge(got.unsettled, seen, r.primary, r.replica)
+			for _, name := range again {
+				open = append(open, name+" (made or renamed meanwhile)")
+			}
 			total.different = append(total.different, different...)
-			return r.at, c.tell(r.at, total, open, leftOut)
+			return r.at, c.tell(r.at, total, open)
 		}
 		for _, name := range got.unsettled {
 			seen[name] = history{primary: r.primary[name], replica: r.replica[name]}
 		}
-		ask = kit.ChecksumTables{Tables: got.unsettled, SampleTime: ask.SampleTime}
+		ask = kit.ChecksumTables{Tables: slices.Concat(got.unsettled, again),
+			SampleTime: ask.SampleTime}
 		c.Found("%d tables could not be compared at %s: tried again at another position",
-			len(got.unsettled), r.at)
+			len(ask.Tables), r.at)
 		if _, err := c.PassTarget(ctx); err != nil {
 			return "", err
 		}
 	}
 }
 
-func (c *comparer) tell(at string, total comparison, open []string, leftOut sums) error {
+// listed are the tables of the primary, of which a verification of all has to compare each: one
+// that is renamed meanwhile is under neither name when it is its turn.
+func (c *comparer) listed(ctx context.Context) ([]kit.Table, error) {
+	if c.level != inventory.VerifyFull {
+		return nil, nil
+	}
+	all, err := c.Primary.Agent.Tables(ctx)
+	return all, wrap(err, "cannot list the tables of %s", c.Primary.Name)
+}
+
+func (c *comparer) tell(at string, total comparison, open []string) error {
 	c.open += len(open)
 	if len(open) > 0 && len(total.different) == 0 && c.AllowsAnyHistory() {
 		return c.notAll(open)
 	}
 	if len(open) > 0 {
-		c.Found("%d tables change all the time in an engine that cannot be read at one "+
-			"position, and were not compared: %s", len(open), kit.SomeOf(open, 5))
+		c.Found("%d tables were not compared: %s", len(open), kit.SomeOf(open, 5))
 	}
 	if len(total.different) > 0 {
 		return c.differs(at, "tables", total.different)
 	}
-	if c.level == inventory.VerifySample {
-		c.tellSample(total, leftOut)
+	if c.level == inventory.VerifySample && len(total.equal) > 0 {
+		c.Found("the sample is %s", kit.SomeOf(slices.Sorted(maps.Keys(total.equal)), 10))
 	}
-	c.Found("compared %d tables, %s, at %s: 0 mismatches", total.equal, kit.Size(total.bytes), at)
+	c.tellLeftOut(total.leftOut)
+	c.Found("compared %d tables, %s, at %s: 0 mismatches", len(total.equal),
+		kit.Size(bytesOf(total.equal)), at)
 	return nil
 }
 
-// tellSample says which tables are in the sample, and which are not.
-func (c *comparer) tellSample(total comparison, leftOut sums) {
-	if len(total.names) > 0 {
-		c.Found("the sample is %s", kit.SomeOf(total.names, 10))
-	}
+// tellLeftOut says which tables were not read on purpose.
+func (c *comparer) tellLeftOut(leftOut sums) {
 	if len(leftOut) == 0 {
 		return
 	}
-	var bytes int64
 	names := slices.SortedFunc(maps.Keys(leftOut), func(a, b string) int {
 		return cmp.Or(cmp.Compare(leftOut[b].Bytes, leftOut[a].Bytes), cmp.Compare(a, b))
 	})
 	for i, name := range names {
-		bytes += leftOut[name].Bytes
 		names[i] = kit.Sprintf("%s (%s: %s)", name, kit.Size(leftOut[name].Bytes),
 			leftOut[name].LeftOut)
 	}
-	c.Found("left out %d tables, %s: %s", len(names), kit.Size(bytes), kit.SomeOf(names, 10))
+	c.Found("left out %d tables, %s: %s", len(names), kit.Size(bytesOf(leftOut)),
+		kit.SomeOf(names, 10))
+}
+
+func bytesOf(tables sums) (all int64) {
+	for _, t := range tables {
+		all += t.Bytes
+	}
+	return all
 }
 
 // differs is the refusal of a replica that is no copy of its primary.
@@ -158,7 +183,7 @@ func (c *comparer) differs(at, what string, different []string) error {
 type reading struct {
 	at               string
 	primary, replica sums
-	leftOut          sums // tables that are not in the sample
+	rowHash          int // of the primary's agent
 }
 
 // sumsAt reads both sides' checksums at one position: the replica is stopped before the primary's
@@ -167,7 +192,7 @@ func (c *comparer) sumsAt(ctx context.Context, ask kit.ChecksumTables) (reading,
 	if err := c.Stop(ctx, true); err != nil {
 		return reading{}, err
 	}
-	r := reading{primary: sums{}, replica: sums{}, leftOut: sums{}}
+	r := reading{primary: sums{}, replica: sums{}}
 	meter := &meter{call: c.Call}
 	view, complete := make(chan string, 1), make(chan struct{})
 	group, ctx := errgroup.WithContext(ctx)
@@ -175,12 +200,9 @@ func (c *comparer) sumsAt(ctx context.Context, ask kit.ChecksumTables) (reading,
 		defer close(complete)
 		err := c.Primary.Agent.ChecksumTables(ctx, ask, func(b kit.ChecksumBegin) {
 			meter.begin(b)
+			r.rowHash = b.RowHash
 			view <- b.GTID
 		}, func(t kit.TableChecksum) {
-			if t.LeftOut != "" {
-				r.leftOut[t.Table] = t
-				return
-			}
 			r.primary[t.Table] = t
 			meter.add()
 		})
@@ -226,14 +248,35 @@ func (c *comparer) replicaSums(ctx context.Context, ask kit.ChecksumTables, r *r
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if tables = slices.Sorted(maps.Keys(r.primary)); len(tables) == 0 {
+		if tables = r.sample(); len(tables) == 0 {
 			return nil
 		}
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mixed error
 	err := c.Agent.ChecksumTables(ctx, kit.ChecksumTables{AtGTID: r.at, Tables: tables},
-		func(kit.ChecksumBegin) {},
-		func(t kit.TableChecksum) { r.replica[t.Table] = t; meter.add() })
-	return wrap(err, "cannot read the checksums of %s", c.Srv.Name)
+		func(b kit.ChecksumBegin) {
+			if b.RowHash != r.rowHash {
+				mixed = OtherHash(c.Primary.Name, c.Srv.Name)
+				cancel()
+			}
+		}, func(t kit.TableChecksum) { r.replica[t.Table] = t; meter.add() })
+	return cmp.Or(mixed, wrap(err, "cannot read the checksums of %s", c.Srv.Name))
+}
+
+// sample are the tables that the primary took.
+func (r *reading) sample() []string {
+	taken := maps.Clone(r.primary)
+	maps.DeleteFunc(taken, func(_ string, t kit.TableChecksum) bool { return t.LeftOut != "" })
+	return slices.Sorted(maps.Keys(taken))
+}
+
+// OtherHash refuses to compare what two agents say of rows that they hash in different ways.
+func OtherHash(primary, replica string) error {
+	return kit.Refuse(errorsv1.Reason_REASON_UNIMPLEMENTED,
+		kit.Hint("install the same version of understudy-agent on both hosts"),
+		"the agents of %s and %s hash rows in different ways", primary, replica)
 }
 
 // meter tells how many tables are done, of both sides.

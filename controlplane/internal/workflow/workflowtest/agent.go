@@ -173,17 +173,23 @@ func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
 		}
 		for _, table := range slices.Sorted(maps.Keys(d.Tables)) {
 			switch {
+			case d.Renames[table] != "" && req.AtGTID == "":
+				d.rename(table)
+				list = append(list, kit.TableChecksum{Table: table, Missing: true})
 			case req.SampleBytes > 0 && table == Huge:
 				list = append(list, kit.TableChecksum{Table: table, Bytes: 1 << 40,
 					LeftOut: "it is larger than what is left of the sample"})
 			case len(req.Tables) == 0 || slices.Contains(req.Tables, table):
 				list = append(list, kit.TableChecksum{Table: table, Checksum: d.Tables[table],
-					Engine: "InnoDB", Bytes: 1000,
+					Engine: "InnoDB", Bytes: 1000, Problem: d.Problems[table],
 					DefinitionHash: "h", Consistent: !d.Restless[table]})
 				if d.Restless[table] {
 					d.Tables[table]++
 				}
 			}
+		}
+		for table := range d.Renames {
+			d.rename(table)
 		}
 		return nil
 	})
@@ -226,7 +232,8 @@ func (a *agent) Tables(ctx context.Context) (all []kit.Table, err error) {
 			return err
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.Disk.Data.Tables)) {
-			all = append(all, kit.Table{Name: name, Rows: 1})
+			all = append(all, kit.Table{Name: name, Rows: 1,
+				Created: s.Disk.Data.created[name]})
 		}
 		return nil
 	})

@@ -43,7 +43,10 @@ type Datadir struct {
 	last     uint32 // server of the last transaction
 	slavePos string
 	Tables   map[string]uint64
-	Restless map[string]bool // tables of an engine without read views, that change all the time
+	Restless map[string]bool   // tables of an engine without read views, that change all the time
+	Problems map[string]string // why tables cannot be read
+	Renames  map[string]string // of tables: on a primary when it is their turn, then on a replica
+	created  map[string]string
 	Objects  map[string]kit.Object
 	Accounts map[string]string
 	ComeFrom map[string]string // hosts of the accounts
@@ -93,6 +96,15 @@ func (d *Datadir) clone() *Datadir {
 func (d *Datadir) Write(server uint32, table string, value uint64) string {
 	d.apply(Txn{server: server, seq: d.seq + 1, table: table, value: value})
 	return d.Pos()
+}
+
+// rename gives a table its new name.
+func (d *Datadir) rename(table string) {
+	name := d.Renames[table]
+	d.Tables[name] = d.Tables[table]
+	d.created = map[string]string{name: "that of " + table}
+	delete(d.Tables, table)
+	delete(d.Renames, table)
 }
 
 // Purge deletes all binary logs but the last one, which is empty.

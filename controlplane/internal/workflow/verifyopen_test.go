@@ -1,0 +1,93 @@
+package workflow_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+)
+
+var fullOfDB2 = verification{Replica: "db2", Level: inventory.VerifyFull}
+
+// doubted is a replica that lacks changes, perhaps.
+func doubted(t *testing.T, w *world) {
+	t.Helper()
+	err := w.Store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		srv, err := tx.Servers().Get(ctx, "db2")
+		if err != nil {
+			return err
+		}
+		srv.DoubtData("LOSSY_SETTINGS", "a filter", inventory.VerifyFull, time.Now())
+		return tx.Servers().Update(ctx, &srv)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Minute)
+}
+
+// TestATableThatNobodyCouldReadIsNotProved, though both sides say the same of it.
+func TestATableThatNobodyCouldReadIsNotProved(t *testing.T) {
+	t.Parallel()
+	bubbles(t, "unread", func(t *testing.T) {
+		w, p, _ := withReplica(t)
+		doubted(t, w)
+		problems := map[string]string{"shop.items": "Error 1030: got error 194 from InnoDB"}
+		w.Mu.Lock()
+		primary := w.Hosts["db1"].Running.Disk.Data
+		replica := w.Hosts["db2"].Running.Disk.Data
+		for name, value := range map[string]uint64{"shop.items": 1, "shop.orders": 2} {
+			primary.Tables[name], replica.Tables[name] = value, value
+		}
+		primary.Problems, replica.Problems = problems, problems
+		w.Mu.Unlock()
+		j := p.Must(fullOfDB2)
+		s, _ := j.Step("verify")
+		if found := strings.Join(s.Found, "\n"); !strings.Contains(found,
+			"1 tables were not compared: shop.items (cannot be read on the primary: Error 1030") {
+			t.Error(found)
+		}
+		if u, is := w.Server("db2").UnprovedData(); !is || w.Server("db2").Verified.Open != 1 {
+			t.Errorf("doubted: %+v, verified: %+v", u, w.Server("db2").Verified)
+		}
+		w.Mu.Lock()
+		primary.Problems = nil
+		w.Mu.Unlock()
+		j = p.End(p.Ask(fullOfDB2).ID)
+		if s, _ := j.Step("verify"); j.State != job.Failed || !strings.Contains(s.Failure.Message,
+			"shop.items (cannot be read on the replica: Error 1030") {
+			t.Errorf("the primary can read it, and the job is %s: %+v", j.State, s.Failure)
+		}
+		w.Mu.Lock()
+		replica.Problems = nil
+		w.Mu.Unlock()
+		p.Must(fullOfDB2)
+		if u, is := w.Server("db2").UnprovedData(); is {
+			t.Errorf("one of all tables did not end it: %+v", u)
+		}
+	})
+}
+
+// TestARenamedTableIsCompared is under neither name when it is its turn.
+func TestARenamedTableIsCompared(t *testing.T) {
+	t.Parallel()
+	bubbles(t, "renamed", func(t *testing.T) {
+		w, p, _ := withReplica(t)
+		w.Mu.Lock()
+		for name, value := range map[string]uint64{"db1": 1, "db2": 2} {
+			d := w.Hosts[name].Running.Disk.Data
+			d.Tables["shop.items"], d.Tables["shop.new"] = 7, value
+			d.Renames = map[string]string{"shop.new": "shop.items"}
+		}
+		w.Mu.Unlock()
+		j := p.End(p.Ask(fullOfDB2).ID)
+		if s, _ := j.Step("verify"); j.State != job.Failed || !strings.Contains(s.Failure.Message,
+			"shop.items (1 on the primary, 2 on the replica)") {
+			t.Errorf("the job is %s: %+v, found %v", j.State, s.Failure, s.Found)
+		}
+	})
+}
