@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -30,6 +31,8 @@ func (e busyError) Error() string { return e.why }
 // work compares one replica with its primary, as long as its budget of the primary's time lasts.
 type work struct {
 	primary, replica kit.Rows
+	name             string // of the replica
+	rowHash          int    // of the primary's agent
 	rec              *Record
 	pending          []kit.Table
 	maxThreads       int
@@ -126,7 +129,9 @@ func (w *work) ofPrimary(ctx context.Context, req kit.ChecksumRows) (kit.RowSums
 		return sums, err
 	case sums.Busy != "":
 		return sums, busyError{"the primary: " + sums.Busy}
-	case sums.Unfit == "" && len(sums.Sums) == 0:
+	}
+	w.rowHash = sums.RowHash
+	if sums.Unfit == "" && len(sums.Sums) == 0 {
 		return sums, fmt.Errorf("the primary's agent gave no sum of %s", req.Table)
 	}
 	return sums, nil
@@ -144,6 +149,8 @@ func (w *work) ofReplica(ctx context.Context, table, at string, chunks []kit.Row
 		return sums, err
 	case sums.Busy != "":
 		return sums, busyError{"the replica: " + sums.Busy}
+	case sums.RowHash != w.rowHash && sums.Unfit == "":
+		return sums, verify.OtherHash(w.rec.Primary, w.name)
 	case sums.Unfit == "" && len(sums.Sums) != len(chunks):
 		return sums, fmt.Errorf("the replica's agent gave %d sums of %d chunks of %s",
 			len(sums.Sums), len(chunks), table)

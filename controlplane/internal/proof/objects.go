@@ -15,16 +15,17 @@ const passLimit = 30 * time.Second
 
 // differentObjects compares the inventories. Nothing is written on the primary: its position is
 // taken as it is.
-func differentObjects(ctx context.Context, primary, replica kit.Agent) ([]string, error) {
+func differentObjects(ctx context.Context, primary,
+	replica kit.Agent) (got verify.Compared, err error) {
 	theirs, err := primary.Status(ctx)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
 	ours, err := replica.Status(ctx)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
-	got, err := verify.Inventories{Primary: primary, Replica: replica,
+	return verify.Inventories{Primary: primary, Replica: replica,
 		Newer: replication.Series(theirs.ServerVersion) != replication.Series(ours.ServerVersion),
 		Pass: func(ctx context.Context) (string, error) {
 			now, err := primary.Status(ctx)
@@ -37,5 +38,4 @@ func differentObjects(ctx context.Context, primary, replica kit.Agent) ([]string
 			}
 			return now.BinlogPos, err
 		}, Found: func(string, ...any) {}}.Compare(ctx)
-	return got.Different, err
 }

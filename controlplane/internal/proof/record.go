@@ -28,6 +28,12 @@ type Record struct {
 	Tables map[string]Proof `json:"tables"`
 	// Objects are the differences of the inventory.
 	Objects []string `json:"objects,omitempty"`
+	// Open is how many objects are locked or change all the time: they were not compared.
+	Open int `json:"open,omitempty"`
+	// Listed is when the tables of this round were made. Late is true once those that were made or
+	// renamed since are part of it.
+	Listed map[string]string `json:"listed,omitempty"`
+	Late   bool              `json:"late,omitempty"`
 	// Paused is why nothing is compared at the moment.
 	Paused string `json:"paused,omitempty"`
 }
@@ -164,14 +170,31 @@ func (r *Record) finish(table string, rows int64, unfit string) {
 
 // begin starts a round over the tables.
 func (r *Record) begin(now time.Time, primary string, tables []kit.Table) {
-	kept := map[string]Proof{}
+	kept, listed := map[string]Proof{}, map[string]string{}
 	for _, t := range tables {
-		kept[t.Name] = Proof{Rows: t.Rows}
+		kept[t.Name], listed[t.Name] = Proof{Rows: t.Rows}, t.Created
 		if p, known := r.Tables[t.Name]; known && r.Primary == primary {
 			kept[t.Name] = p
 		}
 	}
-	*r = Record{Primary: primary, Volume: r.Volume, Began: now, Tables: kept, Objects: r.Objects}
+	*r = Record{Primary: primary, Volume: r.Volume, Began: now, Tables: kept,
+		Objects: r.Objects, Listed: listed}
+}
+
+// moved are the tables that were made, renamed or made again since they were listed: what was
+// proved of their names says nothing of them. They are listed now.
+func (r *Record) moved(now []kit.Table) []kit.Table {
+	var moved []kit.Table
+	listed := map[string]string{}
+	for _, t := range now {
+		if created, known := r.Listed[t.Name]; !known || created != t.Created {
+			moved = append(moved, t)
+			r.Tables[t.Name] = Proof{Rows: t.Rows, Different: r.Tables[t.Name].Different}
+		}
+		listed[t.Name] = t.Created
+	}
+	r.Listed = listed
+	return moved
 }
 
 // clone is a copy that shares no table with the record.
@@ -192,13 +215,14 @@ func (r *Record) skip(table string, rows int64, why string) {
 }
 
 // provedSince is true when the latest round began after a time, has ended, and found equal all
-// tables that have rows of their own.
+// objects, and all rows of all tables that have rows of their own.
 func (r *Record) provedSince(since time.Time) bool {
-	if !r.Began.After(since) || r.Ended.IsZero() || len(r.Objects) > 0 {
+	if !r.Began.After(since) || r.Ended.IsZero() || len(r.Objects) > 0 || r.Open > 0 {
 		return false
 	}
 	for _, p := range r.Tables {
-		if len(p.Different) > 0 || p.Skipped || p.Unfit == "" && p.Proved.Before(r.Began) {
+		if len(p.Different) > 0 || p.Skipped || p.Unfit == "" &&
+			(p.Open > 0 || p.Proved.Before(r.Began)) {
 			return false
 		}
 	}

@@ -268,18 +268,19 @@ func (v *Verifier) compare(ctx context.Context, primary, name string, r *replica
 	}
 	r.mu.Lock()
 	rec := r.rec.clone()
-	w := &work{primary: p, replica: agent, rec: &rec, pending: r.pending,
+	w := &work{primary: p, replica: agent, name: name, rec: &rec, pending: r.pending,
 		maxThreads: v.cfg.MaxThreads, now: time.Now}
 	r.mu.Unlock()
 	if len(w.pending) == 0 {
-		if err = v.begin(ctx, w, primary, p, agent); err != nil || len(w.pending) == 0 {
+		due, err := v.begin(ctx, w, primary, p, agent)
+		if err != nil || !due {
 			v.keep(name, r, w)
 			return w.used, err
 		}
 	}
 	err = w.run(ctx, slice)
 	if len(w.pending) == 0 && err == nil {
-		rec.Ended = time.Now()
+		err = v.end(ctx, w)
 	}
 	v.keep(name, r, w)
 	return w.used, err
@@ -302,29 +303,45 @@ func (v *Verifier) keep(name string, r *replica, w *work) {
 }
 
 // begin starts a round that is due, or goes on with one that another process began.
-func (v *Verifier) begin(ctx context.Context, w *work, primary string, p, agent kit.Agent) error {
+func (v *Verifier) begin(ctx context.Context, w *work, primary string, p,
+	agent kit.Agent) (due bool, err error) {
 	rec, now := w.rec, time.Now()
 	goesOn := rec.Primary == primary && rec.Ended.IsZero() && !rec.Began.IsZero()
 	if !goesOn && rec.Primary == primary && now.Sub(rec.Began) < v.cfg.Interval {
-		return nil
+		return false, nil
 	}
 	tables, err := p.Tables(ctx)
 	w.used += time.Since(now)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !goesOn {
 		objects, err := differentObjects(ctx, p, agent)
 		if err != nil {
-			return err
+			return false, err
 		}
 		rec.begin(now, primary, tables)
-		rec.Objects = objects
+		rec.Objects, rec.Open = objects.Different, len(objects.Open)
 	}
 	w.pending = slices.DeleteFunc(tables, func(t kit.Table) bool { return t.Name <= rec.Table })
-	if len(w.pending) == 0 {
-		rec.Ended = now
+	return true, nil
+}
+
+// end ends a round of which all tables were compared. Those that were made or renamed meanwhile are
+// compared first: under neither name it may have been their turn. What is so after that is open.
+func (v *Verifier) end(ctx context.Context, w *work) error {
+	began := time.Now()
+	tables, err := w.primary.Tables(ctx)
+	w.used += time.Since(began)
+	if err != nil {
+		return err
 	}
+	moved := w.rec.moved(tables)
+	if len(moved) > 0 && !w.rec.Late {
+		w.rec.Late, w.pending = true, moved
+		return nil
+	}
+	w.rec.Ended = time.Now()
 	return nil
 }
 
