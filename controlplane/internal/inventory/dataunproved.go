@@ -37,6 +37,7 @@ func (s Server) UnprovedData() (DataUnproved, bool) {
 // ProveData takes over a verification that began at a time. It ends a doubt of its level, unless
 // that was seen later than the verification began, or left something out.
 func (s *Server) ProveData(v Verification, began time.Time) {
+	v.Began = began.UTC()
 	s.Verified = v
 	if began.Before(s.DataUnproved.Since) || v.Open > 0 {
 		return

@@ -21,7 +21,8 @@ const (
 type Verification struct {
 	Level VerifyLevel
 	GTID  string    // position up to which both were compared
-	Time  time.Time // when the comparison ended
+	Began time.Time `json:",omitzero"` // when the comparison began
+	Time  time.Time // when it ended
 	// Open is how many tables and objects could not be compared.
 	Open int `json:",omitempty"`
 }

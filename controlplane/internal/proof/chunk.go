@@ -257,6 +257,7 @@ func (w *work) rest(ctx context.Context, table string, c kit.RowRange, halves in
 }
 
 func (w *work) differs(a kit.RowSum, replica string) {
+	w.rec.Pass.Seen = w.now()
 	if len(w.rec.Pass.Different) < mostDifferences {
 		w.rec.Pass.Different = append(w.rec.Pass.Different, Difference{RowRange: a.RowRange,
 			Primary: sumText(a), Replica: replica})

@@ -56,6 +56,22 @@ func (v *Verifier) load(ctx context.Context, all []inventory.Server) error {
 	return nil
 }
 
+// takeRepairs ends what a verification of all data found to be equal since: the next round that
+// sees it may be far.
+func (v *Verifier) takeRepairs(all []inventory.Server) {
+	for _, s := range all {
+		r, proof := v.known(s.Name), s.Verified
+		if r == nil || proof.Level != inventory.VerifyFull || proof.Open > 0 {
+			continue
+		}
+		r.mu.Lock()
+		if r.rec.Volume == s.DataVolume && r.rec.repaired(proof.Began) {
+			r.unsaved = true
+		}
+		r.mu.Unlock()
+	}
+}
+
 // replica is what is known of a server, from the store the first time.
 func (v *Verifier) replica(ctx context.Context, s inventory.Server) (*replica, error) {
 	if known := v.known(s.Name); known != nil {

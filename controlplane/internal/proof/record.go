@@ -26,8 +26,9 @@ type Record struct {
 	Pass  Pass   `json:"pass"`
 	// Tables are the proofs, by table.
 	Tables map[string]Proof `json:"tables"`
-	// Objects are the differences of the inventory.
-	Objects []string `json:"objects,omitempty"`
+	// Objects are the differences of the inventory, ObjectsSeen is when they were found.
+	Objects     []string  `json:"objects,omitempty"`
+	ObjectsSeen time.Time `json:"objects_seen,omitzero"`
 	// Open is how many objects are locked or change all the time: they were not compared.
 	Open int `json:"open,omitempty"`
 	// Listed is when the tables of this round were made. Late is true once those that were made or
@@ -51,7 +52,9 @@ type Pass struct {
 	GTID string `json:"gtid,omitempty"`
 	// Different are the chunks that differ.
 	Different []Difference `json:"different,omitempty"`
-	Busy      int          `json:"-"` // how often in a row nothing was read
+	// Seen is when the last of them was found.
+	Seen time.Time `json:"seen,omitzero"`
+	Busy int       `json:"-"` // how often in a row nothing was read
 }
 
 // Proof is what is known of a table.
@@ -65,8 +68,9 @@ type Proof struct {
 	Unfit string `json:"unfit,omitempty"`
 	// Skipped is true when that is over perhaps: the latest pass could not read it.
 	Skipped bool `json:"skipped,omitempty"`
-	// Different are the chunks that the latest pass found to differ.
+	// Different are the chunks that the latest pass found to differ, Seen is when.
 	Different []Difference `json:"different,omitempty"`
+	Seen      time.Time    `json:"seen,omitzero"`
 }
 
 // Difference is a chunk that is not the same on both sides.
@@ -157,7 +161,7 @@ func (r *Record) finish(table string, rows int64, unfit string) {
 	p := r.Tables[table]
 	p.Unfit, p.Skipped = unfit, false
 	if unfit == "" || len(r.Pass.Different) > 0 {
-		p.Different = r.Pass.Different
+		p.Different, p.Seen = r.Pass.Different, r.Pass.Seen
 	}
 	if p.Rows = r.Pass.Rows; unfit != "" {
 		p.Rows = rows
@@ -178,7 +182,7 @@ func (r *Record) begin(now time.Time, primary string, tables []kit.Table) {
 		}
 	}
 	*r = Record{Primary: primary, Volume: r.Volume, Began: now, Tables: kept,
-		Objects: r.Objects, Listed: listed}
+		Objects: r.Objects, ObjectsSeen: r.ObjectsSeen, Listed: listed}
 }
 
 // moved are the tables that were made, renamed or made again since they were listed: what was
@@ -189,7 +193,8 @@ func (r *Record) moved(now []kit.Table) []kit.Table {
 	for _, t := range now {
 		if created, known := r.Listed[t.Name]; !known || created != t.Created {
 			moved = append(moved, t)
-			r.Tables[t.Name] = Proof{Rows: t.Rows, Different: r.Tables[t.Name].Different}
+			old := r.Tables[t.Name]
+			r.Tables[t.Name] = Proof{Rows: t.Rows, Different: old.Different, Seen: old.Seen}
 		}
 		listed[t.Name] = t.Created
 	}
@@ -212,6 +217,24 @@ func (r *Record) skip(table string, rows int64, why string) {
 	p := r.Tables[table]
 	p.Skipped = true
 	r.Tables[table] = p
+}
+
+// repaired ends the differences that were found before a comparison of all data began that found
+// none. It reports whether there was any.
+func (r *Record) repaired(began time.Time) (any bool) {
+	if len(r.Objects) > 0 && r.ObjectsSeen.Before(began) {
+		r.Objects, any = nil, true
+	}
+	if len(r.Pass.Different) > 0 && r.Pass.Seen.Before(began) {
+		r.Pass, any = Pass{}, true
+	}
+	for name, p := range r.Tables {
+		if len(p.Different) > 0 && p.Seen.Before(began) {
+			p.Different, any = nil, true
+			r.Tables[name] = p
+		}
+	}
+	return any
 }
 
 // provedSince is true when the latest round began after a time, has ended, and found equal all

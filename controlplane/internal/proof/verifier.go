@@ -142,7 +142,9 @@ func (v *Verifier) servers(ctx context.Context) (all []inventory.Server, err err
 	if err := v.forget(ctx, all); err != nil {
 		return nil, err
 	}
-	return all, v.load(ctx, all)
+	err = v.load(ctx, all)
+	v.takeRepairs(all)
+	return all, err
 }
 
 // byPrimary are the replicas that can be verified, by their primaries: the agents of both answer.
@@ -321,7 +323,7 @@ func (v *Verifier) begin(ctx context.Context, w *work, primary string, p,
 			return false, err
 		}
 		rec.begin(now, primary, tables)
-		rec.Objects, rec.Open = objects.Different, len(objects.Open)
+		rec.Objects, rec.ObjectsSeen, rec.Open = objects.Different, time.Now(), len(objects.Open)
 	}
 	w.pending = slices.DeleteFunc(tables, func(t kit.Table) bool { return t.Name <= rec.Table })
 	return true, nil

@@ -189,3 +189,45 @@ func TestServersThatAreGoneAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// TestAProofOfAllDataEndsADifference that was found before it began, and no other.
+func TestAProofOfAllDataEndsADifference(t *testing.T) {
+	t.Parallel()
+	found := time.Now()
+	for name, c := range map[string]struct {
+		proof inventory.Verification
+		ends  bool
+	}{
+		"of all data": {inventory.Verification{Level: inventory.VerifyFull}, true},
+		"of a sample": {inventory.Verification{Level: inventory.VerifySample}, false},
+		"that left a table": {inventory.Verification{Level: inventory.VerifyFull, Open: 1},
+			false},
+		"that began before it": {inventory.Verification{Level: inventory.VerifyFull}, false},
+	} {
+		replica := replicaOf("db2", "db1")
+		began := found.Add(time.Second)
+		if name == "that began before it" {
+			began = found.Add(-time.Second)
+		}
+		replica.ProveData(c.proof, began)
+		v := verifier(t, fleet{}, primaryOf("db1", inventory.ServerReady), replica)
+		if _, err := v.servers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w := &work{rec: &Record{Primary: "db1", Volume: "v1", Tables: map[string]Proof{},
+			Objects: []string{"view a.v"}, ObjectsSeen: found},
+			now: func() time.Time { return found }}
+		w.differs(kit.RowSum{Rows: 1}, "0 rows")
+		w.rec.finish("a.t", 1, "")
+		w.differs(kit.RowSum{Rows: 1}, "0 rows")
+		v.keep("db2", v.replicas["db2"], w)
+		if _, err := v.servers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		different, _ := v.Differs("db2", "v1")
+		under := len(v.replicas["db2"].rec.Pass.Different)
+		if ended := len(different)+under == 0; ended != c.ends || !ended && len(different) != 2 {
+			t.Errorf("%s: %v, %d in the pass", name, different, under)
+		}
+	}
+}

@@ -4855,7 +4855,7 @@ type ChecksumTablesResponse struct {
 	Table string `protobuf:"bytes,4,opt,name=table,proto3" json:"table,omitempty"`
 	// The number of rows and the sum of their hashes, as a digest.
 	Checksum uint64 `protobuf:"varint,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
-	// True when the table is gone or cannot be read, so that it has no checksum.
+	// True when there is no such table at the moment.
 	Missing bool `protobuf:"varint,6,opt,name=missing,proto3" json:"missing,omitempty"`
 	// Engine of the table.
 	Engine string `protobuf:"bytes,7,opt,name=engine,proto3" json:"engine,omitempty"`
@@ -4866,8 +4866,14 @@ type ChecksumTablesResponse struct {
 	// Definition of the table, hashed (SHOW CREATE TABLE without AUTO_INCREMENT): equal on both
 	// sides.
 	DefinitionHash string `protobuf:"bytes,10,opt,name=definition_hash,json=definitionHash,proto3" json:"definition_hash,omitempty"`
-	// Why the table is not in the sample, and was not read; empty for one that is.
-	LeftOut       string `protobuf:"bytes,11,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	// Why the table was not read on purpose: it is not in the sample, or has no rows of its own.
+	LeftOut string `protobuf:"bytes,11,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	// Why the table, which is there, could not be read, in MariaDB's words. It has no checksum then.
+	Problem string `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"`
+	// True when the problem is a lock of another session.
+	Busy bool `protobuf:"varint,13,opt,name=busy,proto3" json:"busy,omitempty"`
+	// Set on the first message: how rows are hashed. Checksums of two versions are not comparable.
+	RowHash       int32 `protobuf:"varint,14,opt,name=row_hash,json=rowHash,proto3" json:"row_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4977,6 +4983,27 @@ func (x *ChecksumTablesResponse) GetLeftOut() string {
 		return x.LeftOut
 	}
 	return ""
+}
+
+func (x *ChecksumTablesResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *ChecksumTablesResponse) GetBusy() bool {
+	if x != nil {
+		return x.Busy
+	}
+	return false
+}
+
+func (x *ChecksumTablesResponse) GetRowHash() int32 {
+	if x != nil {
+		return x.RowHash
+	}
+	return 0
 }
 
 // ReadInventoryRequest says of what.
@@ -5271,7 +5298,10 @@ type Table struct {
 	// Rows, as the engine estimates them.
 	Rows int64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
 	// Bytes of the rows, as the engine estimates them.
-	Bytes         int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// When MariaDB says that it was made, by its own clock. A table that takes another one's name has
+	// another value; empty where the engine does not say.
+	Created       string `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5325,6 +5355,13 @@ func (x *Table) GetBytes() int64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *Table) GetCreated() string {
+	if x != nil {
+		return x.Created
+	}
+	return ""
 }
 
 // RowRange is a chunk: the rows whose keys are after `after` and not after `last`. A key is the
@@ -5495,7 +5532,9 @@ type ChecksumRowsResponse struct {
 	// position is not applied.
 	Busy string `protobuf:"bytes,3,opt,name=busy,proto3" json:"busy,omitempty"`
 	// Why the table cannot be read in chunks, or at all.
-	Unfit         string `protobuf:"bytes,4,opt,name=unfit,proto3" json:"unfit,omitempty"`
+	Unfit string `protobuf:"bytes,4,opt,name=unfit,proto3" json:"unfit,omitempty"`
+	// How rows are hashed. Sums of two versions are not comparable.
+	RowHash       int32 `protobuf:"varint,5,opt,name=row_hash,json=rowHash,proto3" json:"row_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5556,6 +5595,13 @@ func (x *ChecksumRowsResponse) GetUnfit() string {
 		return x.Unfit
 	}
 	return ""
+}
+
+func (x *ChecksumRowsResponse) GetRowHash() int32 {
+	if x != nil {
+		return x.RowHash
+	}
+	return 0
 }
 
 // RowSum is the sum of one chunk.
@@ -6328,7 +6374,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\vsample_seed\x18\x04 \x01(\x03R\n" +
 	"sampleSeed\x12H\n" +
 	"\vsample_time\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\f\xea\xbb\x18\b*\x020s2\x021hR\n" +
-	"sampleTime\"\xce\x02\n" +
+	"sampleTime\"\x97\x03\n" +
 	"\x16ChecksumTablesResponse\x12\x12\n" +
 	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x12!\n" +
 	"\ftables_total\x18\x02 \x01(\x05R\vtablesTotal\x12\x1f\n" +
@@ -6344,7 +6390,10 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x05bytes\x18\t \x01(\x03R\x05bytes\x12'\n" +
 	"\x0fdefinition_hash\x18\n" +
 	" \x01(\tR\x0edefinitionHash\x12\x19\n" +
-	"\bleft_out\x18\v \x01(\tR\aleftOut\":\n" +
+	"\bleft_out\x18\v \x01(\tR\aleftOut\x12\x18\n" +
+	"\aproblem\x18\f \x01(\tR\aproblem\x12\x12\n" +
+	"\x04busy\x18\r \x01(\bR\x04busy\x12\x19\n" +
+	"\brow_hash\x18\x0e \x01(\x05R\arowHash\":\n" +
 	"\x14ReadInventoryRequest\x12\"\n" +
 	"\x05names\x18\x01 \x03(\tB\f\xea\xbb\x18\b@\xd8\x04H\x90Nh\x01R\x05names\"s\n" +
 	"\x15ReadInventoryResponse\x12>\n" +
@@ -6360,11 +6409,12 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x11ListTablesRequest\x12\x1d\n" +
 	"\x05after\x18\x01 \x01(\tB\a\xea\xbb\x18\x03@\xd8\x04R\x05after\"H\n" +
 	"\x12ListTablesResponse\x122\n" +
-	"\x06tables\x18\x01 \x03(\v2\x1a.understudy.agent.v1.TableR\x06tables\"E\n" +
+	"\x06tables\x18\x01 \x03(\v2\x1a.understudy.agent.v1.TableR\x06tables\"_\n" +
 	"\x05Table\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"N\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x18\n" +
+	"\acreated\x18\x04 \x01(\tR\acreated\"N\n" +
 	"\bRowRange\x12!\n" +
 	"\x05after\x18\x01 \x03(\tB\v\xea\xbb\x18\a@\x80\x18H\x10h\x01R\x05after\x12\x1f\n" +
 	"\x04last\x18\x02 \x03(\tB\v\xea\xbb\x18\a@\x80\x18H\x10h\x01R\x04last\"\xdb\x02\n" +
@@ -6375,12 +6425,13 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x04rows\x18\x04 \x01(\x03B\x10\xea\xbb\x18\f\x10\x01\x18\xc0\x84=r\x041000R\x04rows\x12H\n" +
 	"\x06budget\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x15\xea\xbb\x18\x11*\x031ms2\x0310sr\x05500msR\x06budget\x12\x1f\n" +
 	"\aat_gtid\x18\x06 \x01(\tB\x06\xea\xbb\x18\x02P\x19R\x06atGtid\x126\n" +
-	"\x13max_threads_running\x18\a \x01(\x05B\x06\xea\xbb\x18\x02\x10\x00R\x11maxThreadsRunning\"\x85\x01\n" +
+	"\x13max_threads_running\x18\a \x01(\x05B\x06\xea\xbb\x18\x02\x10\x00R\x11maxThreadsRunning\"\xa0\x01\n" +
 	"\x14ChecksumRowsResponse\x12\x12\n" +
 	"\x04gtid\x18\x01 \x01(\tR\x04gtid\x12/\n" +
 	"\x04sums\x18\x02 \x03(\v2\x1b.understudy.agent.v1.RowSumR\x04sums\x12\x12\n" +
 	"\x04busy\x18\x03 \x01(\tR\x04busy\x12\x14\n" +
-	"\x05unfit\x18\x04 \x01(\tR\x05unfit\"c\n" +
+	"\x05unfit\x18\x04 \x01(\tR\x05unfit\x12\x19\n" +
+	"\brow_hash\x18\x05 \x01(\x05R\arowHash\"c\n" +
 	"\x06RowSum\x123\n" +
 	"\x05range\x18\x01 \x01(\v2\x1d.understudy.agent.v1.RowRangeR\x05range\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x10\n" +
