@@ -213,6 +213,7 @@ var examples = map[limitsv1.Format][2]string{
 	limitsv1.Format_FORMAT_NONCE:           {strings.Repeat("0a", 16), strings.Repeat("0a", 33)},
 	limitsv1.Format_FORMAT_DIGEST:          {strings.Repeat("0a", 16), strings.Repeat("0a", 33)},
 	limitsv1.Format_FORMAT_AUDIT_CHAIN:     {"servers/db1/0123456789abcdef", "servers/db1"},
+	limitsv1.Format_FORMAT_GENERATION:      {"0123456789abcdef", "0123456789ABCDEF"},
 	limitsv1.Format_FORMAT_METHOD:          {"ServerService/Delete", "a b"},
 	limitsv1.Format_FORMAT_INVOCATION_ID:   {strings.Repeat("0a", 16), strings.Repeat("0a", 17)},
 	limitsv1.Format_FORMAT_BINLOG:          {"mariadb-bin.000012", "mariadb-bin"},

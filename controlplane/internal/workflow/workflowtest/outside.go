@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/trail"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/audit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 // Provider is the cloud as package app wants a provider.
@@ -81,7 +82,7 @@ func (Agents) Deny(context.Context, string, ca.DenyList) error { return nil }
 // FetchAudit fails: simulated agents keep no audit.
 func (Agents) FetchAudit(context.Context, string, string, string, audit.Head) (trail.Batch,
 	error) {
-	return trail.Batch{}, errors.New("not simulated")
+	return trail.Batch{}, errs.Unimplemented // as of agents that record no calls
 }
 
 // Announce fails: simulated agents call nobody.
