@@ -9,6 +9,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # without gRPC's own pages of traces, which nobody serves: their templates have the linker keep each
 # method of each library, half of a program
 TAGS := grpcnotrace
+# of programs and tests alike, so that each package is compiled once
+GO_TEST := go test -trimpath -tags
 BUF := go tool -modfile=deploy/tools/buf.mod buf
 comma := ,
 LINT := go tool -modfile=deploy/tools/lint.mod golangci-lint
@@ -31,30 +33,30 @@ demo-down: ## Remove what `make demo KEEP=1` left up (LAB=name)
 .PHONY: test
 test: setup build ## Run every test, those on real hosts included (needs root)
 	@# the longest first, and one more at a time than there are cores: they wait for hosts
-	go test -tags lab -timeout 40m -p $$(($$(nproc) + 1)) ./deploy/... ./agent/... ./controlplane/... ./proto/...
+	$(GO_TEST) lab,$(TAGS) -timeout 40m -p $$(($$(nproc) + 1)) ./deploy/... ./agent/... ./controlplane/... ./proto/...
 
 .PHONY: test-faults
 test-faults: setup build ## Run the whole fault matrix on real hosts, and write its table to docs/faults.md (ROW=H1 runs some; PROVIDER=ec2 those about volumes; goes on where it was interrupted)
 	FAULTS_ALL=1 FAULTS_PROVIDER=$(PROVIDER) FAULTS_LABS=$(if $(ROW),1,4) $(if $(ROW),,FAULTS_RESULTS=$(CURDIR)/bin/faults$(PROVIDER).json FAULTS_PAGE=$(CURDIR)/docs/$(if $(PROVIDER),$(PROVIDER),faults).md) \
-		go test -tags lab -count=1 -v -timeout 90m -run '^TestFaults$$$(if $(ROW),/$(ROW))' ./deploy/faults
+		$(GO_TEST) lab,$(TAGS) -count=1 -v -timeout 90m -run '^TestFaults$$$(if $(ROW),/$(ROW))' ./deploy/faults
 
 .PHONY: test-mutants
 test-mutants: setup build ## Take out the code that carries a row of the matrix, and see the row fail, one after the other
-	go test -tags 'lab mutants' -count=1 -v -timeout 30m -run TestMutants ./deploy/faults
+	$(GO_TEST) lab,mutants,$(TAGS) -count=1 -v -timeout 30m -run TestMutants ./deploy/faults
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	@# some wait more than they work, and the longest begin first; nobody debugs what is linked here
-	deploy/lab/in-memory go test -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) -tags $(TAGS) -ldflags '-s -w' \
+	deploy/lab/in-memory $(GO_TEST) $(TAGS) -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) -ldflags '-s -w' \
 		./controlplane/internal/{app,workflow,job,store} ./...
 
 .PHONY: test-ec2
 test-ec2: setup build ## Run a hundred jobs against an EC2 that misbehaves at random
-	EC2_JOBS=100 go test -tags lab -count=1 -v -timeout 40m -run TestManyJobs ./deploy/e2e
+	EC2_JOBS=100 $(GO_TEST) lab,$(TAGS) -count=1 -v -timeout 40m -run TestManyJobs ./deploy/e2e
 
 .PHONY: test-crashes
 test-crashes: setup build ## Run a hundred jobs on real hosts while things die at random (CRASHES=20 runs some, SEED=7 runs the same again)
-	CRASHES=$(or $(CRASHES),100) CRASH_SEED=$(SEED) FAULTS_LABS=2 go test -tags lab -count=1 -v -timeout 60m -run TestCrashes ./deploy/faults
+	CRASHES=$(or $(CRASHES),100) CRASH_SEED=$(SEED) FAULTS_LABS=2 $(GO_TEST) lab,$(TAGS) -count=1 -v -timeout 60m -run TestCrashes ./deploy/faults
 
 .PHONY: test-vm
 test-vm: build ## Run the story on virtual machines that lose power, devices and the time; without KVM it takes most of an hour (RUN=TestHost runs one)

@@ -41,9 +41,9 @@ func (m mutant) build(t *testing.T) string {
 		}
 	}
 	bin := filepath.Join(dir, "bin") + "/"
-	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", bin,
-		"./controlplane/cmd/understudy", "./controlplane/cmd/understudy-lab",
-		"./agent/cmd/understudy-agent")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "grpcnotrace",
+		"-overlay", overlay, "-o", bin, "./controlplane/cmd/understudy",
+		"./controlplane/cmd/understudy-lab", "./agent/cmd/understudy-agent")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

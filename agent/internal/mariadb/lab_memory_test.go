@@ -4,6 +4,7 @@ package mariadb_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,10 @@ func TestMemoryTablesLeaveAReplicaClean(t *testing.T) {
 			for _, table := range []string{"mem", "`a``b.c`", "parts"} {
 				replica.Value("SELECT COUNT(*) FROM shop." + table)
 			}
-			if sums := checksums(t, replica); len(sums) != 2 {
+			sums := slices.DeleteFunc(checksums(t, replica), func(s mariadb.TableChecksum) bool {
+				return s.LeftOut != ""
+			})
+			if len(sums) != 2 {
 				t.Errorf("%s: checksums of %v", when, sums)
 			}
 			state := status(t, replica).Gtid.BinlogState

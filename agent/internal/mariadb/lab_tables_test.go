@@ -33,8 +33,8 @@ func kinds() []struct {
 		{"TABLE app.j (id INT) ENGINE=Aria WITH SYSTEM VERSIONING", true, true},
 		{"TABLE app.k (id INT NOT NULL) ENGINE=CSV", true, true},
 		{"TABLE app.l (id INT) ENGINE=ARCHIVE", true, true},
-		{"TABLE app.m (id INT) ENGINE=MRG_MyISAM UNION=(app.e)", false, true},
-		{"TABLE app.n (id INT) ENGINE=BLACKHOLE", false, true},
+		{"TABLE app.m (id INT) ENGINE=MRG_MyISAM UNION=(app.e)", false, false},
+		{"TABLE app.n (id INT) ENGINE=BLACKHOLE", false, false},
 		{"TABLE app.o (id INT) ENGINE=MEMORY", true, false},
 		{"TEMPORARY TABLE app.p (id INT) ENGINE=MyISAM", false, false},
 		{"VIEW app.q AS SELECT 1", false, false},
@@ -64,7 +64,9 @@ func TestEachKindOfTable(t *testing.T) {
 		must(t, i.Server.Checksums(t.Context(), mariadb.ChecksumPlan{},
 			func(mariadb.ChecksumHead) error { return nil },
 			func(s mariadb.TableChecksum) error {
-				summed = append(summed, s.Table)
+				if s.LeftOut == "" {
+					summed = append(summed, s.Table)
+				}
 				return nil
 			}))
 		if !slices.Equal(torn, wantTorn) || !slices.Equal(summed, wantSummed) {

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
-
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/consistentpoint/wire"
