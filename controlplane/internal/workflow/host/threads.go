@@ -122,11 +122,11 @@ func (p *Pair) ensureAccount(ctx context.Context, account kit.ReplicationAccount
 }
 
 // refusedFrom finds where a refused replica comes from, as its primary sees it.
-var refusedFrom = regexp.MustCompile(`'@'([0-9a-fA-F.:]+)'|[Hh]ost '([0-9a-fA-F.:]+)'`)
+var refusedFrom = regexp.MustCompile(`'@'([^']+)'|[Hh]ost '([^']+)'`)
 
 // comesFrom is the address that the replica connects from: the one on record, unless the primary
-// refused it: then the one that the refusal tells, as behind a gateway, or any where it tells none
-// but a name, which the primary may not resolve later. The certificate guards the account anyway.
+// refused another one: then that, as behind a gateway, or any where the refusal tells a name, which
+// the primary may not resolve later. The certificate guards the account anyway.
 func (p *Pair) comesFrom() string {
 	if conn, ok := replication.Find(p.St.Connections, p.Want.Account); ok &&
 		replication.Diagnose(conn).Threads == replication.AccountRefused {
@@ -134,8 +134,8 @@ func (p *Pair) comesFrom() string {
 			if ip := net.ParseIP(found[1] + found[2]); ip != nil {
 				return ip.String()
 			}
+			return kit.AnyHost
 		}
-		return kit.AnyHost
 	}
 	if ip := net.ParseIP(p.Srv.Address); ip != nil {
 		return ip.String()
