@@ -4,8 +4,6 @@ package enroll
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -199,15 +197,7 @@ func (e *Enroller) ControlPlane() (addresses []string, pin string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	data, err := os.ReadFile(e.Files().CA)
-	if err != nil {
-		return nil, "", err
-	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, "", fmt.Errorf("no certificate in %s", e.Files().CA)
-	}
-	ca, err := x509.ParseCertificate(block.Bytes)
+	ca, err := identity.ReadCertificate(e.Files().CA)
 	if err != nil {
 		return nil, "", err
 	}

@@ -1,9 +1,6 @@
 package enroll_test
 
 import (
-	"crypto/x509"
-	"encoding/pem"
-	"os"
 	"testing"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
@@ -23,12 +20,7 @@ func TestJoiningAgainKeepsTheGenerationOfTheServer(t *testing.T) {
 // generation is that of MariaDB's certificate.
 func (h *host) generation(e *enroll.Enroller) string {
 	h.t.Helper()
-	data, err := os.ReadFile(e.MariaDBFiles().Cert)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	block, _ := pem.Decode(data)
-	cert, err := x509.ParseCertificate(block.Bytes)
+	cert, err := identity.ReadCertificate(e.MariaDBFiles().Cert)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -278,12 +278,7 @@ func (h *host) check(e *enroll.Enroller) {
 
 func (h *host) serial(e *enroll.Enroller) string {
 	h.t.Helper()
-	data, err := os.ReadFile(e.Files().Cert)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	block, _ := pem.Decode(data)
-	cert, err := x509.ParseCertificate(block.Bytes)
+	cert, err := identity.ReadCertificate(e.Files().Cert)
 	if err != nil {
 		h.t.Fatal(err)
 	}

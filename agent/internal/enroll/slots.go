@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -196,15 +195,7 @@ func check(files identity.FilesConfig, now time.Time,
 
 // mariadb is who signs in with MariaDB's certificate in the slot; nobody when there is none.
 func (s slot) mariadb() identity.MariaDB {
-	data, err := os.ReadFile(s.mariadbFiles().Cert)
-	if err != nil {
-		return identity.MariaDB{}
-	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return identity.MariaDB{}
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
+	cert, err := identity.ReadCertificate(s.mariadbFiles().Cert)
 	if err != nil {
 		return identity.MariaDB{}
 	}

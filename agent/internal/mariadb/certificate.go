@@ -2,7 +2,6 @@ package mariadb
 
 import (
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -86,7 +85,7 @@ func (s *Server) certificate() Certificate {
 
 // readCertificate reads the first certificate of one of the agent's own files.
 func readCertificate(path string) (*x509.Certificate, error) {
-	content, err := os.ReadFile(path)
+	cert, err := identity.ReadCertificate(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
 			"MariaDB has no certificate of the fleet's CA",
@@ -95,14 +94,6 @@ func readCertificate(path string) (*x509.Certificate, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read MariaDB's certificate: %w", err)
-	}
-	block, _ := pem.Decode(content)
-	if block == nil {
-		return nil, fmt.Errorf("no certificate in %s", path)
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("no certificate in %s: %w", path, err)
 	}
 	return cert, nil
 }

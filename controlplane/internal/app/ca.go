@@ -67,28 +67,32 @@ func identityRecords(tx *store.Tx) ca.Records {
 			return srv.Primary, err
 		},
 		NoteAgent: func(ctx context.Context, server, agentIdentity string) error {
-			srv, err := tx.Servers().Get(ctx, server)
-			if errors.Is(err, inventory.ErrNotFound) {
-				return nil
-			}
-			if err != nil || srv.AgentIdentity == agentIdentity {
-				return err
-			}
-			srv.AgentIdentity = agentIdentity
-			return tx.Servers().Update(ctx, &srv)
+			return changeServer(ctx, tx, server, func(srv *inventory.Server) bool {
+				before := srv.AgentIdentity
+				srv.AgentIdentity = agentIdentity
+				return before != agentIdentity
+			})
 		},
 		NoteRevoked: func(ctx context.Context, server string, at time.Time) error {
-			srv, err := tx.Servers().Get(ctx, server)
-			if errors.Is(err, inventory.ErrNotFound) || err == nil && srv.Primary == "" {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			srv.AccessRevoked = at
-			return tx.Servers().Update(ctx, &srv)
+			return changeServer(ctx, tx, server, func(srv *inventory.Server) bool {
+				srv.AccessRevoked = at
+				return srv.Primary != ""
+			})
 		},
 	}
+}
+
+// changeServer writes the record of a server when it is another one then; there may be none.
+func changeServer(ctx context.Context, tx *store.Tx, name string,
+	change func(*inventory.Server) (changed bool)) error {
+	srv, err := tx.Servers().Get(ctx, name)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return nil
+	}
+	if err != nil || !change(&srv) {
+		return err
+	}
+	return tx.Servers().Update(ctx, &srv)
 }
 
 // sameAuthority refuses a CA that is not the one of the control planes that share the store: agents

@@ -174,31 +174,27 @@ func (r *Record) finish(table string, rows int64, unfit string) {
 
 // begin starts a round over the tables.
 func (r *Record) begin(now time.Time, primary string, tables []kit.Table) {
-	kept, listed := map[string]Proof{}, map[string]string{}
+	kept := map[string]Proof{}
 	for _, t := range tables {
-		kept[t.Name], listed[t.Name] = Proof{Rows: t.Rows}, t.Created
+		kept[t.Name] = Proof{Rows: t.Rows}
 		if p, known := r.Tables[t.Name]; known && r.Primary == primary {
 			kept[t.Name] = p
 		}
 	}
 	*r = Record{Primary: primary, Volume: r.Volume, Began: now, Tables: kept,
-		Objects: r.Objects, ObjectsSeen: r.ObjectsSeen, Listed: listed}
+		Objects: r.Objects, ObjectsSeen: r.ObjectsSeen,
+		Listed: kit.Listed(tables)}
 }
 
 // moved are the tables that were made, renamed or made again since they were listed: what was
 // proved of their names says nothing of them. They are listed now.
 func (r *Record) moved(now []kit.Table) []kit.Table {
-	var moved []kit.Table
-	listed := map[string]string{}
-	for _, t := range now {
-		if created, known := r.Listed[t.Name]; !known || created != t.Created {
-			moved = append(moved, t)
-			old := r.Tables[t.Name]
-			r.Tables[t.Name] = Proof{Rows: t.Rows, Different: old.Different, Seen: old.Seen}
-		}
-		listed[t.Name] = t.Created
+	moved := kit.Moved(r.Listed, now)
+	for _, t := range moved {
+		old := r.Tables[t.Name]
+		r.Tables[t.Name] = Proof{Rows: t.Rows, Different: old.Different, Seen: old.Seen}
 	}
-	r.Listed = listed
+	r.Listed = kit.Listed(now)
 	return moved
 }
 

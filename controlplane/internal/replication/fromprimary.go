@@ -6,15 +6,10 @@ import "github.com/understudy-db/understudy/proto/rpc/errs"
 // status shows, as it answered last.
 func FromPrimary(replica, primary string, its, primarys Status) []Finding {
 	var all findings
-	if other := OtherZone(its, primarys); other != "" {
-		all.add(true, LossySettings, "%s", other)
+	for _, u := range Unlikes(replica, primary, its, primarys) {
+		all.add(true, LossySettings, "%s", u.Text)
 		all.unproves(true)
-		all.helps(OneZone(replica, primary, its, primarys))
-	}
-	if other := OtherMeaning(its, primarys); other != "" {
-		all.add(true, LossySettings, "%s", other)
-		all.unproves(true)
-		all.helps(OneMeaning(replica, primary))
+		all.helps(u.Hint)
 	}
 	for _, lossy := range LogLosses(primarys) {
 		if lossy == RemovedLog(primarys) {

@@ -8,6 +8,23 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
+// Unlike is why a replica makes something else of a statement than its primary did, and what helps.
+type Unlike struct {
+	Text string
+	Hint errs.Hint
+}
+
+// Unlikes are the reasons that the hosts and the settings of both are; none where they are alike.
+func Unlikes(replica, primary string, its, primarys Status) (all []Unlike) {
+	if text := OtherZone(its, primarys); text != "" {
+		all = append(all, Unlike{text, OneZone(replica, primary, its, primarys)})
+	}
+	if text := OtherMeaning(its, primarys); text != "" {
+		all = append(all, Unlike{text, OneMeaning(replica, primary)})
+	}
+	return all
+}
+
 // definitionSettings are settings that definitions of tables depend on, and no event carries.
 func definitionSettings() []string {
 	return []string{"default_storage_engine", "enforce_storage_engine",

@@ -124,23 +124,28 @@ func TestAnAccountStaysUntilTheNewOneIsProved(t *testing.T) {
 	}
 }
 
+// cancelledBehind is a rotation that is cancelled when a call has taken effect, as it ended.
+func cancelledBehind(t *testing.T, p *process, method string) job.Job {
+	t.Helper()
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	p.Behind[method] = func() { close(reached); <-goOn }
+	p.Run()
+	j := p.Ask(rotation)
+	<-reached
+	if _, err := p.Engine.Cancel(t.Context(), j.ID, asTester); err != nil {
+		t.Fatal(err)
+	}
+	close(goOn)
+	return p.End(j.ID)
+}
+
 // A job that ends once the certificate is new and the account demands the one of before, completes
 // it: the next connection would be refused.
 func TestCancelledBehindTheNewCertificate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, first, _ := withReplica(t)
 		first.Stop()
-		p := w.Start()
-		reached, goOn := make(chan struct{}), make(chan struct{})
-		p.Behind["RenewCertificates"] = func() { close(reached); <-goOn }
-		p.Run()
-		j := p.Ask(rotation)
-		<-reached
-		if _, err := p.Engine.Cancel(t.Context(), j.ID, asTester); err != nil {
-			t.Fatal(err)
-		}
-		close(goOn)
-		p.End(j.ID)
+		cancelledBehind(t, w.Start(), "RenewCertificates")
 		signsIn(t, w, true)
 	})
 }
@@ -209,17 +214,8 @@ func TestCancelledWhileCredentialsAreRotated(t *testing.T) {
 		w, first := withPassword(t)
 		first.Stop()
 		passwords(w, false)
-		p := w.Start()
-		reached, goOn := make(chan struct{}), make(chan struct{})
-		p.Behind["EnsureReplicationAccount"] = func() { close(reached); <-goOn }
-		p.Run()
-		j := p.Ask(rotation)
-		<-reached
-		if _, err := p.Engine.Cancel(t.Context(), j.ID, asTester); err != nil {
-			t.Fatal(err)
-		}
-		close(goOn)
-		if got := p.End(j.ID); got.State != job.Cancelled && got.State != job.Succeeded {
+		got := cancelledBehind(t, w.Start(), "EnsureReplicationAccount")
+		if got.State != job.Cancelled && got.State != job.Succeeded {
 			t.Errorf("%s\n%s", got.State, states(got))
 		}
 		signsIn(t, w, true)

@@ -1,7 +1,6 @@
 package workflow_test
 
 import (
-	"context"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
-	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 )
@@ -164,18 +162,7 @@ func TestADoubtStaysWhileATableCouldNotBeCompared(t *testing.T) {
 	t.Parallel()
 	bubbles(t, "restless", func(t *testing.T) {
 		w, p, _ := withReplica(t)
-		err := w.Store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
-			srv, err := tx.Servers().Get(ctx, "db2")
-			if err != nil {
-				return err
-			}
-			srv.DoubtData("LOSSY_SETTINGS", "a filter", inventory.VerifyFull, time.Now())
-			return tx.Servers().Update(ctx, &srv)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
+		doubted(t, w)
 		w.Mu.Lock()
 		data := w.Hosts["db1"].Running.Disk.Data
 		data.Restless["shop.log"], data.Tables["shop.log"] = true, 100

@@ -2,8 +2,10 @@ package identity
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 )
@@ -16,6 +18,23 @@ func FromCertificate(cert *x509.Certificate) (Identity, error) {
 			len(cert.URIs))
 	}
 	return Parse(cert.URIs[0].String())
+}
+
+// ReadCertificate reads the first certificate of a file. It does not verify it.
+func ReadCertificate(path string) (*x509.Certificate, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(content)
+	if block == nil {
+		return nil, fmt.Errorf("no certificate in %s", path)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("no certificate in %s: %w", path, err)
+	}
+	return cert, nil
 }
 
 // Serial is how a certificate is named in records and in the deny list: its serial number in

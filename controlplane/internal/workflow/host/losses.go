@@ -43,16 +43,9 @@ func (p *Pair) lossless() error {
 	if err := LogsAll(p.Primary); err != nil {
 		return err
 	}
-	if other := replication.OtherZone(p.St, p.Primary.Status); other != "" {
-		hint := replication.OneZone(p.Srv.Name, p.Primary.Name, p.St,
-			p.Primary.Status)
-		return kit.Refuse(errorsv1.Reason_REASON_HOST_UNFIT, kit.Hint(hint.Text, kit.RetryThis()),
-			"%s would differ from its primary in silence: %s", p.Srv.Name, other)
-	}
-	if other := replication.OtherMeaning(p.St, p.Primary.Status); other != "" {
-		hint := replication.OneMeaning(p.Srv.Name, p.Primary.Name)
-		return kit.Refuse(errorsv1.Reason_REASON_HOST_UNFIT, kit.Hint(hint.Text, kit.RetryThis()),
-			"%s would differ from its primary in silence: %s", p.Srv.Name, other)
+	for _, u := range replication.Unlikes(p.Srv.Name, p.Primary.Name, p.St, p.Primary.Status) {
+		return kit.Refuse(errorsv1.Reason_REASON_HOST_UNFIT, kit.Hint(u.Hint.Text, kit.RetryThis()),
+			"%s would differ from its primary in silence: %s", p.Srv.Name, u.Text)
 	}
 	st := p.St
 	if conn, ok := replication.Find(st.Connections, p.Want.Account); ok && !p.observing &&

@@ -20,6 +20,27 @@ type Table struct {
 	Created     string // says when it was made: a table that takes another one's name has another
 }
 
+// Listed is when each of the tables was made, by name.
+func Listed(tables []Table) map[string]string {
+	listed := make(map[string]string, len(tables))
+	for _, t := range tables {
+		listed[t.Name] = t.Created
+	}
+	return listed
+}
+
+// Moved are the tables that are not under the name that they were listed by: made, renamed or made
+// again since.
+func Moved(listed map[string]string, now []Table) []Table {
+	var moved []Table
+	for _, t := range now {
+		if created, known := listed[t.Name]; !known || created != t.Created {
+			moved = append(moved, t)
+		}
+	}
+	return moved
+}
+
 // RowRange is a chunk of a table: the rows whose primary key is after After and not after Last.
 // Empty is an end of the table.
 type RowRange struct {

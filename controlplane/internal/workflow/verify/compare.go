@@ -109,19 +109,3 @@ func judge(unsettled []string, before map[string]history, primary,
 	}
 	return different, open
 }
-
-// moved are the tables that are not under the name that they had: made, renamed or made again
-// between two lists.
-func moved(before, now []kit.Table) []string {
-	was := map[string]kit.Table{}
-	for _, t := range before {
-		was[t.Name] = t
-	}
-	var names []string
-	for _, t := range now {
-		if old, known := was[t.Name]; !known || old.Created != t.Created {
-			names = append(names, t.Name)
-		}
-	}
-	return names
-}

@@ -120,14 +120,3 @@ func TestJudgeTellsWhoCannotRead(t *testing.T) {
 		}
 	}
 }
-
-func TestMovedTablesAreFound(t *testing.T) {
-	t.Parallel()
-	before := []kit.Table{{Name: "a.gone"}, {Name: "a.same", Created: "1"},
-		{Name: "a.swapped", Created: "1"}}
-	now := []kit.Table{{Name: "a.made"}, {Name: "a.same", Created: "1", Rows: 7},
-		{Name: "a.swapped", Created: "2"}}
-	if got := moved(before, now); !slices.Equal(got, []string{"a.made", "a.swapped"}) {
-		t.Error(got)
-	}
-}

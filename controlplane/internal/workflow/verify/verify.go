@@ -94,8 +94,12 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 		if err != nil {
 			return "", err
 		}
-		again := slices.DeleteFunc(moved(listed, now),
-			func(name string) bool { return slices.Contains(got.unsettled, name) })
+		var again []string
+		for _, t := range kit.Moved(kit.Listed(listed), now) {
+			if !slices.Contains(got.unsettled, t.Name) {
+				again = append(again, t.Name)
+			}
+		}
 		listed = now
 		if len(got.unsettled)+len(again) == 0 || len(total.different) > 0 || round == rounds {
 			different, open := judge(got.unsettled, seen, r.primary, r.replica)
