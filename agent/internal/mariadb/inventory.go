@@ -25,7 +25,12 @@ const (
 	ObjectGrants          ObjectKind = "GRANTS"
 	ObjectLibraryFunction ObjectKind = "LIBRARY_FUNCTION"
 	ObjectLinkedServer    ObjectKind = "LINKED_SERVER"
+	ObjectTimeZones       ObjectKind = "TIME_ZONES"
 )
+
+// Digests is the version of how objects are digested, and which are. The inventories of two versions
+// are not comparable.
+const Digests = 1
 
 // Object is one object of the server and its definition.
 type Object struct {
@@ -36,7 +41,8 @@ type Object struct {
 	// Problem is why it cannot be opened; Busy says that another session's lock is the reason.
 	Problem string
 	Busy    bool
-	// Value is a sequence's next value that is not reserved yet, and its cycle.
+	// Value is a sequence's next value that is not reserved yet, and its cycle; of time zones their
+	// number.
 	Value string
 }
 
@@ -92,8 +98,8 @@ func (i *inventory) read(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, section := range []func(context.Context) error{i.listed, i.tables, i.systemTables,
-		i.accounts} {
+	for _, section := range []func(context.Context) error{i.listed, i.zones, i.tables,
+		i.systemTables, i.accounts} {
 		if err := section(ctx); err != nil {
 			return err
 		}

@@ -155,6 +155,8 @@ func TestInventoryTellsWhatDiffers(t *testing.T) {
 			"SELECT SETVAL(shop.seq, 5000)":              {"SEQUENCE shop.seq"},
 			"ALTER TABLE shop.t ADD KEY other (b)":       {"TABLE shop.t"},
 			"DROP SERVER s":                              {"LINKED_SERVER s"},
+			"INSERT INTO mysql.time_zone_name VALUES ('Here', 1)": {
+				"TIME_ZONES mysql.time_zone_name"},
 		}
 		conn, err := replica.DB.Conn(t.Context())
 		if err != nil {

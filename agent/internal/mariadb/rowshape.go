@@ -132,8 +132,13 @@ func rowHash(columns []row) string {
 		nulls = append(nulls, "ISNULL("+name+")")
 		values = append(values, hashed(name, c["t"]))
 	}
-	return "CAST(CONV(LEFT(MD5(CONCAT_WS(CHAR(0), " + strings.Join(values, ", ") + ", CONCAT(" +
-		strings.Join(nulls, ", ") + "))), 15), 16, 10) AS UNSIGNED)"
+	return hashOf("CONCAT_WS(CHAR(0), " + strings.Join(values, ", ") + ", CONCAT(" +
+		strings.Join(nulls, ", ") + "))")
+}
+
+// hashOf is 60 bits of the MD5 of a text, in SQL: a sum of them is a decimal.
+func hashOf(text string) string {
+	return "CAST(CONV(LEFT(MD5(" + text + "), 15), 16, 10) AS UNSIGNED)"
 }
 
 // hashed are the texts of a value that go into the hash of its row.

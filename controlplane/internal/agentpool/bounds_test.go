@@ -82,7 +82,7 @@ func TestACallThatGoesOnIsEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken := 0
-	err = a.Inventory(t.Context(), nil, func(kit.Object) { taken++ })
+	_, err = a.Inventory(t.Context(), nil, func(kit.Object) { taken++ })
 	if !errors.Is(err, errs.ResourceExhausted) || taken > 64 {
 		t.Errorf("%d objects, then %v", taken, err)
 	}

@@ -101,18 +101,19 @@ func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
 }
 
 // Inventory sends every object of the server with a digest of its definition.
-func (a *agent) Inventory(ctx context.Context, names []string, each func(kit.Object)) error {
+func (a *agent) Inventory(ctx context.Context, names []string, each func(kit.Object)) (digests int,
+	err error) {
 	complete := false
-	err := follow(ctx, a, inventoryLimit, a.mariadb.ReadInventory,
+	err = follow(ctx, a, inventoryLimit, a.mariadb.ReadInventory,
 		&agentv1.ReadInventoryRequest{Names: names},
 		func(m *agentv1.ReadInventoryResponse) {
-			complete = m.GetComplete()
+			complete, digests = m.GetComplete(), int(m.GetDigests())
 			for _, o := range m.GetObjects() {
 				each(object(o))
 			}
 		})
 	if err == nil && !complete {
-		return cutShort(a.server, "ReadInventory")
+		return 0, cutShort(a.server, "ReadInventory")
 	}
-	return err
+	return digests, err
 }

@@ -25,7 +25,7 @@ func (s *Service) ReadInventory(r *agentv1.ReadInventoryRequest,
 	if err != nil {
 		return err
 	}
-	some.Complete = true
+	some.Complete, some.Digests = true, mariadb.Digests
 	return stream.Send(some)
 }
 

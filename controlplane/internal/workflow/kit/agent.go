@@ -211,8 +211,9 @@ type MariaDB interface {
 	ChecksumTables(ctx context.Context, req ChecksumTables, begin func(ChecksumBegin),
 		each func(TableChecksum)) error
 	// Inventory sends every object of the server, or those of the names, with a digest of its
-	// definition. On a replica every table is opened.
-	Inventory(ctx context.Context, names []string, each func(Object)) error
+	// definition, and answers with the version of how they are digested. On a replica every table
+	// is opened.
+	Inventory(ctx context.Context, names []string, each func(Object)) (digests int, err error)
 	Rows
 }
 
@@ -283,7 +284,7 @@ type Object struct {
 	Digest  string // of the definition; empty when it could not be read
 	Problem string // why it cannot be opened, in MariaDB's words
 	Busy    bool   // another session's lock is the reason
-	Value   string // of a sequence
+	Value   string // of a sequence, and how many time zones
 }
 
 // Replication controls a replica.

@@ -203,7 +203,8 @@ func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
 	return nil
 }
 
-func (a *agent) Inventory(ctx context.Context, names []string, each func(kit.Object)) error {
+func (a *agent) Inventory(ctx context.Context, names []string, each func(kit.Object)) (int,
+	error) {
 	var all []kit.Object
 	err := a.look(ctx, "Inventory", func() error {
 		s, err := a.up()
@@ -222,7 +223,7 @@ func (a *agent) Inventory(ctx context.Context, names []string, each func(kit.Obj
 			each(o)
 		}
 	}
-	return err
+	return 0, err
 }
 
 func (a *agent) Tables(ctx context.Context) (all []kit.Table, err error) {

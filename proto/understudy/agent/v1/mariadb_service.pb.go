@@ -105,6 +105,8 @@ const (
 	ObjectKind_OBJECT_KIND_LIBRARY_FUNCTION ObjectKind = 10
 	// A server that CREATE SERVER names.
 	ObjectKind_OBJECT_KIND_LINKED_SERVER ObjectKind = 11
+	// The time zones that were loaded into the schema `mysql`, all of them.
+	ObjectKind_OBJECT_KIND_TIME_ZONES ObjectKind = 12
 )
 
 // Enum value maps for ObjectKind.
@@ -122,6 +124,7 @@ var (
 		9:  "OBJECT_KIND_GRANTS",
 		10: "OBJECT_KIND_LIBRARY_FUNCTION",
 		11: "OBJECT_KIND_LINKED_SERVER",
+		12: "OBJECT_KIND_TIME_ZONES",
 	}
 	ObjectKind_value = map[string]int32{
 		"OBJECT_KIND_UNSPECIFIED":      0,
@@ -136,6 +139,7 @@ var (
 		"OBJECT_KIND_GRANTS":           9,
 		"OBJECT_KIND_LIBRARY_FUNCTION": 10,
 		"OBJECT_KIND_LINKED_SERVER":    11,
+		"OBJECT_KIND_TIME_ZONES":       12,
 	}
 )
 
@@ -5058,7 +5062,10 @@ type ReadInventoryResponse struct {
 	// Objects, at most 500.
 	Objects []*InventoryObject `protobuf:"bytes,1,rep,name=objects,proto3" json:"objects,omitempty"`
 	// Set on the last message alone: all was sent.
-	Complete      bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
+	Complete bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
+	// Set on the last message alone: how objects are digested, and which are. The inventories of two
+	// versions are not comparable.
+	Digests       int32 `protobuf:"varint,3,opt,name=digests,proto3" json:"digests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5107,6 +5114,13 @@ func (x *ReadInventoryResponse) GetComplete() bool {
 	return false
 }
 
+func (x *ReadInventoryResponse) GetDigests() int32 {
+	if x != nil {
+		return x.Digests
+	}
+	return 0
+}
+
 // InventoryObject is one object of a server.
 type InventoryObject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5120,7 +5134,7 @@ type InventoryObject struct {
 	Problem string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
 	// True when another session holds a lock on it: its digest is not known.
 	Busy bool `protobuf:"varint,5,opt,name=busy,proto3" json:"busy,omitempty"`
-	// Of a sequence: the next value that is not reserved yet, and its cycle.
+	// Of a sequence: the next value that is not reserved yet, and its cycle. Of time zones: how many.
 	Value         string `protobuf:"bytes,6,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -6395,10 +6409,11 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x04busy\x18\r \x01(\bR\x04busy\x12\x19\n" +
 	"\brow_hash\x18\x0e \x01(\x05R\arowHash\":\n" +
 	"\x14ReadInventoryRequest\x12\"\n" +
-	"\x05names\x18\x01 \x03(\tB\f\xea\xbb\x18\b@\xd8\x04H\x90Nh\x01R\x05names\"s\n" +
+	"\x05names\x18\x01 \x03(\tB\f\xea\xbb\x18\b@\xd8\x04H\x90Nh\x01R\x05names\"\x8d\x01\n" +
 	"\x15ReadInventoryResponse\x12>\n" +
 	"\aobjects\x18\x01 \x03(\v2$.understudy.agent.v1.InventoryObjectR\aobjects\x12\x1a\n" +
-	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xb6\x01\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x18\n" +
+	"\adigests\x18\x03 \x01(\x05R\adigests\"\xb6\x01\n" +
 	"\x0fInventoryObject\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.understudy.agent.v1.ObjectKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -6447,7 +6462,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"ServerRole\x12\x1b\n" +
 	"\x17SERVER_ROLE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVER_ROLE_PRIMARY\x10\x01\x12\x17\n" +
-	"\x13SERVER_ROLE_REPLICA\x10\x02*\xc3\x02\n" +
+	"\x13SERVER_ROLE_REPLICA\x10\x02*\xdf\x02\n" +
 	"\n" +
 	"ObjectKind\x12\x1b\n" +
 	"\x17OBJECT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -6462,7 +6477,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x12OBJECT_KIND_GRANTS\x10\t\x12 \n" +
 	"\x1cOBJECT_KIND_LIBRARY_FUNCTION\x10\n" +
 	"\x12\x1d\n" +
-	"\x19OBJECT_KIND_LINKED_SERVER\x10\v2\xeb\x17\n" +
+	"\x19OBJECT_KIND_LINKED_SERVER\x10\v\x12\x1a\n" +
+	"\x16OBJECT_KIND_TIME_ZONES\x10\f2\xeb\x17\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
