@@ -1,12 +1,6 @@
 package mariadb
 
-import (
-	"context"
-	"slices"
-)
-
-// remoteEngines read a table's rows from elsewhere: their rows are not the server's own.
-var remoteEngines = []string{"FEDERATED", "CONNECT", "SPIDER", "S3", "OQGRAPH"}
+import "context"
 
 // errStatementTimeout says that max_statement_time is over.
 const errStatementTimeout = 1969
@@ -49,7 +43,12 @@ func (i *inventory) table(ctx context.Context, name tableName, kind, engine stri
 		var created row
 		created, err = one(ctx, i.conn, "SHOW CREATE TABLE "+name.sql())
 		o.Digest = definitionHash(created["create table"])
-		if err == nil && i.replica && !slices.Contains(remoteEngines, engine) {
+		switch {
+		case err != nil || !i.replica:
+		case remoteEngine(engine): // made since its volume was copied, which would be refused now
+			o.Problem, o.Digest = "engine "+engine+" keeps its rows outside of the datadir, where "+
+				"a replica changes them once more", ""
+		default:
 			err = i.open(ctx, name, kind)
 		}
 	}

@@ -62,8 +62,8 @@ func shapeOf(ctx context.Context, conn *sql.Conn, name tableName) (tableShape, e
 		shape.unfit = unfitGone
 	case t["t"] != "BASE TABLE":
 		shape.unfit = "it is no table with rows of its own"
-	case slices.Contains(remoteEngines, t["e"]):
-		shape.unfit = "its rows are on another server"
+	case remoteEngine(t["e"]):
+		shape.unfit = "its rows are outside of the datadir"
 	}
 	if shape.unfit != "" {
 		return shape, nil

@@ -55,9 +55,11 @@ func (t table) empty() bool {
 
 // remote is true for a table whose engine keeps its rows outside of the datadir, or is not known
 // not to: a copy would read, and as a replica change, the rows of its source.
-func (t table) remote() bool {
+func (t table) remote() bool { return remoteEngine(t.engine) }
+
+func remoteEngine(engine string) bool {
 	return !slices.Contains([]string{"InnoDB", "MyISAM", "Aria", "MRG_MyISAM", "CSV", "ARCHIVE",
-		"MEMORY", "BLACKHOLE", "ROCKSDB", "Mroonga", "OQGRAPH", ""}, t.engine)
+		"MEMORY", "BLACKHOLE", "ROCKSDB", "Mroonga", "OQGRAPH", ""}, engine)
 }
 
 // memory is true for a table whose rows no copy has, and no start of the server keeps.
