@@ -280,6 +280,12 @@ func TestSeries(t *testing.T) {
 	if _, ok := replication.CompareSeries("", "11.8.6"); ok {
 		t.Error("an unknown version was compared")
 	}
+	for text, want := range map[string]int{"10.4.34": 0, "10.5.9": 1, "10.7.8": 1, "10.8.1": 2,
+		"11.8.6": 2, "": -1} {
+		if got, ok := replication.LogFormat(text); ok != (want >= 0) || ok && got != want {
+			t.Errorf("%q: log format %d, %t", text, got, ok)
+		}
+	}
 }
 
 func TestNamesake(t *testing.T) {

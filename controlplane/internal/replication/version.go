@@ -39,3 +39,18 @@ func series(version string) (major, minor int, ok bool) {
 	minor, err = strconv.Atoi(parts[1])
 	return major, minor, err == nil
 }
+
+// LogFormat numbers the formats of InnoDB's redo log. A server recovers from a log of its own
+// format alone; one of an older format it takes over when a clean shutdown left it empty.
+func LogFormat(version string) (format int, ok bool) {
+	for n, first := range []string{"10.5", "10.8"} {
+		order, known := CompareSeries(version, first)
+		if !known {
+			return 0, false
+		}
+		if order >= 0 {
+			format = n + 1
+		}
+	}
+	return format, true
+}

@@ -175,6 +175,10 @@ func TestPlantedStatesAreRefused(t *testing.T) {
 			func(w *world, _ *process) {
 				w.Plant = func(h *host) { h.Binary = "10.11.14" }
 			}},
+		"H14 a binary that cannot recover the log": {"await_agent", "SNAPSHOT_UNUSABLE",
+			[]string{"10.6.20", "11.8"}, func(w *world, p *process) {
+				p.At(job.AfterCommit, "plan", func() { w.Hosts["db1"].Binary = "10.6.20" })
+			}},
 		"R1 the copy wrote a row of its own": {"prepare_replica", "GTID_ERRANT",
 			[]string{"0-1001-", "0-1002-"}, func(w *world, p *process) {
 				p.At(job.BeforeEffect, "prepare_replica",

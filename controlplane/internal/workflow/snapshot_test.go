@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	hosts "github.com/understudy-db/understudy/controlplane/internal/workflow/host"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -311,6 +312,40 @@ func TestPlanStepRefusesAnOlderImage(t *testing.T) {
 			if j.State != job.Failed || s.Failure == nil || s.Failure.Reason != "DATADIR_NEWER" ||
 				!strings.Contains(s.Failure.Message, "10.11.14") ||
 				!strings.Contains(s.Failure.Hint.String(), "11.8 or newer") {
+				t.Errorf("%s: %+v\n%s", j.State, s.Failure, states(j))
+			}
+			if changes := w.Changes(mark); len(changes) > 0 {
+				t.Errorf("changes were made: %v", changes)
+			}
+		})
+	}
+}
+
+// TestPlanRefusesALogThatCannotBeRecovered has a primary of before 10.8, with another format of
+// InnoDB's log than the image: a copy can be recovered only where MariaDB was stopped for it.
+func TestPlanRefusesALogThatCannotBeRecovered(t *testing.T) {
+	t.Parallel()
+	for mode, refused := range map[inventory.SnapshotMode]bool{inventory.ModeOnline: true,
+		inventory.ModeOffline: false} {
+		bubbles(t, string(mode), func(t *testing.T) {
+			w, p := lab(t)
+			w.Hosts["db1"].Binary = "10.6.20"
+			args := replica{Server: "db2", Source: "db1", Mode: mode}
+			mark := w.Mark()
+			if _, err := p.Flow.DryRun(t.Context(), kit.Request{Args: args.Args()}); refused !=
+				(errs.ReasonOf(err) == errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE) {
+				t.Errorf("the dry run says %v", err)
+			}
+			j := p.End(p.Ask(args).ID)
+			if !refused {
+				succeeded(t, j)
+				return
+			}
+			s, _ := j.Step("plan")
+			if j.State != job.Failed || s.Failure == nil ||
+				s.Failure.Reason != "SNAPSHOT_UNUSABLE" ||
+				!strings.Contains(s.Failure.Message, "10.6.20") ||
+				!strings.Contains(s.Failure.Hint.String(), "--mode offline") {
 				t.Errorf("%s: %+v\n%s", j.State, s.Failure, states(j))
 			}
 			if changes := w.Changes(mark); len(changes) > 0 {

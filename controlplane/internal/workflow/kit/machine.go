@@ -154,3 +154,18 @@ func CheckVersions(datadir, binary string) error {
 	}
 	return nil
 }
+
+// CheckLog refuses a copy of a MariaDB that was not stopped for it, or is not going to be, when the
+// binary cannot recover its log: InnoDB reads a log of another format only when it is empty.
+func CheckLog(copied, binary string, mode inventory.SnapshotMode) error {
+	from, known := replication.LogFormat(copied)
+	to, knows := replication.LogFormat(binary)
+	if mode == inventory.ModeOffline || !known || !knows || from == to {
+		return nil
+	}
+	return Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
+		Hint("take the snapshot with --mode offline, which stops MariaDB, or use MariaDB "+
+			replication.Series(copied)+" for the replica and upgrade it later"),
+		"the copy is of a running MariaDB %s, whose InnoDB log MariaDB %s cannot recover: its "+
+			"format has changed", copied, binary)
+}

@@ -175,8 +175,7 @@ func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) 
 	return s.Again("the agent of %s does not answer yet at %s", srv.Name, srv.Address)
 }
 
-// checkBinary refuses a copy that is of a newer series than the machine's MariaDB: a datadir never
-// goes back.
+// checkBinary refuses a copy that the machine's MariaDB cannot read: a datadir never goes back.
 func (s *step) checkBinary(ctx context.Context, srv inventory.Server, version string) error {
 	if version == "" {
 		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_MARIADB_DOWN,
@@ -191,5 +190,8 @@ func (s *step) checkBinary(ctx context.Context, srv inventory.Server, version st
 	if err != nil {
 		return err
 	}
-	return kit.CheckVersions(snap.Point.ServerVersion, version)
+	if err := kit.CheckVersions(snap.Point.ServerVersion, version); err != nil {
+		return err
+	}
+	return kit.CheckLog(snap.Point.ServerVersion, version, snap.Mode)
 }

@@ -147,13 +147,17 @@ func checkBinlogs(snap inventory.Snapshot, p *kit.Node) error {
 	return nil
 }
 
-// checkImage refuses an image with a MariaDB of an older series than the copy's datadir.
+// checkImage refuses an image whose MariaDB cannot read the copy's datadir.
 func (s *step) checkImage(ctx context.Context, p *kit.Node, image provider.Image) error {
 	snap, err := s.Snapshot(ctx, s.args.Snapshot)
 	if err != nil && !kit.Missing(err) {
 		return err
 	}
-	return kit.CheckVersions(kit.CopiedVersion(snap, p), image.MariaDBVersion)
+	copied := kit.CopiedVersion(snap, p)
+	if err := kit.CheckVersions(copied, image.MariaDBVersion); err != nil {
+		return err
+	}
+	return kit.CheckLog(copied, image.MariaDBVersion, cmp.Or(snap.Mode, s.args.Mode))
 }
 
 func dryPlan(ctx context.Context, c *kit.Call, p *kit.Preview, args Args) (_ []string,
@@ -172,6 +176,10 @@ func dryPlan(ctx context.Context, c *kit.Call, p *kit.Preview, args Args) (_ []s
 		if p.Snapshot, err = s.Snapshot(ctx, s.args.Snapshot); err != nil {
 			return nil, err
 		}
+	}
+	if err := kit.CheckLog(kit.CopiedVersion(p.Snapshot, p.Source), p.Image.MariaDBVersion,
+		cmp.Or(p.Snapshot.Mode, s.args.Mode)); err != nil {
+		return nil, err
 	}
 	would := []string{kit.Sprintf("record %s and allocate a server_id", s.args.Server)}
 	if p.Source.BinlogAutoPurge {

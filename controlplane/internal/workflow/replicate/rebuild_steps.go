@@ -127,7 +127,8 @@ func (s *rebuild) check(ctx context.Context, srv inventory.Server,
 			"the copy is of MariaDB %s, the machine of %s has %s: a datadir never goes back",
 			copied, srv.Name, cmp.Or(is.MariaDBVersion, "none"))
 	}
-	return is.MariaDBVersion, nil
+	return is.MariaDBVersion, kit.CheckLog(copied, is.MariaDBVersion,
+		cmp.Or(snap.Mode, s.args.Mode))
 }
 
 func dryRebuild(ctx context.Context, c *kit.Call, p *kit.Preview, a RebuildArgs) (_ []string,

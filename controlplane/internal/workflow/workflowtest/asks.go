@@ -40,6 +40,7 @@ type Replica struct {
 	Server, Source, Snapshot, Image, Zone string
 
 	VolumeBytes int64
+	Mode        inventory.SnapshotMode
 	Verify      inventory.VerifyLevel
 	Cleanup     bool
 	Options     map[string]string
@@ -50,7 +51,7 @@ func (r Replica) Args() kit.Args {
 	return replicate.Args{Verify: r.Verify, MakeArgs: kit.MakeArgs{
 		ServerArgs: kit.ServerArgs{Server: r.Server, Image: r.Image, Zone: r.Zone,
 			VolumeBytes: r.VolumeBytes, Cleanup: r.Cleanup, Options: r.Options},
-		SnapshotArgs: kit.SnapshotArgs{Source: r.Source, Snapshot: r.Snapshot},
+		SnapshotArgs: kit.SnapshotArgs{Source: r.Source, Snapshot: r.Snapshot, Mode: r.Mode},
 	}}
 }
 
