@@ -56,6 +56,8 @@ type Live struct {
 	// HistoryReason is why it is another one than before, HistoryClaim what proves it.
 	History, HistoryReason string
 	HistoryClaim           HistoryClaim
+	// Holders are the sessions that keep an applier of a replica waiting for a lock, in words.
+	Holders string
 	// logs are the names of the binary logs, oldest first.
 	logs []string
 	// Settings are those by which changes are left out or become others, as the running server has
@@ -165,6 +167,12 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 	live.Mismatches, err = mismatches(ctx, h.Server.db, h.Configuration.options.dropIn)
 	if err != nil {
 		return Live{}, err
+	}
+	if len(live.Replication) > 0 {
+		live.Holders, err = holders(ctx, h.Server.db)
+		if err != nil && errno(err) == 0 { // what MariaDB refuses to tell hides nothing else
+			return Live{}, err
+		}
 	}
 	if live.LogBin {
 		if err := binlogFacts(ctx, h.Server.db, &live); err != nil {

@@ -46,6 +46,7 @@ func status(s *agentv1.MariaDBStatus) replication.Status {
 		HistoryClaim:      claim(s.GetHistoryClaim()),
 		TakesCertificates: s.GetTakesCertificates(),
 		TakesGenerations:  s.GetTakesGenerations(),
+		LockHolders:       s.GetLockHolders(),
 		Certificate: replication.Certificate{
 			Server:     strings.TrimPrefix(s.GetCertificate().GetServer(), "servers/"),
 			Generation: s.GetCertificate().GetGeneration(),

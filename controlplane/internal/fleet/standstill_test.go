@@ -18,6 +18,7 @@ func TestReplicaThatStandsStill(t *testing.T) {
 		f := judged(t, MonitorConfig{})
 		f.last.SlavePos = "0-1-10"
 		f.last.Connections[0].SQLState = "Waiting for table metadata lock"
+		f.last.LockHolders = "a lock may be held by session 42"
 		primary := replication.Status{Answers: true, BinlogHistory: "one", BinlogPos: "0-1-10"}
 		expect := func(when string, still bool) {
 			t.Helper()
@@ -27,7 +28,8 @@ func TestReplicaThatStandsStill(t *testing.T) {
 			case !still && len(found) > 0:
 				t.Errorf("%s: found %v", when, found)
 			case still && (len(found) != 1 || found[0].Code != replication.ReplicationStill ||
-				!strings.Contains(found[0].Text, "metadata lock") || found[0].Hint.Empty()):
+				!strings.Contains(found[0].Text, "metadata lock") ||
+				!strings.Contains(found[0].Text, "session 42") || found[0].Hint.Empty()):
 				t.Errorf("%s: found %v", when, found)
 			}
 			f.srv.Findings = findings(found, f.srv.Findings, time.Now())

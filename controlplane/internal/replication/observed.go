@@ -117,6 +117,9 @@ func Still(server string, since time.Time, s Status) Finding {
 	if conn, ok := Find(s.Connections, ""); ok {
 		f.Text += fmt.Sprintf(": its SQL thread says %q", conn.SQLState)
 	}
+	if s.LockHolders != "" {
+		f.Text += "; " + s.LockHolders
+	}
 	f.Hint = f.hint(server)
 	return f
 }
@@ -311,9 +314,8 @@ func (f Finding) hint(server string) errs.Hint {
 	case ReplicationStill:
 		return errs.Hint{Text: "see on " + server + " with `SHOW FULL PROCESSLIST` whether its " +
 			"SQL thread still works on one long transaction or ALTER, which ends by itself, or " +
-			"waits for a lock; then end the session that holds it with `KILL` (after `INSTALL " +
-			"SONAME 'metadata_lock_info'`, information_schema.metadata_lock_info names it; " +
-			"information_schema.innodb_trx has the transactions)"}
+			"waits for a lock; then end the session that holds it with `KILL` and its number. " +
+			"The text names it for certain where the plugin metadata_lock_info is active"}
 	case FactsOld:
 		return errs.Hint{Text: "correct on " + server + " what the text says; until then its " +
 			"settings, and what else a sample leaves out, are old"}

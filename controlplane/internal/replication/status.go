@@ -73,6 +73,8 @@ type Status struct {
 	TakesCertificates bool
 	// TakesGenerations is true when they can require one of a generation.
 	TakesGenerations bool
+	// LockHolders are the sessions that keep its applier waiting for a lock, or may, in words.
+	LockHolders string
 }
 
 // Certificate is what MariaDB shows, as a server and as a replica.

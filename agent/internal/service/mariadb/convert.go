@@ -54,7 +54,7 @@ func addLive(status *agentv1.MariaDBStatus, l mariadb.Live) {
 			Name: m.Name, Want: m.Want, Is: m.Is, From: m.From})
 	}
 	status.MemoryTables, status.TakesCertificates = l.Memory, l.TakesCertificates
-	status.TakesGenerations = l.TakesCertificates
+	status.TakesGenerations, status.LockHolders = l.TakesCertificates, l.Holders
 	status.StartTime, status.Settings = stamp(l.Started), l.Settings
 	status.BinlogHistory, status.BinlogHistoryReason = l.History, l.HistoryReason
 	if c := l.HistoryClaim; c.ID != "" {

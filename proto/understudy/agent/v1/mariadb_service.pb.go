@@ -107,6 +107,8 @@ const (
 	ObjectKind_OBJECT_KIND_LINKED_SERVER ObjectKind = 11
 	// The time zones that were loaded into the schema `mysql`, all of them.
 	ObjectKind_OBJECT_KIND_TIME_ZONES ObjectKind = 12
+	// A collation that is not built in, with the order that it gives letters.
+	ObjectKind_OBJECT_KIND_COLLATION ObjectKind = 13
 )
 
 // Enum value maps for ObjectKind.
@@ -125,6 +127,7 @@ var (
 		10: "OBJECT_KIND_LIBRARY_FUNCTION",
 		11: "OBJECT_KIND_LINKED_SERVER",
 		12: "OBJECT_KIND_TIME_ZONES",
+		13: "OBJECT_KIND_COLLATION",
 	}
 	ObjectKind_value = map[string]int32{
 		"OBJECT_KIND_UNSPECIFIED":      0,
@@ -140,6 +143,7 @@ var (
 		"OBJECT_KIND_LIBRARY_FUNCTION": 10,
 		"OBJECT_KIND_LINKED_SERVER":    11,
 		"OBJECT_KIND_TIME_ZONES":       12,
+		"OBJECT_KIND_COLLATION":        13,
 	}
 )
 
@@ -864,8 +868,11 @@ type MariaDBStatus struct {
 	TakesCertificates bool `protobuf:"varint,56,opt,name=takes_certificates,json=takesCertificates,proto3" json:"takes_certificates,omitempty"`
 	// Whether such an account can require one of a generation.
 	TakesGenerations bool `protobuf:"varint,57,opt,name=takes_generations,json=takesGenerations,proto3" json:"takes_generations,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// On a replica: the sessions that keep its applier waiting for a lock, in words, or those that
+	// may; empty when it waits for none.
+	LockHolders   string `protobuf:"bytes,60,opt,name=lock_holders,json=lockHolders,proto3" json:"lock_holders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MariaDBStatus) Reset() {
@@ -1225,6 +1232,13 @@ func (x *MariaDBStatus) GetTakesGenerations() bool {
 		return x.TakesGenerations
 	}
 	return false
+}
+
+func (x *MariaDBStatus) GetLockHolders() string {
+	if x != nil {
+		return x.LockHolders
+	}
+	return ""
 }
 
 // MariaDBCertificate is the certificate that MariaDB shows, as a server and as a replica.
@@ -5313,8 +5327,9 @@ type Table struct {
 	Rows int64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
 	// Bytes of the rows, as the engine estimates them.
 	Bytes int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	// When MariaDB says that it was made, by its own clock. A table that takes another one's name has
-	// another value; empty where the engine does not say.
+	// When MariaDB says that it was made, by its own clock, and for InnoDB which ids have its rows. A
+	// table that takes another one's name, or a partition of it, has another value; empty where the
+	// engine does not say.
 	Created       string `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -6038,7 +6053,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\"\x7f\n" +
 	"\x11GetStatusResponse\x12:\n" +
 	"\x06status\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\x06status\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x82\x11\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xa5\x11\n" +
 	"\rMariaDBStatus\x12\x18\n" +
 	"\aanswers\x18\x01 \x01(\bR\aanswers\x12\x1f\n" +
 	"\vdown_reason\x18\x02 \x01(\tR\n" +
@@ -6094,7 +6109,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\rhistory_claim\x186 \x01(\v2!.understudy.agent.v1.HistoryClaimR\fhistoryClaim\x12I\n" +
 	"\vcertificate\x187 \x01(\v2'.understudy.agent.v1.MariaDBCertificateR\vcertificate\x12-\n" +
 	"\x12takes_certificates\x188 \x01(\bR\x11takesCertificates\x12+\n" +
-	"\x11takes_generations\x189 \x01(\bR\x10takesGenerations\x1a;\n" +
+	"\x11takes_generations\x189 \x01(\bR\x10takesGenerations\x12!\n" +
+	"\flock_holders\x18< \x01(\tR\vlockHolders\x1a;\n" +
 	"\rSettingsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x91\x01\n" +
@@ -6462,7 +6478,7 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"ServerRole\x12\x1b\n" +
 	"\x17SERVER_ROLE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVER_ROLE_PRIMARY\x10\x01\x12\x17\n" +
-	"\x13SERVER_ROLE_REPLICA\x10\x02*\xdf\x02\n" +
+	"\x13SERVER_ROLE_REPLICA\x10\x02*\xfa\x02\n" +
 	"\n" +
 	"ObjectKind\x12\x1b\n" +
 	"\x17OBJECT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -6478,7 +6494,8 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x1cOBJECT_KIND_LIBRARY_FUNCTION\x10\n" +
 	"\x12\x1d\n" +
 	"\x19OBJECT_KIND_LINKED_SERVER\x10\v\x12\x1a\n" +
-	"\x16OBJECT_KIND_TIME_ZONES\x10\f2\xeb\x17\n" +
+	"\x16OBJECT_KIND_TIME_ZONES\x10\f\x12\x19\n" +
+	"\x15OBJECT_KIND_COLLATION\x10\r2\xeb\x17\n" +
 	"\x0eMariaDBService\x12_\n" +
 	"\tGetStatus\x12%.understudy.agent.v1.GetStatusRequest\x1a&.understudy.agent.v1.GetStatusResponse\"\x03\x90\x02\x01\x12o\n" +
 	"\x10SetConfiguration\x12,.understudy.agent.v1.SetConfigurationRequest\x1a-.understudy.agent.v1.SetConfigurationResponse\x12i\n" +
