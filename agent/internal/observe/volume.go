@@ -22,7 +22,7 @@ type Volume struct {
 	ReadOnly bool
 	// WriteError is why a file cannot be written, when ReadOnly does not say it.
 	WriteError string
-	// Full is true when there is no room for a file.
+	// Full is true when there is no room for MariaDB to grow.
 	Full bool
 	// DeviceGone is true when its block device is not there any more.
 	DeviceGone bool
@@ -52,12 +52,21 @@ func lookAtVolume(datadir string, quiesced bool) Volume {
 	}
 	v.UsedBytes = int64(room.Blocks-room.Bfree) * room.Bsize
 	v.FreeBytes = int64(room.Bavail) * room.Bsize
-	v.Full = room.Bavail == 0 // root has room that MariaDB has not
+	v.Full = full(room)
 	if v.ReadOnly = room.Flags&unix.ST_RDONLY != 0; v.ReadOnly || quiesced {
 		return v
 	}
 	v.tell(dir.TryWrite())
 	return v
+}
+
+// leastRoom is what MariaDB needs to go on writing: InnoDB grows a table by 4 MiB at once, an undo
+// tablespace too, and refuses the statement where it cannot.
+const leastRoom = 16 << 20
+
+// full looks at what users have: root has blocks of its own, which MariaDB cannot write to.
+func full(room unix.Statfs_t) bool {
+	return room.Blocks > 0 && int64(room.Bavail)*room.Bsize < leastRoom
 }
 
 func (v *Volume) tell(err error) {

@@ -174,7 +174,7 @@ func (o Observed) host(x Expected) []Finding {
 	all.add(v.ReadOnly, VolumeReadOnly, "the filesystem of its datadir is read-only")
 	all.add(v.WriteError != "", VolumeLost, "the filesystem of its datadir takes no writes: %s",
 		v.WriteError)
-	all.add(v.Full, VolumeFull, "the filesystem of its datadir is full")
+	all.add(v.Full, VolumeFull, "the filesystem of its datadir has no room left for MariaDB")
 	if !o.Starting { // its volume may still come, and MariaDB waits for it
 		o.elsewhere(&all, x)
 	}

@@ -353,7 +353,7 @@ type VolumeFacts struct {
 	ReadOnly bool `protobuf:"varint,1,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	// Why a file cannot be written there, when `read_only` does not say it; empty when it can.
 	WriteError string `protobuf:"bytes,2,opt,name=write_error,json=writeError,proto3" json:"write_error,omitempty"`
-	// Whether there is no room for a file.
+	// Whether there is no room for MariaDB to grow: less than 16 MiB, without what is kept for root.
 	Full bool `protobuf:"varint,3,opt,name=full,proto3" json:"full,omitempty"`
 	// Whether the block device of the filesystem is gone.
 	DeviceGone    bool `protobuf:"varint,4,opt,name=device_gone,json=deviceGone,proto3" json:"device_gone,omitempty"`
