@@ -28,8 +28,8 @@ const (
 	ObjectTimeZones       ObjectKind = "TIME_ZONES"
 )
 
-// Digests is the version of how objects are digested, and which are. The inventories of two versions
-// are not comparable.
+// Digests is the version of how objects are digested, and which are. The inventories of two
+// versions are not comparable.
 const Digests = 1
 
 // Object is one object of the server and its definition.
@@ -115,11 +115,12 @@ type listing struct {
 	statement string
 }
 
-// digestOf hashes columns on the server: a routine's body may be large. NULL and ” differ.
+// digestOf hashes columns on the server, each by itself: a routine's body may be large, and what is
+// longer than max_allowed_packet is NULL in MariaDB. NULL and an empty text differ.
 func digestOf(columns ...string) string {
 	parts := make([]string, len(columns))
 	for n, c := range columns {
-		parts[n] = "IFNULL(HEX(" + c + "), '-')"
+		parts[n] = "IFNULL(SHA2(" + c + ", 256), '-')"
 	}
 	return "SHA2(CONCAT_WS(',', " + strings.Join(parts, ", ") + "), 256) AS d"
 }
@@ -237,9 +238,12 @@ func (o *Object) fail(err error) {
 }
 
 // problem is an error of MariaDB about one object, of bounded length.
-func problem(err error) string {
+func problem(err error) string { return bounded(err.Error()) }
+
+// bounded cuts a text that others may write.
+func bounded(text string) string {
 	const limit = 300
-	text := strings.ToValidUTF8(err.Error(), "?")
+	text = strings.ToValidUTF8(text, "?")
 	if len(text) > limit {
 		text = strings.ToValidUTF8(text[:limit], "")
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
@@ -220,6 +221,25 @@ func TestInventoryOpensEveryTable(t *testing.T) {
 		}
 		if after := replica.Value("SELECT @@gtid_binlog_state"); after != before {
 			t.Errorf("the replica wrote %s, was at %s", after, before)
+		}
+	})
+}
+
+// TestInventoryHashesLargeBodies has routines whose bodies are almost as large as a packet may be.
+func TestInventoryHashesLargeBodies(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
+			Config: "max_allowed_packet=1M"})
+		i.Exec("CREATE DATABASE shop")
+		seen := map[string]bool{}
+		for _, last := range []string{"a", "b"} {
+			i.Exec("CREATE OR REPLACE PROCEDURE shop.large() SELECT '" +
+				strings.Repeat("x", 900_000) + last + "'")
+			o := inventoryOf(t, i)["ROUTINE shop.large procedure"]
+			if o.Digest == "" || seen[o.Digest] {
+				t.Errorf("ends with %s: %+v", last, o)
+			}
+			seen[o.Digest] = true
 		}
 	})
 }

@@ -101,7 +101,8 @@ func (i Inventories) unequal(primary, replica objects) []string {
 	var unequal, told []string
 	for _, name := range slices.Sorted(maps.Keys(union(primary, replica))) {
 		a, b := primary[name], replica[name]
-		if a == b && !a.Busy || a.Problem != "" && b.Problem != "" && !a.Busy && !b.Busy {
+		if a == b && !a.Busy && !untold(a) ||
+			a.Problem != "" && b.Problem != "" && !a.Busy && !b.Busy {
 			continue // one that cannot be opened on the primary is no better on its copy
 		}
 		kind := cmp.Or(a.Kind, b.Kind)
@@ -120,6 +121,9 @@ func (i Inventories) unequal(primary, replica objects) []string {
 	}
 	return unequal
 }
+
+// untold is true for an object whose agent tells neither what it is nor why.
+func untold(o kit.Object) bool { return o.Kind != "" && o.Digest == "" && o.Problem == "" }
 
 // mostNamed is how many objects are named in a request; of more, all are read.
 const mostNamed = 10000
@@ -142,7 +146,7 @@ func (c *Compared) judge(unequal []string, primary, replica, before objects) {
 		a, b := primary[name], replica[name]
 		why := ""
 		switch {
-		case a.Busy || b.Busy || a != before[name]:
+		case a.Busy || b.Busy || untold(a) && untold(b) || a != before[name]:
 			c.Open = append(c.Open, name)
 			continue
 		case b.Problem != "":

@@ -36,3 +36,14 @@ func TestInventoriesOfTwoDigestsAreNotCompared(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestWhatNoAgentDigestsIsNotEqual has two sides without a digest, and without a reason.
+func TestWhatNoAgentDigestsIsNotEqual(t *testing.T) {
+	t.Parallel()
+	both := listed{objects: []kit.Object{{Kind: "routine", Name: "shop.p procedure"},
+		{Kind: "view", Name: "shop.v", Digest: "1"}}}
+	got, err := inventories(both, both).Compare(t.Context())
+	if err != nil || len(got.Different) > 0 || len(got.Open) != 1 {
+		t.Errorf("%+v %v", got, err)
+	}
+}
