@@ -15,7 +15,7 @@ import (
 // TestADoubtEndsBesideAFindingOfItsCodeThatUnprovesNothing has a delay, where a filter was.
 func TestADoubtEndsBesideAFindingOfItsCodeThatUnprovesNothing(t *testing.T) {
 	t.Parallel()
-	f := judged(t, MonitorConfig{ProvedSince: func(_, _ string, since time.Time) bool {
+	f := judged(t, MonitorConfig{ProvedSince: func(_ inventory.Server, since time.Time) bool {
 		return time.Since(since) > 0
 	}})
 	f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306},
@@ -42,7 +42,7 @@ func TestADoubtOutlivesAStoreThatIsAway(t *testing.T) {
 	t.Parallel()
 	st := storetest.New(t)
 	f := judged(t, MonitorConfig{Store: st, Log: slog.New(slog.DiscardHandler),
-		ProvedSince: func(string, string, time.Time) bool { return false }})
+		ProvedSince: func(inventory.Server, time.Time) bool { return false }})
 	f.m.followed["db2"] = f
 	f.srv.State = inventory.ServerReady
 	srv := f.srv

@@ -61,7 +61,7 @@ func (f *follower) judge() []replication.Finding {
 func (f *follower) unproved() []replication.Finding {
 	u, is := f.srv.UnprovedData()
 	if !is || !slices.ContainsFunc(f.recorded(replication.Code(u.Code)), unproves) &&
-		f.m.cfg.ProvedSince(f.name, u.Volume, u.Since) {
+		f.m.cfg.ProvedSince(f.srv, u.Since) {
 		return nil
 	}
 	return []replication.Finding{replication.Unproved(f.name, u.Why, u.Since)}
@@ -85,7 +85,7 @@ func (f *follower) doubt(srv *inventory.Server, found []replication.Finding, now
 	case !is:
 	case recorded:
 		srv.DoubtData(u.Code, u.Why, u.Level, now) // it was there until now
-	case f.m.cfg.ProvedSince(srv.Name, u.Volume, u.Since):
+	case f.m.cfg.ProvedSince(*srv, u.Since):
 		srv.DataUnproved = inventory.DataUnproved{}
 	}
 }

@@ -88,8 +88,8 @@ func TestOneThatWasLeftJudgesNothing(t *testing.T) {
 func TestDataStaysUnproved(t *testing.T) {
 	t.Parallel()
 	proved := false
-	f := judged(t, MonitorConfig{ProvedSince: func(_, volume string, _ time.Time) bool {
-		return proved && volume == "v1"
+	f := judged(t, MonitorConfig{ProvedSince: func(s inventory.Server, _ time.Time) bool {
+		return proved && s.DataVolume == "v1"
 	}})
 	f.meet(inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306},
 		replication.Status{Answers: true, BinlogHistory: "one"})

@@ -55,9 +55,9 @@ type MonitorConfig struct {
 	// Differs is what continuous verification found to differ of a replica on its volume; false
 	// when it is not known yet. nil: nothing does.
 	Differs func(server, volume string) ([]string, bool)
-	// ProvedSince is true when continuous verification found all data of a replica on its volume
-	// equal, in a round that began after a time. nil: nothing does.
-	ProvedSince func(server, volume string, since time.Time) bool
+	// ProvedSince is true when continuous verification found all data of a replica equal to that of
+	// the primary that it follows, in a round that began after a time. nil: nothing does.
+	ProvedSince func(s inventory.Server, since time.Time) bool
 	// Reconnect has the job that made a replica set its connection up again. nil: nothing does.
 	Reconnect func(job string) []errs.Action
 	// Remount has the job that made a server mount its volume again, and start MariaDB on it. nil:
@@ -95,7 +95,7 @@ func NewMonitor(cfg MonitorConfig) *Monitor {
 		cfg.Differs = func(string, string) ([]string, bool) { return nil, true }
 	}
 	if cfg.ProvedSince == nil {
-		cfg.ProvedSince = func(string, string, time.Time) bool { return false }
+		cfg.ProvedSince = func(inventory.Server, time.Time) bool { return false }
 	}
 	if cfg.Reconnect == nil {
 		cfg.Reconnect = func(string) []errs.Action { return nil }

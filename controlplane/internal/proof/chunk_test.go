@@ -100,7 +100,7 @@ func compared(t *testing.T, primary, replica *side) (Proof, *work) {
 	t.Helper()
 	rec := &Record{}
 	tables, _ := primary.Tables(t.Context())
-	rec.begin(time.Now(), "db1", tables)
+	rec.begin(time.Now(), "db1", "", tables)
 	w := &work{primary: primary, replica: replica, rec: rec, pending: tables, now: time.Now}
 	for len(w.pending) > 0 {
 		w.used = 0
@@ -261,7 +261,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 	}
 	replica.unfit, replica.busy = "", "the host is loaded"
 	rec := &Record{}
-	rec.begin(time.Now(), "db1", []kit.Table{{Name: "a.t"}})
+	rec.begin(time.Now(), "db1", "", []kit.Table{{Name: "a.t"}})
 	w := &work{primary: primary, replica: replica, rec: rec, pending: []kit.Table{{Name: "a.t"}},
 		now: time.Now}
 	err := w.run(t.Context(), time.Second)
@@ -282,7 +282,7 @@ func TestReplicaAheadOfADropIsNoDifference(t *testing.T) {
 	primary.after = func(int) { primary.unfit, replica.unfit = "it is gone", "it is gone" }
 	rec := &Record{}
 	tables, _ := primary.Tables(t.Context())
-	rec.begin(time.Now(), "db1", tables)
+	rec.begin(time.Now(), "db1", "", tables)
 	w := &work{primary: primary, replica: replica, rec: rec, pending: tables, now: time.Now}
 	for range 2 {
 		_ = w.run(t.Context(), time.Second) // the first one is told that nothing can be read
@@ -334,7 +334,7 @@ func TestPartThatTakesTooLongIsMadeSmaller(t *testing.T) {
 	primary := filled(10)
 	primary.err = errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT, "too long")
 	rec := &Record{}
-	rec.begin(time.Now(), "db1", nil)
+	rec.begin(time.Now(), "db1", "", nil)
 	w := &work{primary: primary, replica: primary, rec: rec, pending: []kit.Table{{Name: "a.t"}},
 		now: time.Now}
 	for n := 1; len(w.pending) > 0; n++ {
@@ -349,7 +349,7 @@ func TestTableThatIsRefusedIsLeftToTheNextRound(t *testing.T) {
 	t.Parallel()
 	primary, replica := filled(5000), filled(5000)
 	rec := &Record{}
-	rec.begin(time.Now(), "db1", []kit.Table{{Name: "a.t", Rows: 5000}})
+	rec.begin(time.Now(), "db1", "", []kit.Table{{Name: "a.t", Rows: 5000}})
 	w := &work{primary: primary, replica: replica, rec: rec, now: time.Now,
 		pending: []kit.Table{{Name: "a.t", Rows: 5000}}}
 	rec.Pass = Pass{Began: time.Now(), After: []string{"4000"}, ChunkRows: 10}
@@ -377,8 +377,8 @@ func TestNewPrimaryTakesProofsAway(t *testing.T) {
 	_, w := compared(t, filled(5), filled(5))
 	tables := []kit.Table{{Name: "a.t", Rows: 5}, {Name: "a.new", Rows: 5}}
 	same, other := w.rec.clone(), w.rec.clone()
-	same.begin(time.Now(), "db1", tables)
-	other.begin(time.Now(), "db9", tables)
+	same.begin(time.Now(), "db1", "", tables)
+	other.begin(time.Now(), "db9", "", tables)
 	if got := fmt.Sprintf("%.1f %.1f", same.Coverage(time.Now()).Share,
 		other.Coverage(time.Now()).Share); got != "0.5 0.0" {
 		t.Error(got)

@@ -9,13 +9,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
 // Record is what is known of one replica.
 type Record struct {
-	// Primary is what it was compared with: proofs against another one do not count.
+	// Primary is what it was compared with, History which history the binary log of that had then:
+	// proofs against another one do not count.
 	Primary string `json:"primary"`
+	History string `json:"history,omitempty"`
 	// Volume is the replica's data volume: proofs of another one do not count.
 	Volume string `json:"volume"`
 	// Began and Ended are the times of the latest round; Ended is zero while it goes on.
@@ -172,18 +175,28 @@ func (r *Record) finish(table string, rows int64, unfit string) {
 	r.Tables[table], r.Table, r.Pass = p, table, Pass{}
 }
 
+// against is true when the latest round was against the primary as it is.
+func (r *Record) against(primary, history string) bool {
+	return r.Primary == primary && r.History == history
+}
+
+// ofReplica is true when the record is of the data that the replica has, and of what it follows.
+func (r *Record) ofReplica(s inventory.Server) bool {
+	return r.Volume == s.DataVolume && r.Primary == s.Primary &&
+		(s.History == "" || r.History == s.History)
+}
+
 // begin starts a round over the tables.
-func (r *Record) begin(now time.Time, primary string, tables []kit.Table) {
+func (r *Record) begin(now time.Time, primary, history string, tables []kit.Table) {
 	kept := map[string]Proof{}
 	for _, t := range tables {
 		kept[t.Name] = Proof{Rows: t.Rows}
-		if p, known := r.Tables[t.Name]; known && r.Primary == primary {
+		if p, known := r.Tables[t.Name]; known && r.against(primary, history) {
 			kept[t.Name] = p
 		}
 	}
-	*r = Record{Primary: primary, Volume: r.Volume, Began: now, Tables: kept,
-		Objects: r.Objects, ObjectsSeen: r.ObjectsSeen,
-		Listed: kit.Listed(tables)}
+	*r = Record{Primary: primary, History: history, Volume: r.Volume, Began: now, Tables: kept,
+		Objects: r.Objects, ObjectsSeen: r.ObjectsSeen, Listed: kit.Listed(tables)}
 }
 
 // moved are the tables that were made, renamed or made again since they were listed: what was

@@ -1,7 +1,6 @@
 package proof
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -282,6 +281,9 @@ func (v *Verifier) compare(ctx context.Context, primary, name string, r *replica
 	}
 	err = w.run(ctx, slice)
 	if len(w.pending) == 0 && err == nil {
+		err = sameHistory(ctx, p, w.rec)
+	}
+	if len(w.pending) == 0 && err == nil {
 		err = v.end(ctx, w)
 	}
 	v.keep(name, r, w)
@@ -308,8 +310,8 @@ func (v *Verifier) keep(name string, r *replica, w *work) {
 func (v *Verifier) begin(ctx context.Context, w *work, primary string, p,
 	agent kit.Agent) (due bool, err error) {
 	rec, now := w.rec, time.Now()
-	goesOn := rec.Primary == primary && rec.Ended.IsZero() && !rec.Began.IsZero()
-	if !goesOn && rec.Primary == primary && now.Sub(rec.Began) < v.cfg.Interval {
+	under := rec.Primary == primary && rec.Ended.IsZero() && !rec.Began.IsZero()
+	if !under && rec.Primary == primary && now.Sub(rec.Began) < v.cfg.Interval {
 		return false, nil
 	}
 	tables, err := p.Tables(ctx)
@@ -317,16 +319,30 @@ func (v *Verifier) begin(ctx context.Context, w *work, primary string, p,
 	if err != nil {
 		return false, err
 	}
-	if !goesOn {
-		objects, err := differentObjects(ctx, p, agent)
+	theirs, err := p.Status(ctx)
+	if err != nil {
+		return false, err
+	}
+	if !under || !rec.against(primary, theirs.BinlogHistory) {
+		objects, err := differentObjects(ctx, p, agent, theirs)
 		if err != nil {
 			return false, err
 		}
-		rec.begin(now, primary, tables)
+		rec.begin(now, primary, theirs.BinlogHistory, tables)
 		rec.Objects, rec.ObjectsSeen, rec.Open = objects.Different, time.Now(), len(objects.Open)
 	}
 	w.pending = slices.DeleteFunc(tables, func(t kit.Table) bool { return t.Name <= rec.Table })
 	return true, nil
+}
+
+// sameHistory forgets which history a round was against when the primary has another one now: the
+// round proves nothing of either.
+func sameHistory(ctx context.Context, primary kit.Agent, rec *Record) error {
+	theirs, err := primary.Status(ctx)
+	if err == nil && theirs.BinlogHistory != rec.History {
+		rec.History = ""
+	}
+	return err
 }
 
 // end ends a round of which all tables were compared. Those that were made or renamed meanwhile are
@@ -345,50 +361,4 @@ func (v *Verifier) end(ctx context.Context, w *work) error {
 	}
 	w.rec.Ended = time.Now()
 	return nil
-}
-
-// known is what this process knows of a replica; nil for nothing.
-func (v *Verifier) known(server string) *replica {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.replicas[server]
-}
-
-// Coverage is how much of a replica is proved; false when nothing is known of it.
-func (v *Verifier) Coverage(server string) (Coverage, bool) {
-	r := v.known(server)
-	if r == nil {
-		return Coverage{}, false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.rec.Coverage(time.Now())
-	c.Paused = cmp.Or(r.away, c.Paused)
-	return c, !r.rec.Began.IsZero()
-}
-
-// Differs is what differs of a replica on its volume, in words; false when it is not known yet.
-func (v *Verifier) Differs(server, volume string) ([]string, bool) {
-	r := v.known(server)
-	if r == nil {
-		return nil, false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.rec.Volume != volume {
-		return nil, true
-	}
-	return r.rec.Coverage(time.Now()).Different, true
-}
-
-// ProvedSince is true when all data of a replica on its volume was equal in a round that began
-// after a time, and has ended.
-func (v *Verifier) ProvedSince(server, volume string, since time.Time) bool {
-	r := v.known(server)
-	if r == nil {
-		return false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.rec.Volume == volume && r.rec.provedSince(since)
 }
