@@ -34,11 +34,8 @@ func meant() []string {
 // compared are those of meant that a replica always shares with its primary: an operator may have
 // chosen another character set.
 func compared() []string {
-	return []string{"default_regex_flags", "default_storage_engine", "default_week_format",
-		"div_precision_increment", "enforce_storage_engine", "ft_max_word_len", "ft_min_word_len",
-		"group_concat_max_len", "innodb_compression_default", "innodb_default_row_format",
-		"innodb_ft_enable_stopword", "innodb_ft_max_token_size", "innodb_ft_min_token_size",
-		"max_recursive_iterations", "old_mode"}
+	return slices.Sorted(slices.Values(slices.Concat(consistentpoint.DefinitionSettings(),
+		consistentpoint.RowSettings())))
 }
 
 // encrypting are the options of a server that has keys. With another algorithm the right keys

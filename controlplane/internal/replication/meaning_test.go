@@ -32,6 +32,13 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 			t.Errorf("%s: %+v", name, found)
 		}
 	}
+	for name, restart := range map[string]bool{"ft_min_word_len": true,
+		"innodb_ft_max_token_size": true, "group_concat_max_len": false} {
+		found := replication.Unlikes("db2", "db1", with(map[string]string{name: "7"}), with(nil))
+		if len(found) != 1 || strings.Contains(found[0].Hint.Text, "not take "+name) != restart {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
 	rows := with(map[string]string{"binlog_format": "ROW", "group_concat_max_len": "1024"})
 	if why := replication.OtherMeaning(with(nil), rows); why != "" {
 		t.Errorf("rows are logged as rows, and %s", why)
