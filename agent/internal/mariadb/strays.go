@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,7 +60,8 @@ func (s *Server) Strays(ctx context.Context) ([]Stray, error) {
 
 // strays are the files of the server that a snapshot of the volume would lack.
 func strays(ctx context.Context, q querier, volume Volume) ([]Stray, error) {
-	v, err := variables(ctx, q, "datadir", "pid_file")
+	v, err := variables(ctx, q, slices.AppendSeq([]string{"datadir", "pid_file"},
+		maps.Keys(notCarried()))...)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +69,7 @@ func strays(ctx context.Context, q querier, volume Volume) ([]Stray, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.moved(v)
 	if err := s.variables(ctx, q); err != nil {
 		return nil, err
 	}
@@ -178,6 +181,21 @@ func (s *survey) variables(ctx context.Context, q querier) error {
 		}
 	}
 	return nil
+}
+
+// notCarried are variables of engines whose files a copy is read without, unless they have these
+// values: an option of an engine is none of the contract's.
+func notCarried() map[string]string {
+	return map[string]string{"rocksdb_datadir": "./#rocksdb", "rocksdb_wal_dir": ""}
+}
+
+// moved are files on the volume that a replica's server would not look for.
+func (s *survey) moved(v row) {
+	for _, name := range slices.Sorted(maps.Keys(notCarried())) {
+		if value := v[name]; value != "" && value != notCarried()[name] {
+			s.add(s.absolute(value), "variable %s, which a replica does not have", name)
+		}
+	}
 }
 
 // pathsIn are the paths in a value that may lead out of the datadir: one, a list with colons, or

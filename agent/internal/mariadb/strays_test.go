@@ -30,3 +30,25 @@ func TestOpenFilesOfTheKernelHoldNoData(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesThatAReplicaWouldNotLookFor are on the volume, by an option of an engine.
+func TestFilesThatAReplicaWouldNotLookFor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		v    row
+		want []Stray
+	}{
+		"no such engine": {row{"datadir": "/data"}, nil},
+		"as it comes":    {row{"rocksdb_datadir": "./#rocksdb", "rocksdb_wal_dir": ""}, nil},
+		"its log in a directory of its own": {row{"rocksdb_datadir": "./#rocksdb",
+			"rocksdb_wal_dir": "./wal"}, []Stray{{"/data/wal",
+			"variable rocksdb_wal_dir, which a replica does not have"}}},
+		"its rows beside the datadir": {row{"rocksdb_datadir": "/srv/rocks"}, []Stray{{"/srv/rocks",
+			"variable rocksdb_datadir, which a replica does not have"}}},
+	} {
+		s := survey{datadir: "/data"}
+		if s.moved(c.v); !slices.Equal(s.found, c.want) {
+			t.Errorf("%s: %v", name, s.found)
+		}
+	}
+}
