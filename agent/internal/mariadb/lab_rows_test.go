@@ -222,3 +222,38 @@ func TestRowsThatCannotBeSummed(t *testing.T) {
 		t.Errorf("loaded: %+v", got)
 	}
 }
+
+// TestTablesThatMovedAreListedAsOthers renames two tables crosswise and exchanges a partition: the
+// names are those of before.
+func TestTablesThatMovedAreListedAsOthers(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		i.Exec("CREATE DATABASE `s p.ä`", "USE `s p.ä`; "+
+			"CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INT PRIMARY KEY); "+
+			"CREATE TABLE still (id INT PRIMARY KEY); CREATE TABLE plain (id INT PRIMARY KEY); "+
+			"CREATE TABLE `p#P#ü` (id INT PRIMARY KEY) PARTITION BY RANGE (id) "+
+			"(PARTITION x VALUES LESS THAN (9), PARTITION y VALUES LESS THAN MAXVALUE)")
+		listed := func() map[string]string {
+			t.Helper()
+			all, err := i.Server.Tables(t.Context(), "")
+			must(t, err)
+			created := map[string]string{}
+			for _, table := range all {
+				created[table.Name] = table.Created
+			}
+			return created
+		}
+		before := listed()
+		i.Exec("USE `s p.ä`; RENAME TABLE a TO c, b TO a, c TO b; INSERT INTO still VALUES (1); " +
+			"ALTER TABLE `p#P#ü` EXCHANGE PARTITION x WITH TABLE plain")
+		after := listed()
+		if len(before) != 5 || len(after) != 5 {
+			t.Fatalf("%v, then %v", before, after)
+		}
+		for name, created := range before {
+			if same := after[name] == created; created == "" || same != (name == "s p.ä.still") {
+				t.Errorf("%s: %q, then %q", name, created, after[name])
+			}
+		}
+	})
+}

@@ -209,7 +209,8 @@ func (s *RowSums) add(ctx context.Context, conn *sql.Conn, shape tableShape, c R
 type Table struct {
 	Name        string
 	Rows, Bytes int64
-	// Created is when it was made, in MariaDB's words; empty where the engine does not say.
+	// Created is when it was made, in MariaDB's words, and for InnoDB the ids of what has its rows:
+	// a partition that is exchanged takes its id along. It is empty where the engine does not say.
 	Created string
 }
 
@@ -221,16 +222,36 @@ func (s *Server) Tables(ctx context.Context, after string) ([]Table, error) {
 	}
 	rows, err := query(ctx, s.db, "SELECT CONCAT(table_schema, '.', table_name) AS n, "+
 		"COALESCE(table_rows, 0) AS r, COALESCE(data_length, 0) AS b, "+
-		"COALESCE(UNIX_TIMESTAMP(create_time), '') AS c FROM "+
+		"COALESCE(UNIX_TIMESTAMP(create_time), '') AS c, HEX(CONCAT(CAST(CONVERT(table_schema "+
+		"USING filename) AS BINARY), '/', CAST(CONVERT(table_name USING filename) AS BINARY))) "+
+		"AS f FROM "+
 		"information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND "+
 		ofUser("table_schema")+" HAVING CAST(n AS BINARY) > "+
 		"CAST("+literal(after)+" AS BINARY) ORDER BY CAST(n AS BINARY) LIMIT 1000")
 	if err != nil {
 		return nil, failure(what, err)
 	}
+	ids, err := tableIDs(ctx, s.db)
+	if err != nil {
+		return nil, failure(what, err)
+	}
 	tables := make([]Table, 0, len(rows))
 	for _, r := range rows {
-		tables = append(tables, Table{r["n"], r.number("r"), r.number("b"), r["c"]})
+		tables = append(tables, Table{r["n"], r.number("r"), r.number("b"),
+			strings.TrimSpace(r["c"] + " " + ids[r["f"]])})
 	}
 	return tables, nil
+}
+
+// tableIDs are a digest of InnoDB's ids of each table and its partitions, by the name of its files
+// in hexadecimal.
+func tableIDs(ctx context.Context, q querier) (map[string]string, error) {
+	rows, err := query(ctx, q, "SELECT HEX(SUBSTRING_INDEX(SUBSTRING_INDEX(CAST(name AS BINARY), "+
+		"'#P#', 1), '#p#', 1)) AS f, MD5(GROUP_CONCAT(table_id ORDER BY table_id)) AS ids "+
+		"FROM information_schema.innodb_sys_tables GROUP BY f")
+	ids := make(map[string]string, len(rows))
+	for _, r := range rows {
+		ids[r["f"]] = r["ids"]
+	}
+	return ids, err
 }
