@@ -26,6 +26,7 @@ const (
 	ObjectLibraryFunction ObjectKind = "LIBRARY_FUNCTION"
 	ObjectLinkedServer    ObjectKind = "LINKED_SERVER"
 	ObjectTimeZones       ObjectKind = "TIME_ZONES"
+	ObjectCollation       ObjectKind = "COLLATION"
 )
 
 // Digests is the version of how objects are digested, and which are. The inventories of two
@@ -98,8 +99,8 @@ func (i *inventory) read(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, section := range []func(context.Context) error{i.listed, i.zones, i.tables,
-		i.systemTables, i.accounts} {
+	for _, section := range []func(context.Context) error{i.listed, i.zones, i.collations,
+		i.tables, i.systemTables, i.accounts} {
 		if err := section(ctx); err != nil {
 			return err
 		}

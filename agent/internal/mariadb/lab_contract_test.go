@@ -145,7 +145,7 @@ func TestACopyNeedsItsPluginsAndCollations(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
 		dir := filepath.Join(i.Dir, "charsets")
-		charsets(t, root, dir)
+		charsets(t, root, dir, "latin1_german1_ci")
 		configured(t, i, "character_sets_dir="+dir)
 		i.Run()
 		i.Exec("CREATE DATABASE app", "CREATE TABLE app.t (a VARCHAR(9) COLLATE latin1_own_ci)")
@@ -162,8 +162,28 @@ func TestACopyNeedsItsPluginsAndCollations(t *testing.T) {
 	})
 }
 
-// charsets are the version's own with one more collation.
-func charsets(t *testing.T, root, dir string) {
+// TestACollationWithAnotherOrderIsAnotherObject has one name for two, as two hosts may.
+func TestACollationWithAnotherOrderIsAnotherObject(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
+		seen := map[string]bool{}
+		for _, like := range []string{"latin1_german1_ci", "latin1_danish_ci"} {
+			dir := filepath.Join(i.Dir, like)
+			charsets(t, root, dir, like)
+			configured(t, i, "character_sets_dir="+dir)
+			i.Run()
+			o := inventoryOf(t, i)["COLLATION latin1_own_ci"]
+			if o.Digest == "" || seen[o.Digest] {
+				t.Errorf("like %s: %+v", like, o)
+			}
+			seen[o.Digest] = true
+			i.Stop()
+		}
+	})
+}
+
+// charsets are the version's own, where one collation is under another name.
+func charsets(t *testing.T, root, dir, like string) {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(root, "usr/share/m*/charsets/*.xml"))
 	must(t, err)
@@ -174,7 +194,7 @@ func charsets(t *testing.T, root, dir string) {
 		own := strings.Replace(string(text), `<charset name="latin1">`, `<charset name="latin1">
   <collation name="latin1_own_ci" id="999"/>`, 1)
 		if filepath.Base(path) == "latin1.xml" {
-			own = strings.Replace(string(text), `<collation name="latin1_german1_ci"`,
+			own = strings.Replace(string(text), `<collation name="`+like+`"`,
 				`<collation name="latin1_own_ci" id="999"`, 1)
 		}
 		must(t, os.WriteFile(filepath.Join(dir, filepath.Base(path)), []byte(own), 0o644))
