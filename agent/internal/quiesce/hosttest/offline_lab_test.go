@@ -22,6 +22,7 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/proto/gtid"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 func TestOffline(t *testing.T) {
@@ -92,6 +93,46 @@ func TestOffline(t *testing.T) {
 				t.Errorf("quiesced at %s, now at %s: %v", at, now, err)
 			}
 		})
+	}
+}
+
+// TestOfflineStartsNoMariaDBThatWasStoppedSince has an operator stop MariaDB at the moment of the
+// release: the process has started it, and systemd is about to run what follows the process.
+func TestOfflineStartsNoMariaDBThatWasStoppedSince(t *testing.T) {
+	h := newHost(t)
+	const slow, goOn = "/usr/local/bin/slow-agent", "/run/go-on"
+	lab.Write(t, slow, "#!/bin/sh\nwhile [ \"$1\" = end-quiesce ] && ! [ -e "+goOn+" ]; do\n"+
+		"\tsleep 0.1\ndone\nexec "+program+" \"$@\"\n")
+	lab.Run(t, "chmod", "755", slow)
+	t.Cleanup(func() { lab.Run(t, "rm", "-f", slow, goOn) })
+	var err error
+	h.manager, err = quiesce.New(quiesce.Config{Appliers: h.mariadb.Server,
+		Launcher: &quiesce.UnitLauncher{Units: h.units, Program: slow,
+			Mount: h.mariadb.Server.DatadirMount}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := h.open(t, spec(quiesce.Offline, time.Minute))
+	resumed := make(chan error, 1)
+	go func() {
+		_, err := session.Resume(lab.Context(t))
+		resumed <- err
+	}()
+	lab.Eventually(t, time.Minute, "systemd runs what follows the process", func() bool {
+		out, err := lab.Try("systemctl", "show", "--property=SubState", "--value", quiesce.UnitName)
+		return err == nil && out == "stop-post"
+	})
+	stop(t)
+	lab.Write(t, goOn, "")
+	if err := <-resumed; err != nil {
+		t.Error(err)
+	}
+	lab.Eventually(t, time.Minute, "the unit is gone", func() bool {
+		_, err := h.units.Get(lab.Context(t), quiesce.UnitName)
+		return errors.Is(err, errs.NotFound)
+	})
+	if unit, err := h.units.Get(lab.Context(t), mariadb.Unit); err != nil || !unit.Stopped() {
+		t.Errorf("it was started again: %+v %v", unit, err)
 	}
 }
 
