@@ -13,7 +13,7 @@ func newRenew() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "renew", Short: "Renew this host's certificates now", Args: cobra.NoArgs,
 		Long: `Renew the certificates of this host's agent and MariaDB now. The agent does it by
-itself when two thirds of their life are over; this shows whether it will succeed.`,
+itself when half of their life is over; this shows whether it will succeed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, log, err := load(cmd)
 			if err != nil {

@@ -115,8 +115,8 @@ func (e *examiner) identity() Finding {
 		return ok(what, "%s, until %s", identity.Agent(name), stampOf(until))
 	case name != "":
 		return missing(what, fmt.Sprintf("%s, which cannot be used: %v", identity.Agent(name), err),
-			"make a join token of the control plane, and join this host again (understudy-agent "+
-				"join)")
+			"start the agent, which renews one that has expired; where that is refused, make a "+
+				"join token of the control plane, and join this host again (understudy-agent join)")
 	}
 	_, err = os.Stat(e.config.JoinFile)
 	switch {

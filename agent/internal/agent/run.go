@@ -71,6 +71,7 @@ func Run(ctx context.Context, config Config, options Options) error {
 		return fmt.Errorf("cannot start the agent: %w", err)
 	}
 	defer p.close(options.Log)
+	p.renewal = enroller.Late
 	d := &runner{config: config, options: options, parts: p, enroller: enroller,
 		say: supervisor{options.Log}}
 	return d.run(ctx)

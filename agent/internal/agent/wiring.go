@@ -41,6 +41,8 @@ type parts struct {
 	watch   *observe.Watch
 	sampler *observe.Sampler
 	server  atomic.Pointer[chassis.Server]
+	// renewal says what keeps the agent's certificate from being renewed; nil where nobody does it.
+	renewal func() (since time.Time, why error)
 }
 
 // installed is the agent's own file, for commands that start no process which outlives them.
@@ -97,7 +99,8 @@ func (p *parts) observer(datadir string) *observe.Sampler {
 		},
 		Starting: p.units.Starting,
 		Errors:   p.units.Journal.Errors, Quiesced: p.quiesced,
-		Unresumed: p.quiesce.Unresumed, PausedBy: p.mariadb.Replica.PausedBy, Hanging: p.hanging,
+		Unresumed: p.quiesce.Unresumed, Unrenewed: p.unrenewed,
+		PausedBy: p.mariadb.Replica.PausedBy, Hanging: p.hanging,
 		Datadir: datadir}, p.watch)
 }
 
@@ -110,6 +113,14 @@ func (p *parts) hanging() (method string, since time.Time) {
 		return server.Hanging()
 	}
 	return "", time.Time{}
+}
+
+// unrenewed is why the agent's certificate was not renewed in time.
+func (p *parts) unrenewed() (since time.Time, why error) {
+	if p.renewal == nil {
+		return time.Time{}, nil
+	}
+	return p.renewal()
 }
 
 // refreshCertificate hands MariaDB the agent's newest certificate. A MariaDB that is stopped reads

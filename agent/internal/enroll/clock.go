@@ -2,8 +2,6 @@ package enroll
 
 import (
 	"context"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"time"
 
@@ -43,8 +41,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // clockOf is checkClock for an identity that is not good at this time of this host.
 func (e *Enroller) clockOf(ctx context.Context, haveErr error) error {
-	var invalid x509.CertificateInvalidError
-	if !errors.As(haveErr, &invalid) || invalid.Reason != x509.Expired {
+	if !hasExpired(haveErr) {
 		return nil
 	}
 	if addresses, pin, err := e.ControlPlane(); err == nil {

@@ -51,6 +51,7 @@ type Enroller struct {
 	// changing serialises what replaces the identity in use, or what is known with it.
 	changing sync.Mutex
 	pending  atomic.Bool // the hook has not taken the newest certificates yet
+	late     lateness
 }
 
 // New makes an Enroller; nothing is read or written yet.
@@ -84,7 +85,8 @@ func (e *Enroller) MariaDBFiles() identity.FilesConfig { return e.slots.current(
 
 // Ensure returns the name of the server that this host is, once it has an identity that is good
 // now. A new join file is used, one that was used already is removed. It retries until the control
-// plane answers; its refusal is an error with a hint, unless the host has a good identity.
+// plane answers; its refusal is an error with a hint, unless the host has a good identity. One that
+// has expired is renewed, where no join file replaces it.
 func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	have, haveErr := e.slots.current().load(e.config.Now())
 	join, joinErr := e.readJoinFile()
@@ -94,10 +96,13 @@ func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	}
 	if joinErr == nil {
 		server, err := e.join(ctx, join)
-		if err == nil || haveErr != nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || haveErr != nil && !hasExpired(haveErr) {
 			return server, err
 		}
 		joinErr = err
+	}
+	if haveErr != nil {
+		have, haveErr = e.revived(ctx, haveErr)
 	}
 	switch {
 	case haveErr != nil:
@@ -109,9 +114,27 @@ func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	return have.Server, nil
 }
 
+// revived is the identity in use after it was found to be no good.
+func (e *Enroller) revived(ctx context.Context, found error) (loaded, error) {
+	if !hasExpired(found) {
+		return loaded{}, found
+	}
+	if err := e.beginRenewing(ctx); err != nil {
+		return loaded{}, err
+	}
+	defer e.endRenewing()
+	have, _, err := e.revive(ctx)
+	return have, err
+}
+
+// noIdentity says why the host has no identity. What says itself what helps keeps its hint.
 func (e *Enroller) noIdentity(ctx context.Context, haveErr, joinErr error) error {
 	if err := e.clockOf(ctx, haveErr); err != nil {
 		return fmt.Errorf("cannot identify this host: %w", err)
+	}
+	noFile := joinErr == nil || errors.Is(joinErr, fs.ErrNotExist)
+	if noFile && !errs.HintOf(haveErr).Empty() {
+		return fmt.Errorf("cannot identify this host: %w", haveErr)
 	}
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNAUTHENTICATED,
 		fmt.Sprintf("cannot identify this host: %v", haveErr), errs.Wrap(joinErr),

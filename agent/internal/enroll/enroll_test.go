@@ -208,7 +208,7 @@ func TestAnswersThatCannotBeUsed(t *testing.T) {
 func TestAnExpiredIdentityNeedsANewJoinFile(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, newPlane(t))
-	h.plane.life = 30 * time.Second
+	h.plane.life, h.plane.refuses = 30*time.Second, true
 	later := func(
 		c *enroll.Config) {
 		c.Now = func() time.Time { return time.Now().Add(time.Minute) }

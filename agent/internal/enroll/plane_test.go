@@ -1,6 +1,7 @@
 package enroll_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
@@ -42,6 +43,10 @@ type plane struct {
 	tokens map[string]string // token -> key, "" while unused
 	keys   []string          // that got certificates, in order
 	life   time.Duration
+	// mariadbLife is that of MariaDB's certificates, life when 0.
+	mariadbLife time.Duration
+	// refuses renews nothing that has expired.
+	refuses bool
 	// called when the effect is made: an error loses the answer
 	after  func() error
 	answer func(*controlplanev1.Certificates) // spoils the answer
@@ -93,6 +98,7 @@ func rules() authz.Table {
 	}
 	for _, method := range []string{controlplanev1.EnrollmentService_GetAuthority_FullMethodName,
 		controlplanev1.EnrollmentService_CheckJoinToken_FullMethodName,
+		controlplanev1.EnrollmentService_RenewExpired_FullMethodName,
 		controlplanev1.EnrollmentService_Enroll_FullMethodName} {
 		all[method] = []identity.Role{identity.RoleAnonymous}
 	}
@@ -132,6 +138,30 @@ func (p *plane) Renew(ctx context.Context,
 	return &controlplanev1.RenewResponse{Certificates: certificates}, err
 }
 
+// RenewExpired knows the rule too: only the key counts that was certified last.
+func (p *plane) RenewExpired(_ context.Context, req *controlplanev1.RenewExpiredRequest,
+) (*controlplanev1.RenewExpiredResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key, print := p.key(req.GetCsr())
+	if p.refuses || len(p.keys) == 0 || p.keys[len(p.keys)-1] != print {
+		return nil, errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
+			"not the newest key", errs.WithHint("ask an admin"))
+	}
+	block, _ := pem.Decode(req.GetCertificatePem())
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	who, err := identity.FromCertificate(cert)
+	if err != nil {
+		return nil, err
+	}
+	certificates, err := p.certify(who.Name, key, print, nil, "")
+	return &controlplanev1.RenewExpiredResponse{CaPem: certificates.GetCaPem(),
+		CertificatePem: certificates.GetAgentPem()}, err
+}
+
 func (p *plane) key(der []byte) (*ecdsa.PublicKey, string) {
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
@@ -144,9 +174,10 @@ func (p *plane) key(der []byte) (*ecdsa.PublicKey, string) {
 
 func (p *plane) certify(server string, key *ecdsa.PublicKey, print string,
 	mariadbCSR []byte, generation string) (*controlplanev1.Certificates, error) {
-	mariadbKey, _ := p.key(mariadbCSR)
 	p.keys = append(p.keys, print)
-	short := func(cert *x509.Certificate) { cert.NotAfter = time.Now().Add(p.life) }
+	lasts := func(life time.Duration) func(*x509.Certificate) {
+		return func(cert *x509.Certificate) { cert.NotAfter = time.Now().Add(life) }
+	}
 	nobody := func(cert *x509.Certificate) {
 		cert.URIs = []*url.URL{}
 		cert.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth,
@@ -154,9 +185,13 @@ func (p *plane) certify(server string, key *ecdsa.PublicKey, print string,
 		cert.Subject = identity.MariaDB{Server: server, Generation: generation}.Subject()
 	}
 	certificates := &controlplanev1.Certificates{
-		CaPem:      encode(p.ca.Certificate),
-		AgentPem:   encode(p.ca.Certify(key, identity.Agent(server), short)),
-		MariadbPem: encode(p.ca.Certify(mariadbKey, identity.Agent(server), short, nobody)),
+		CaPem:    encode(p.ca.Certificate),
+		AgentPem: encode(p.ca.Certify(key, identity.Agent(server), lasts(p.life))),
+	}
+	if len(mariadbCSR) > 0 {
+		mariadbKey, _ := p.key(mariadbCSR)
+		certificates.MariadbPem = encode(p.ca.Certify(mariadbKey, identity.Agent(server),
+			lasts(cmp.Or(p.mariadbLife, p.life)), nobody))
 	}
 	if p.answer != nil {
 		p.answer(certificates)

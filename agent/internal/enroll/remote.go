@@ -43,7 +43,7 @@ func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, s slot) e
 		}
 		answer, err := ask(ctx, file.ControlPlane, &identity.Static{Roots: roots}, call)
 		if err == nil {
-			return e.keep(s, file.Server, answer.GetCertificates())
+			return e.keep(s, file.Server, answer.GetCertificates(), true)
 		}
 		if final(err) || ctx.Err() != nil {
 			return err
@@ -102,17 +102,21 @@ func pause(ctx context.Context, delay time.Duration, err error) bool {
 }
 
 // keep writes the certificates into the slot, the agent's own last, and looks whether they are what
-// was asked for.
-func (e *Enroller) keep(s slot, server string, certificates *controlplanev1.Certificates) error {
-	own, mariadb := s.files(), s.mariadbFiles()
-	for _, file := range []struct {
+// was asked for: MariaDB's is left as it is when there is to be no other one.
+func (e *Enroller) keep(s slot, server string, certificates *controlplanev1.Certificates,
+	mariadb bool) error {
+	type file struct {
 		path string
 		data []byte
-	}{
-		{mariadb.CA, certificates.GetCaPem()}, {mariadb.Cert, certificates.GetMariadbPem()},
-		{own.CA, certificates.GetCaPem()}, {own.Cert, certificates.GetAgentPem()},
-	} {
-		if err := atomicfile.Write(file.path, file.data, 0o644); err != nil {
+	}
+	own, other := s.files(), s.mariadbFiles()
+	files := []file{{other.CA, certificates.GetCaPem()}, {own.CA, certificates.GetCaPem()},
+		{own.Cert, certificates.GetAgentPem()}}
+	if mariadb {
+		files = append([]file{{other.Cert, certificates.GetMariadbPem()}}, files...)
+	}
+	for _, f := range files {
+		if err := atomicfile.Write(f.path, f.data, 0o644); err != nil {
 			return err
 		}
 	}

@@ -27,9 +27,10 @@ const (
 	tellAgain = 10 * time.Second
 )
 
-// Run renews the identity when two thirds of its life are over, until ctx ends. A renewal that
-// fails is tried again; meanwhile the agent continues with what it has. A join file that turns up
-// is used. The hook is called at the start too: an agent that was killed may not have called it.
+// Run renews the agent's certificate when half of its life is over, and MariaDB's with it when half
+// of its own is, until ctx ends. A renewal that fails is tried again; meanwhile the agent continues
+// with what it has. A join file that turns up is used. The hook is called at the start too: an
+// agent that was killed may not have called it.
 func (e *Enroller) Run(ctx context.Context) error {
 	e.pending.Store(true)
 	k := keeper{Enroller: e, delay: renewFirst}
@@ -63,7 +64,8 @@ func (k *keeper) look(ctx context.Context) time.Duration {
 }
 
 func (k *keeper) tryRenew(ctx context.Context) time.Duration {
-	err := k.Renew(ctx)
+	err := k.renewDue(ctx)
+	k.late.note(k.slots.current(), err)
 	if err == nil {
 		k.delay = renewFirst
 		return settle
@@ -79,18 +81,37 @@ func (k *keeper) tryRenew(ctx context.Context) time.Duration {
 
 // untilDue is how long to wait before looking again; 0 when it is time to renew.
 func (e *Enroller) untilDue() time.Duration {
-	have, err := e.slots.current().load(e.config.Now())
-	if err != nil {
+	now := e.config.Now()
+	have, err := e.slots.current().load(now)
+	if err != nil || have.mariadbIsDue(now) {
 		return 0
 	}
-	return max(0, min(renewTime(have.cert).Sub(e.config.Now()), lookAgain))
+	left := min(renewTime(have.cert).Sub(now), identity.RenewTime(have.mariadb).Sub(now))
+	return max(0, min(left, lookAgain))
 }
 
-// renewTime is when two thirds of the life are over, a little earlier for some, so that a fleet
-// does not come all at once.
+// renewTime is when half of the life is over, a little earlier for some, so that a fleet does not
+// come all at once.
 func renewTime(cert *x509.Certificate) time.Time {
-	life := cert.NotAfter.Sub(cert.NotBefore)
-	return cert.NotAfter.Add(-life/3 - rand.N(life/50+1))
+	half := cert.NotAfter.Sub(identity.RenewTime(cert))
+	return identity.RenewTime(cert).Add(-rand.N(half/10 + 1))
+}
+
+// renewal says what a renewal renews beside the agent's certificate.
+type renewal struct {
+	// key is that of the request that it is for; it gives MariaDB's certificate another generation.
+	key string
+	// mariadb renews MariaDB's certificate too.
+	mariadb bool
+}
+
+// renewDue renews the agent's certificate, and MariaDB's when half of its life is over.
+func (e *Enroller) renewDue(ctx context.Context) error {
+	if err := e.beginRenewing(ctx); err != nil {
+		return fmt.Errorf("cannot renew the identity: %w", err)
+	}
+	defer e.endRenewing()
+	return e.renewNow(ctx, renewal{})
 }
 
 // Renew gets new certificates for new keys now, over the identity in use, and puts them to use. Run
@@ -100,7 +121,7 @@ func (e *Enroller) Renew(ctx context.Context) error {
 		return fmt.Errorf("cannot renew the identity: %w", err)
 	}
 	defer e.endRenewing()
-	return e.renewNow(ctx, "")
+	return e.renewNow(ctx, renewal{mariadb: true})
 }
 
 // RenewFor is Renew for a request that may come again: the same key renews once, and gives
@@ -117,7 +138,7 @@ func (e *Enroller) RenewFor(ctx context.Context, key string) (changed bool, unti
 		return false, until, e.noIdentity(ctx, err, nil)
 	}
 	if changed = key == "" || have.Renewal != key; changed {
-		if err := e.renewNow(ctx, key); err != nil {
+		if err := e.renewNow(ctx, renewal{key: key, mariadb: true}); err != nil {
 			return false, until, err
 		}
 	}
@@ -146,26 +167,32 @@ func (e *Enroller) beginRenewing(ctx context.Context) error {
 
 func (e *Enroller) endRenewing() { <-e.renewing }
 
-func (e *Enroller) renewNow(ctx context.Context, key string) error {
-	have, err := e.slots.current().load(e.config.Now())
+func (e *Enroller) renewNow(ctx context.Context, what renewal) error {
+	have, revived, err := e.revive(ctx)
 	if err != nil {
 		return e.noIdentity(ctx, err, nil)
 	}
-	if err := e.renew(ctx, have, key); err != nil {
+	what.mariadb = what.mariadb || have.mariadbIsDue(e.config.Now())
+	if revived && !what.mariadb {
+		return nil
+	}
+	if err := e.renew(ctx, have, what); err != nil {
 		if _, pin, own := e.ControlPlane(); own == nil && !final(err) {
 			err = cmp.Or(e.checkClock(ctx, have.ControlPlane, pin), err)
 		}
 		return fmt.Errorf("cannot renew the identity of %s: %w", have.Server, err)
 	}
 	e.pending.Store(true)
-	e.config.Logger.Info("renewed the identity", "server", have.Server)
+	e.config.Logger.Info("renewed the identity", "server", have.Server, "mariadb", what.mariadb)
 	return nil
 }
 
-func (e *Enroller) renew(ctx context.Context, have loaded, key string) error {
+func (e *Enroller) renew(ctx context.Context, have loaded, what renewal) error {
 	next := have.meta
-	next.Renewal = key
-	next.Purpose = "renew:" + identity.Serial(have.cert)
+	if what.mariadb {
+		next.Renewal = what.key
+	}
+	next.Purpose = renewalOf(have.cert)
 	s, err := e.slots.prepare(next)
 	if err != nil {
 		return err
@@ -178,8 +205,11 @@ func (e *Enroller) renew(ctx context.Context, have loaded, key string) error {
 	if err != nil {
 		return err
 	}
+	if !what.mariadb {
+		mariadb = nil
+	}
 	generation := identity.NewGeneration()
-	if key == "" {
+	if what.key == "" {
 		// What the account on the primary demands is changed by who rotates alone.
 		generation = e.slots.current().generation()
 	}
@@ -193,8 +223,16 @@ func (e *Enroller) renew(ctx context.Context, have loaded, key string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.keep(s, have.Server, answer.GetCertificates()); err != nil {
+	if !what.mariadb {
+		if err := e.slots.current().copyMariaDB(s); err != nil {
+			return err
+		}
+	}
+	if err := e.keep(s, have.Server, answer.GetCertificates(), what.mariadb); err != nil {
 		return err
 	}
 	return e.use(s)
 }
+
+// renewalOf is what the keys of the identity are for that follows the one with that certificate.
+func renewalOf(cert *x509.Certificate) string { return "renew:" + identity.Serial(cert) }

@@ -135,7 +135,13 @@ func (s slot) keepMeta(m meta) error {
 // loaded is an identity in a slot.
 type loaded struct {
 	meta
-	cert *x509.Certificate
+	cert    *x509.Certificate
+	mariadb *x509.Certificate // nil when it has expired
+}
+
+// mariadbIsDue says whether MariaDB's certificate is to be renewed.
+func (l loaded) mariadbIsDue(now time.Time) bool {
+	return l.mariadb == nil || !now.Before(identity.RenewTime(l.mariadb))
 }
 
 // load reads the identity in the slot; an error says why there is none that is good now.
@@ -151,11 +157,20 @@ func (s slot) load(now time.Time) (loaded, error) {
 	if err != nil {
 		return loaded{}, err
 	}
-	// MariaDB's certificate carries no identity: who shows it is nobody to the fleet.
-	if _, err := check(s.mariadbFiles(), now, identity.Identity{}); err != nil {
+	// MariaDB's certificate carries no identity: who shows it is nobody to the fleet. One that has
+	// expired keeps nobody from renewing it.
+	mariadb, err := check(s.mariadbFiles(), now, identity.Identity{})
+	if err != nil && !hasExpired(err) {
 		return loaded{}, fmt.Errorf("MariaDB's files: %w", err)
 	}
-	return loaded{meta: m, cert: cert}, nil
+	return loaded{meta: m, cert: cert, mariadb: mariadb}, nil
+}
+
+// hasExpired says whether a certificate was refused because this host's clock is past its end, or
+// before its begin.
+func hasExpired(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
 }
 
 // check reads a certificate with its key and CA, and says whether it is good now, and whose it

@@ -40,6 +40,8 @@ type Config struct {
 	PausedBy func() string
 	// Unresumed is why MariaDB has not resumed although nobody quiesces it any more; nil if it has.
 	Unresumed func() (since time.Time, why error)
+	// Unrenewed is why the agent's certificate, which ends soon, was not renewed; nil if it was.
+	Unrenewed func() (since time.Time, why error)
 	// Hanging is a call of the agent that goes on although it is over.
 	Hanging func() (method string, since time.Time)
 	// Datadir is where the datadir is until MariaDB's options were read.
@@ -149,6 +151,9 @@ func (s *Sampler) sample(ctx context.Context) *part {
 	}
 	if since, why := s.cfg.Unresumed(); why != nil {
 		p.hangs("resume", since, why)
+	}
+	if since, why := s.cfg.Unrenewed(); why != nil {
+		p.hangs("certificate", since, why)
 	}
 	s.observeUnit(ctx, p)
 	run := p.Unit.InvocationID

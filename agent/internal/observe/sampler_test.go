@@ -26,6 +26,7 @@ type world struct {
 	held          atomic.Bool
 	mute          atomic.Bool // systemd does not answer
 	unresumed     error       // why MariaDB has not resumed
+	unrenewed     error       // why the agent's certificate was not renewed
 	boots         bool        // systemd starts the host
 	hangs         bool        // MariaDB answers when hang is closed
 	threadsHang   bool        // the same of SHOW ALL SLAVES STATUS, and threads
@@ -35,6 +36,7 @@ type world struct {
 func (w *world) config(datadir string) observe.Config {
 	return observe.Config{
 		Unresumed: func() (time.Time, error) { return time.Now(), w.unresumed },
+		Unrenewed: func() (time.Time, error) { return time.Now(), w.unrenewed },
 		Hanging:   func() (string, time.Time) { return "", time.Time{} },
 		Status: func(context.Context) (mariadb.Status, error) {
 			if w.full.Add(1); w.refuses.Load() {
@@ -127,6 +129,16 @@ func TestAMariaDBThatHasNotResumedIsToldAtOnce(t *testing.T) {
 	w := &world{active: "active", unresumed: errors.New("no bus")}
 	observed(t, w, time.Millisecond, func(o observe.Observation, _ *observe.Sampler) {
 		if o.Hung["resume"].Reason != "no bus" || o.Hung["resume"].Since.IsZero() {
+			t.Errorf("told: %+v", o.Hung)
+		}
+	})
+}
+
+func TestACertificateThatIsNotRenewedIsTold(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "active", unrenewed: errors.New("no route")}
+	observed(t, w, time.Millisecond, func(o observe.Observation, _ *observe.Sampler) {
+		if o.Hung["certificate"].Reason != "no route" {
 			t.Errorf("told: %+v", o.Hung)
 		}
 	})

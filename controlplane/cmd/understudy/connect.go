@@ -14,7 +14,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
-	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
@@ -103,22 +102,9 @@ func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) e
 	if c.flags.local {
 		return use(ctx, a)
 	}
-	keepFresh(ctx, c, a)
-	return orExpired(c, use(ctx, a))
-}
-
-// orExpired says of a failed call that the certificate has expired: the connection's end does not.
-func orExpired(c *cli, err error) error {
-	cert, unread := readCertificate(c.credentialFiles().Cert)
-	if err == nil || unread != nil || c.Now().Before(cert.NotAfter) ||
-		errs.KindOf(err) != errs.Unavailable {
+	if err := c.revive(ctx); err != nil {
 		return err
 	}
-	return usageError{
-		message: fmt.Sprintf("the operator's certificate in %s expired on %s, and cannot be "+
-			"renewed any more", c.flags.credentials, stamp(cert.NotAfter)),
-		hint: "make new credentials on the control plane's host with `understudy operator " +
-			"create NAME --out FILE`, remove the context and add it with them " +
-			"(`understudy context remove`, `understudy context add`)",
-	}
+	keepFresh(ctx, c, a)
+	return use(ctx, a)
 }

@@ -33,7 +33,7 @@ the control plane is. What says so first counts:
 
 Contexts are in ~/.config/understudy/contexts.yaml (XDG_CONFIG_HOME). Files that
 others can read are not used. Commands renew the certificate of the operator
-when less than a third of its life is left.`
+when less than half of its life is left, and for a while after its end.`
 
 func newContext(c *cli) *cobra.Command {
 	return group("context", "Choose the control plane that commands call", contextLong,
@@ -221,8 +221,8 @@ func newContextRenew(c *cli) *cobra.Command {
 	return contextVerb(c, &cobra.Command{
 		Use: "renew", Short: "Renew the operator's certificate now",
 		Long: `Renew the operator's certificate now, for the key that is in use. Commands do it
-by themselves when less than a third of its life is left; a certificate that has
-expired cannot be renewed.`,
+by themselves when less than half of its life is left, and after its end for as
+long as the control plane allows (72 hours unless it says otherwise).`,
 		Example: "  understudy context renew\n  understudy context renew --context prod",
 	}, func(ctx context.Context, _ contexts, _ []string) error {
 		return c.call(ctx, func(ctx context.Context, a *api) error {
@@ -283,7 +283,8 @@ func printContexts(c *cli, all contexts, names ...string) error {
 	for _, name := range names {
 		fact := contextFacts{Name: name, Current: name == all.Current, target: all.Contexts[name]}
 		valid := "no certificate"
-		if cert, err := readCertificate(filepath.Join(fact.Credentials, "cert.pem")); err == nil {
+		path := filepath.Join(fact.Credentials, "cert.pem")
+		if cert, err := identity.ReadCertificate(path); err == nil {
 			who, _ := identity.FromCertificate(cert) // what it is not, the control plane says
 			fact.Operator, fact.Role = who.Name, string(who.Role)
 			fact.Expires, valid = cert.NotAfter, "expired"

@@ -16,6 +16,9 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
@@ -72,29 +75,14 @@ func signingRequest(key crypto.Signer) ([]byte, error) {
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 }
 
-func readCertificate(path string) (*x509.Certificate, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, errors.New(path + " holds no certificate")
-	}
-	return x509.ParseCertificate(block.Bytes)
-}
-
-// keepFresh renews the operator's certificate when less than a third of its life is left. A call
-// does not fail because of it: until its end the certificate is good.
+// keepFresh renews the operator's certificate when less than half of its life is left. A call does
+// not fail because of it: until its end the certificate is good.
 func keepFresh(ctx context.Context, c *cli, a *api) {
-	cert, err := readCertificate(c.credentialFiles().Cert)
-	if err != nil {
+	cert, err := identity.ReadCertificate(c.credentialFiles().Cert)
+	if err != nil || c.Now().Before(identity.RenewTime(cert)) {
 		return
 	}
 	left := cert.NotAfter.Sub(c.Now())
-	if left <= 0 || left > cert.NotAfter.Sub(cert.NotBefore)/3 {
-		return
-	}
 	if _, err := renew(ctx, c, a); err != nil && c.running {
 		fmt.Fprintf(c.Stderr, "the certificate in %s ends in %s and could not be renewed: %s\n",
 			c.flags.credentials, show.Duration(left), show.Clean(err.Error()))
@@ -104,6 +92,20 @@ func keepFresh(ctx context.Context, c *cli, a *api) {
 // renew gets a new certificate for the operator's key and puts it in the place of the old one.
 func renew(ctx context.Context, c *cli, a *api) (*cpv1.RenewOperatorResponse, error) {
 	files := c.credentialFiles()
+	csr, err := requestFor(files)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := a.RenewOperator(ctx, &cpv1.RenewOperatorRequest{Csr: csr})
+	if err != nil {
+		return nil, err
+	}
+	got := answer.GetCertificate()
+	return answer, replace(files, got.GetCaPem(), got.GetCertificatePem())
+}
+
+// requestFor asks for a certificate for the key in the files.
+func requestFor(files identity.FilesConfig) ([]byte, error) {
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		return nil, err
@@ -112,13 +114,63 @@ func renew(ctx context.Context, c *cli, a *api) (*cpv1.RenewOperatorResponse, er
 	if !ok {
 		return nil, errors.New(files.Key + " cannot sign")
 	}
-	csr, err := signingRequest(key)
+	return signingRequest(key)
+}
+
+// replace puts a certificate for the same key in the place of the old one, and the CAs that are to
+// be believed from now on.
+func replace(files identity.FilesConfig, ca, cert []byte) error {
+	if err := atomicfile.Write(files.CA, ca, 0o600); err != nil {
+		return err
+	}
+	return atomicfile.Write(files.Cert, cert, 0o600)
+}
+
+// revive renews a certificate that has expired, as the control plane does for a while: it says what
+// to do where that is over.
+func (c *cli) revive(ctx context.Context) error {
+	files := c.credentialFiles()
+	cert, err := identity.ReadCertificate(files.Cert)
+	if err != nil || c.Now().Before(cert.NotAfter) {
+		return nil //nolint:nilerr // whoever uses the files says what is wrong with them
+	}
+	answer, err := c.renewExpired(ctx, cert, files)
+	if errs.KindOf(err) == errs.Unauthenticated {
+		return usageError{
+			message: fmt.Sprintf("the operator's certificate in %s expired on %s, and cannot be "+
+				"renewed any more: %v", c.flags.credentials, stamp(cert.NotAfter), err),
+			hint: "make new credentials on the control plane's host with `understudy operator " +
+				"create NAME --out FILE`, remove the context and add it with them " +
+				"(`understudy context remove`, `understudy context add`)",
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return replace(files, answer.GetCaPem(), answer.GetCertificatePem())
+}
+
+// renewExpired shows no certificate to the control plane: one that has ended opens no connection.
+func (c *cli) renewExpired(ctx context.Context, cert *x509.Certificate,
+	files identity.FilesConfig) (*cpv1.RenewExpiredResponse, error) {
+	csr, err := requestFor(files)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := a.RenewOperator(ctx, &cpv1.RenewOperatorRequest{Csr: csr})
+	bundle, err := os.ReadFile(files.CA)
 	if err != nil {
 		return nil, err
 	}
-	return answer, atomicfile.Write(files.Cert, answer.GetCertificate().GetCertificatePem(), 0o600)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(bundle)
+	conn, err := chassis.Dial(chassis.DialConfig{Address: c.flags.address,
+		Deadline: c.flags.timeout.value, TLS: identity.ClientConfig{
+			Source: &identity.Static{Roots: roots}, Expect: identity.ControlPlane()}})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	shown := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+	return cpv1.NewEnrollmentServiceClient(conn).RenewExpired(ctx,
+		&cpv1.RenewExpiredRequest{CertificatePem: shown, Csr: csr})
 }

@@ -30,14 +30,15 @@ func newDoctor(c *cli) *cobra.Command {
 		Args: takes("doctor"),
 		Long: `Check what the other commands rely on: the operator's credentials and how long
 they are valid, the control plane, its provider, and servers and jobs that need
-attention. Nothing is changed. The exit code is that of the first problem.`,
+attention. Nothing is changed, but the operator's certificate is renewed when it
+is due. The exit code is that of the first problem.`,
 		Example: "  understudy doctor\n  understudy doctor -o json",
 		RunE:    c.do(func(ctx context.Context, _ []string) error { return c.doctor(ctx) }),
 	}
 }
 
 func (c *cli) doctor(ctx context.Context) error {
-	findings := []finding{c.examineCredentials()}
+	findings := []finding{c.examineCredentials(ctx)}
 	if findings[0].OK {
 		err := c.call(ctx, func(ctx context.Context, a *api) error {
 			findings = append(findings, c.examineControlPlane(ctx, a)...)
@@ -69,7 +70,7 @@ func (c *cli) broken(what string, err error) finding {
 	return finding{What: what, Found: p.Message, Hint: p.advice, err: err}
 }
 
-func (c *cli) examineCredentials() finding {
+func (c *cli) examineCredentials(ctx context.Context) finding {
 	const what = "credentials"
 	if err := c.resolve(); err != nil {
 		return c.broken(what, err)
@@ -82,7 +83,10 @@ func (c *cli) examineCredentials() finding {
 		_, err = c.connect()
 		return c.broken(what, err)
 	}
-	cert, err := readCertificate(c.credentialFiles().Cert)
+	if err := c.revive(ctx); err != nil {
+		return c.broken(what, err)
+	}
+	cert, err := identity.ReadCertificate(c.credentialFiles().Cert)
 	if err != nil {
 		return c.broken(what, usageError{message: err.Error()})
 	}
@@ -90,8 +94,7 @@ func (c *cli) examineCredentials() finding {
 	if left <= 0 {
 		return c.broken(what, usageError{message: fmt.Sprintf("the certificate in %s expired on %s",
 			c.flags.credentials, cert.NotAfter.Local().Format(time.DateOnly)),
-			hint: "make new ones on the control plane's host with `understudy operator create " +
-				"NAME --out FILE`"})
+			hint: "set the clock of this computer: the control plane's is another one"})
 	}
 	who, err := identity.FromCertificate(cert)
 	if err != nil {

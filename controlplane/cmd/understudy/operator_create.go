@@ -23,8 +23,9 @@ func newOperatorCreate(c *cli) *cobra.Command {
 		Use: "create OPERATOR --out FILE", Short: "Create an operator's credentials",
 		Long: `Create an operator's credentials, and write them to a file that its owner alone
 can read. Take it to the operator's computer and add it there with "context
-add". The certificate is valid for 30 days; commands renew it in time, in the
-same role. Only an admin creates operators.
+add". The certificate is valid for 8 hours, or what the control plane says;
+commands renew it, in the same role, until 72 hours after its end. Only an admin
+creates operators.
 
 Without --role it is the role that the command is named after: enough for the
 daily work, and no power over who the operators are. A viewer is for whoever

@@ -23,19 +23,20 @@ func newPlane(t *testing.T) (p *apptest.Plane, credentials string) {
 	return p, filepath.Join(p.Dir, "operator")
 }
 
-// A command renews the operator's certificate once a third of its life is left, and not before.
+// A command renews the operator's certificate once half of its life is left, and not before; also
+// one that has expired.
 func TestCommandsRenewTheCertificate(t *testing.T) {
 	t.Parallel()
 	p, dir := newPlane(t)
 	serial := func() string {
-		cert, err := readCertificate(filepath.Join(dir, "cert.pem"))
+		cert, err := identity.ReadCertificate(filepath.Join(dir, "cert.pem"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return identity.Serial(cert)
 	}
 	list := func(left time.Duration) {
-		cert, err := readCertificate(filepath.Join(dir, "cert.pem"))
+		cert, err := identity.ReadCertificate(filepath.Join(dir, "cert.pem"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,12 +47,15 @@ func TestCommandsRenewTheCertificate(t *testing.T) {
 		}
 	}
 	first := serial()
-	const day = 24 * time.Hour
-	if list(15 * day); serial() != first {
-		t.Error("renewed with half of its life left")
+	if list(5 * time.Hour); serial() != first {
+		t.Error("renewed with more than half of its life left")
 	}
-	if list(5 * day); serial() == first {
-		t.Error("not renewed with a sixth of its life left")
+	if list(3 * time.Hour); serial() == first {
+		t.Error("not renewed with less than half of its life left")
+	}
+	first = serial()
+	if list(-time.Hour); serial() == first {
+		t.Error("not renewed an hour after its end")
 	}
 }
 

@@ -108,6 +108,16 @@ func serveFlags(flags *pflag.FlagSet) {
 		"least time between the begins of two rounds over a replica (default 1h)")
 	flags.Duration("volume-limit", 0,
 		"longest time that the provider may take to make a volume (default 10m)")
+	flags.Duration("agent-certificate-life", 0, "how long an agent's certificate is valid; it is "+
+		"renewed at half of that (default 24h)")
+	flags.Duration("agent-certificate-grace", 0, "how long after its end an agent renews it with "+
+		"its key, without a new join token (default 720h)")
+	flags.Duration("mariadb-certificate-life", 0,
+		"how long a certificate of MariaDB is valid (default 720h)")
+	flags.Duration("operator-certificate-life", 0, "how long an operator's certificate is valid; "+
+		"commands renew it from half of that on (default 8h)")
+	flags.Duration("operator-certificate-grace", 0,
+		"how long after its end a command still renews it (default 72h)")
 	flags.Duration("retain-jobs", 0, "how long ended jobs, and records of what was deleted, are "+
 		"kept; 0s is for ever (default 2160h)")
 	flags.Duration("retain-events", 0,

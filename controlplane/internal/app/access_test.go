@@ -27,7 +27,7 @@ import (
 
 // forMachines may be called without an identity, forAgents with an agent's.
 var (
-	forMachines = []string{"GetAuthority", "CheckJoinToken", "Enroll"}
+	forMachines = []string{"GetAuthority", "CheckJoinToken", "Enroll", "RenewExpired"}
 	forAgents   = []string{"CheckAgent", "Renew"}
 )
 

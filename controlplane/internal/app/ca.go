@@ -41,7 +41,10 @@ func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []s
 	}
 	registry, err := ca.New(ctx, ca.Config{
 		Authority: authority, Store: ca.StoreOf(st, identityRecords), ControlPlane: advertise,
-		Enrolled: enrolled, Loops: loops, Logger: log,
+		AgentLife: cfg.AgentCertificateLife, AgentGrace: cfg.AgentCertificateGrace,
+		MariaDBLife: cfg.MariaDBCertificateLife, OperatorLife: cfg.OperatorCertificateLife,
+		OperatorGrace: cfg.OperatorCertificateGrace,
+		Enrolled:      enrolled, Loops: loops, Logger: log,
 	})
 	if err != nil {
 		return nil, err

@@ -105,6 +105,15 @@ type Config struct {
 	VerifyInterval time.Duration `koanf:"verify_interval"`
 	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
 	VolumeLimit time.Duration `koanf:"volume_limit"`
+	// AgentCertificateLife is how long an agent's certificate is valid, AgentCertificateGrace how
+	// long after its end it can still be renewed with its key.
+	AgentCertificateLife  time.Duration `koanf:"agent_certificate_life"`
+	AgentCertificateGrace time.Duration `koanf:"agent_certificate_grace"`
+	// MariaDBCertificateLife is how long a certificate of MariaDB is valid.
+	MariaDBCertificateLife time.Duration `koanf:"mariadb_certificate_life"`
+	// OperatorCertificateLife and OperatorCertificateGrace are those of operators.
+	OperatorCertificateLife  time.Duration `koanf:"operator_certificate_life"`
+	OperatorCertificateGrace time.Duration `koanf:"operator_certificate_grace"`
 	// RetainJobs is how long jobs that have ended, and records of what was deleted, are kept; 0:
 	// for ever.
 	RetainJobs time.Duration `koanf:"retain_jobs"`
@@ -132,24 +141,27 @@ func defaults() map[string]any {
 		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "",
 		"ec2_volume_iops": 0, "ec2_volume_throughput": 0,
 		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
-		"manual_images":      []string{"trixie=11.8", "bookworm=10.11"},
-		"image":              "trixie",
-		"agent_binary":       "",
-		"fleet":              "default",
-		"metrics":            "127.0.0.1:7441",
-		"log_level":          "info",
-		"log_format":         "text",
-		"beat_interval":      "1s",
-		"unreachable_after":  "4s",
-		"degraded_after":     "3s",
-		"verify_share":       5.0,
-		"verify_max_threads": 16,
-		"verify_interval":    "1h",
-		"volume_limit":       "10m",
-		"retain_jobs":        "2160h",
-		"retain_events":      "8760h",
-		"retain_identities":  "2160h",
-		"retain_audit":       "17520h",
+		"manual_images":          []string{"trixie=11.8", "bookworm=10.11"},
+		"image":                  "trixie",
+		"agent_binary":           "",
+		"fleet":                  "default",
+		"metrics":                "127.0.0.1:7441",
+		"log_level":              "info",
+		"log_format":             "text",
+		"beat_interval":          "1s",
+		"unreachable_after":      "4s",
+		"degraded_after":         "3s",
+		"verify_share":           5.0,
+		"verify_max_threads":     16,
+		"verify_interval":        "1h",
+		"volume_limit":           "10m",
+		"agent_certificate_life": "24h", "agent_certificate_grace": "720h",
+		"mariadb_certificate_life":  "720h",
+		"operator_certificate_life": "8h", "operator_certificate_grace": "72h",
+		"retain_jobs":       "2160h",
+		"retain_events":     "8760h",
+		"retain_identities": "2160h",
+		"retain_audit":      "17520h",
 	}
 }
 
@@ -236,6 +248,7 @@ func (c Config) check() error {
 	fault(c.VerifyMaxThreads < 0, "verify_max_threads: %d is negative", c.VerifyMaxThreads)
 	fault(c.VerifyInterval < time.Second, "verify_interval: %s is less than 1s", c.VerifyInterval)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
+	c.checkCertificates(fault)
 	for key, kept := range map[string]time.Duration{"retain_jobs": c.RetainJobs,
 		"retain_events": c.RetainEvents, "retain_identities": c.RetainIdentities,
 		"retain_audit": c.RetainAudit} {
@@ -245,6 +258,23 @@ func (c Config) check() error {
 	fault(c.RetainEvents != 0 && (c.RetainJobs == 0 || c.RetainEvents < c.RetainJobs),
 		"retain_events: %s is less than retain_jobs", c.RetainEvents)
 	return errors.Join(faults...)
+}
+
+// checkCertificates holds lives to what clocks, renewals and findings need, and to what a
+// revocation is for. A grace is at least a minute, since without one a short absence costs every
+// agent its identity.
+func (c Config) checkCertificates(fault func(bad bool, format string, args ...any)) {
+	const hour, day = time.Hour, 24 * time.Hour
+	for key, b := range map[string]struct{ value, least, most time.Duration }{
+		"agent_certificate_life":     {c.AgentCertificateLife, hour, 30 * day},
+		"agent_certificate_grace":    {c.AgentCertificateGrace, time.Minute, 90 * day},
+		"mariadb_certificate_life":   {c.MariaDBCertificateLife, 7 * day, 365 * day},
+		"operator_certificate_life":  {c.OperatorCertificateLife, hour, 30 * day},
+		"operator_certificate_grace": {c.OperatorCertificateGrace, time.Minute, 30 * day},
+	} {
+		fault(b.value < b.least || b.value > b.most, "%s: %s is not between %s and %s", key,
+			b.value, b.least, b.most)
+	}
 }
 
 func (c Config) level() (level slog.Level, err error) {

@@ -115,10 +115,10 @@ func TestFilesAreKeptGood(t *testing.T) {
 	if again := keep(); again != first {
 		t.Error("issued again after a restart")
 	}
-	h.clock.forward(21 * 24 * time.Hour)
+	h.clock.forward(16 * 24 * time.Hour)
 	second := keep()
 	if second[0] == first[0] || second[1] != first[1] {
-		t.Errorf("after 21 days: %v, before %v", second, first)
+		t.Errorf("after 16 days: %v, before %v", second, first)
 	}
 	if _, err := h.registry.Revoke(t.Context(), ca.RevokeRequest{Who: identity.Operator("ann"),
 		Reason: "test", Caller: byRoot()}); err != nil {

@@ -18,7 +18,8 @@ import (
 type Keys struct {
 	// Agent is that of the agent's key.
 	Agent []byte
-	// MariaDB is that of MariaDB's key, another one: who has MariaDB's key is not the agent.
+	// MariaDB is that of MariaDB's key, another one: who has MariaDB's key is not the agent. A
+	// renewal without it leaves MariaDB's certificate.
 	MariaDB []byte
 }
 
@@ -28,7 +29,7 @@ type Bundle struct {
 	CA []byte
 	// Agent is the agent's certificate.
 	Agent []byte
-	// MariaDB is MariaDB's certificate.
+	// MariaDB is MariaDB's certificate; empty when none was asked for.
 	MariaDB []byte
 	// Expires is when the first of them ends.
 	Expires time.Time
@@ -156,7 +157,8 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 	bundle, err := r.certify(ctx, "cannot renew certificates of "+agent.Name, certification{
 		agent: agent, generation: req.Generation, keys: req.Keys,
 		names:  namesOf(agent.Name, host),
-		action: "server.renew", caller: Caller{Peer: req.Peer, RequestID: req.RequestID},
+		alone:  len(req.Keys.MariaDB) == 0,
+		action: actionRenew, caller: Caller{Peer: req.Peer, RequestID: req.RequestID},
 		admit: func(ctx context.Context, records Records, _ string) error {
 			return r.stillGood(ctx, records, req.Peer)
 		},
@@ -180,16 +182,20 @@ func (r *Registry) stillGood(ctx context.Context, records Records, peer identity
 	}
 	if err != nil && records.Lost != nil {
 		// It is of this CA, as the handshake proved, and its record may be what a restore lost.
-		lost, err := records.Lost(ctx, IssuedAt(peer.Certificate.NotBefore,
+		lost, err := records.Lost(ctx, identity.IssuedAt(peer.Certificate.NotBefore,
 			peer.Certificate.NotAfter))
 		if err != nil || lost {
 			return err
 		}
 	}
+	return revoked(peer.Serial(), peer.Identity)
+}
+
+func revoked(serial string, who identity.Identity) error {
 	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_CERTIFICATE_REVOKED,
-		"the certificate with serial "+peer.Serial()+" is revoked",
+		"the certificate with serial "+serial+" is revoked",
 		errs.WithHint("ask an admin for new credentials; a machine needs a new join file",
-			another(peer.Identity)))
+			another(who)))
 }
 
 // another makes a new certificate for somebody.
@@ -200,11 +206,8 @@ func another(who identity.Identity) errs.Action {
 	return errs.Call("CreateJoinToken")
 }
 
-// IssuedAt is when this CA issued a certificate that is good from and until those times.
-func IssuedAt(notBefore, notAfter time.Time) time.Time {
-	life := notAfter.Sub(notBefore) // which is longer by what it was backdated
-	return notBefore.Add(min(backdate, life/2))
-}
+// actionRenew is how events name an agent's renewal.
+const actionRenew = "server.renew"
 
 // certification is one pair of certificates to be issued.
 type certification struct {
@@ -212,8 +215,10 @@ type certification struct {
 	// generation is that of MariaDB's certificate.
 	generation string
 
-	keys   Keys
-	names  []string
+	keys  Keys
+	names []string
+	// alone is true for the agent's certificate without one of MariaDB.
+	alone  bool
 	action string
 	caller Caller
 	// admit says, in the transaction that records the certificates, whether they may be issued to
@@ -225,7 +230,7 @@ type certification struct {
 
 // certify issues the pair and records it in the transaction that admits it.
 func (r *Registry) certify(ctx context.Context, what string, c certification) (Bundle, error) {
-	agentKey, mariadbKey, err := c.keys.read()
+	agentKey, mariadbKey, err := c.keys.read(c.alone)
 	if err != nil {
 		return Bundle{}, err
 	}
@@ -247,39 +252,58 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 	if err != nil {
 		return Bundle{}, err
 	}
-	mariadb, err := r.config.Authority.issue(mariadbRequest(identity.MariaDB{Server: c.agent.Name,
-		Generation: c.generation}, c.names, r.config.AgentLife, mariadbKey))
-	if err != nil {
-		return Bundle{}, err
+	issued := []Issued{agent}
+	if mariadbKey != nil {
+		mariadb, err := r.config.Authority.issue(mariadbRequest(identity.MariaDB{
+			Server: c.agent.Name, Generation: c.generation}, c.names, r.config.MariaDBLife,
+			mariadbKey))
+		if err != nil {
+			return Bundle{}, err
+		}
+		issued = append(issued, mariadb)
 	}
 	err = r.alone(ctx, what, func(ctx context.Context, records Records) error {
 		if err := c.admit(ctx, records, print); err != nil {
 			return err
 		}
-		return c.record(ctx, records, r.config.Now().UTC(), agent.Record, mariadb.Record)
+		return c.record(ctx, records, r.config.Now().UTC(), issued)
 	})
 	if err != nil {
 		return Bundle{}, err
 	}
-	return Bundle{CA: r.config.Authority.PEM(), Agent: agent.PEM, MariaDB: mariadb.PEM,
-		Expires: earliest(agent.Record.NotAfter, mariadb.Record.NotAfter)}, nil
+	bundle := Bundle{CA: r.config.Authority.PEM(), Agent: agent.PEM,
+		Expires: agent.Record.NotAfter}
+	if len(issued) > 1 {
+		bundle.MariaDB = issued[1].PEM
+		bundle.Expires = earliest(bundle.Expires, issued[1].Record.NotAfter)
+	}
+	return bundle, nil
 }
 
-func (c certification) record(ctx context.Context, records Records, now time.Time, agent,
-	mariadb inventory.Certificate) error {
-	for _, cert := range []inventory.Certificate{agent, mariadb} {
-		if err := records.Certificates.Insert(ctx, cert); err != nil {
+// record keeps the certificates, of which the agent's is the first. An agent's own renewals, twice
+// a day each, are in the audit log alone.
+func (c certification) record(ctx context.Context, records Records, now time.Time,
+	issued []Issued) error {
+	for _, cert := range issued {
+		if err := records.Certificates.Insert(ctx, cert.Record); err != nil {
 			return err
 		}
 	}
+	agent := issued[0].Record
+	if c.alone && c.action == actionRenew {
+		return nil
+	}
 	return records.Events.Add(ctx, c.caller.event(now, c.action, "servers/"+c.agent.Name,
-		"certificates issued until "+agent.NotAfter.UTC().Format(time.RFC3339)+", agent's serial "+
+		"certificate issued until "+agent.NotAfter.UTC().Format(time.RFC3339)+", serial "+
 			agent.Serial))
 }
 
-func (k Keys) read() (agent, mariadb *ecdsa.PublicKey, err error) {
+func (k Keys) read(alone bool) (agent, mariadb *ecdsa.PublicKey, err error) {
 	if agent, err = signingRequest("agent_csr", k.Agent); err != nil {
 		return nil, nil, err
+	}
+	if alone {
+		return agent, nil, nil
 	}
 	if mariadb, err = signingRequest("mariadb_csr", k.MariaDB); err != nil {
 		return nil, nil, err

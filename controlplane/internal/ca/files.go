@@ -44,7 +44,7 @@ func (k Kept) Files() identity.FilesConfig {
 }
 
 // Keep makes sure that the files are there and good: of this CA, for this key and these names, not
-// revoked and with more than a third of their life left. It changes only what is not. An operator
+// revoked and with more than half of their life left. It changes only what is not. An operator
 // whose certificate was revoked gets no other one for the same key: Keep warns, and leaves the
 // files.
 func (r *Registry) Keep(ctx context.Context, kept Kept) error {
@@ -122,7 +122,7 @@ func (r *Registry) fits(path string, want request) bool {
 	}
 	id, err := identity.FromCertificate(cert)
 	return err == nil && id == want.identity && sameKey(cert, want) && hasNames(cert, want.names) &&
-		r.config.Now().Before(renewTime(cert)) && !r.config.Now().Before(cert.NotBefore)
+		r.config.Now().Before(identity.RenewTime(cert)) && !r.config.Now().Before(cert.NotBefore)
 }
 
 func sameKey(cert *x509.Certificate, want request) bool {
@@ -137,11 +137,6 @@ func hasNames(cert *x509.Certificate, names []string) bool {
 		}
 	}
 	return true
-}
-
-// renewTime is when two thirds of a certificate's life are over.
-func renewTime(cert *x509.Certificate) time.Time {
-	return cert.NotAfter.Add(-cert.NotAfter.Sub(cert.NotBefore) / 3)
 }
 
 func ensureContent(path string, data []byte) error {
@@ -174,7 +169,7 @@ func (r *Registry) Run(ctx context.Context, kept ...Kept) error {
 
 // keeping looks again and again: a look costs nothing, and one that failed is repeated.
 func (r *Registry) keeping() loop.Spec {
-	every := min(renewEvery, r.config.ControlPlaneLife/6)
+	every := min(renewEvery, r.config.ControlPlaneLife/6, r.config.OperatorLife/6)
 	return loop.Spec{Name: "renew the control plane's certificates", Every: every,
 		Limit: keepLimit, LateAfter: 2*every + keepLimit,
 		Means: "the certificates of the control plane and of the operator may expire"}

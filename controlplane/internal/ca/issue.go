@@ -88,10 +88,7 @@ func (a *Authority) issue(r request) (Issued, error) {
 	if err != nil {
 		return Issued{}, fmt.Errorf("cannot issue a certificate for %s: %w", r.recordedAs, err)
 	}
-	return Issued{PEM: encode(blockCertificate, der), Record: inventory.Certificate{
-		Serial: identity.Serial(cert), Identity: r.recordedAs, KeyPrint: identity.Pin(cert),
-		NotBefore: cert.NotBefore, NotAfter: cert.NotAfter,
-	}}, nil
+	return Issued{PEM: encode(blockCertificate, der), Record: recordOf(cert, r.recordedAs)}, nil
 }
 
 func earliest(a, b time.Time) time.Time {

@@ -154,7 +154,7 @@ func (r *Registry) mayRenew(ctx context.Context, records Records, peer identity.
 		return err
 	}
 	first := certs[maxRenewals-1]
-	since := r.config.Now().Sub(IssuedAt(first.NotBefore, first.NotAfter))
+	since := r.config.Now().Sub(identity.IssuedAt(first.NotBefore, first.NotAfter))
 	if since >= renewalsPer {
 		return nil
 	}

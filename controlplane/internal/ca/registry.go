@@ -19,7 +19,13 @@ const (
 	defaultTokenLife = 15 * time.Minute
 	minTokenLife     = time.Minute
 	maxTokenLife     = 24 * time.Hour
-	// defaultLife is short enough for what a deny list does not reach: agents that are away.
+	// Operators' certificates live so long, for a revocation does not reach agents that are away.
+	defaultOperatorLife  = 8 * time.Hour
+	defaultOperatorGrace = 3 * 24 * time.Hour // a weekend
+	// An agent's is stolen with its host, which may have been copied.
+	defaultAgentLife  = 24 * time.Hour
+	defaultAgentGrace = 30 * 24 * time.Hour
+	// Those of MariaDB open one account, which a revocation drops.
 	defaultLife = 30 * 24 * time.Hour
 	minLife     = time.Minute
 )
@@ -33,12 +39,18 @@ type Config struct {
 	// ControlPlane are the addresses, host:port, under which new machines reach the control plane.
 	// They go into join files; the hosts go into the control plane's certificate.
 	ControlPlane []string
-	// AgentLife is how long the certificates of agent and MariaDB are good; 30 days when 0.
+	// AgentLife is how long an agent's certificate is good; a day when 0.
 	AgentLife time.Duration
+	// AgentGrace is how long after its end it can still be renewed; 30 days when 0.
+	AgentGrace time.Duration
+	// MariaDBLife is how long a certificate of MariaDB is good; 30 days when 0.
+	MariaDBLife time.Duration
 	// ControlPlaneLife is how long the control plane's own certificate is good; 30 days when 0.
 	ControlPlaneLife time.Duration
-	// OperatorLife is how long an operator's certificate is good; 30 days when 0.
+	// OperatorLife is how long an operator's certificate is good; eight hours when 0.
 	OperatorLife time.Duration
+	// OperatorGrace is how long after its end it can still be renewed; three days when 0.
+	OperatorGrace time.Duration
 	// TokenLife is how long a join token is good unless a request says; 15 minutes when 0.
 	TokenLife time.Duration
 	// Enrolled hears of each server whose agent got its certificates by a token, after that was
@@ -77,8 +89,8 @@ func New(ctx context.Context, config Config) (*Registry, error) {
 }
 
 func (c *Config) check() error {
-	for _, life := range []time.Duration{c.AgentLife, c.ControlPlaneLife, c.OperatorLife,
-		c.TokenLife} {
+	for _, life := range []time.Duration{c.AgentLife, c.MariaDBLife, c.ControlPlaneLife,
+		c.OperatorLife, c.TokenLife} {
 		if life < minLife {
 			return fmt.Errorf("a life of %s: must be at least %s", life, minLife)
 		}
@@ -92,9 +104,12 @@ func (c *Config) check() error {
 }
 
 func (c *Config) fillDefaults() {
-	fill(&c.AgentLife, defaultLife)
+	fill(&c.AgentLife, defaultAgentLife)
+	fill(&c.AgentGrace, defaultAgentGrace)
+	fill(&c.MariaDBLife, defaultLife)
 	fill(&c.ControlPlaneLife, defaultLife)
-	fill(&c.OperatorLife, defaultLife)
+	fill(&c.OperatorLife, defaultOperatorLife)
+	fill(&c.OperatorGrace, defaultOperatorGrace)
 	fill(&c.TokenLife, defaultTokenLife)
 	if c.Now == nil {
 		c.Now = time.Now

@@ -38,6 +38,7 @@ const (
 	CallHangs             Code = "CALL_HANGS"
 	NotResumed            Code = "NOT_RESUMED"
 	CertificateExpires    Code = "CERTIFICATE_EXPIRES"
+	AgentCertificate      Code = "AGENT_CERTIFICATE"
 )
 
 // Finding is one reason why a server does not do what its role says.

@@ -188,8 +188,8 @@ func (o Observed) host(x Expected) []Finding {
 	return all
 }
 
-// lateRenewal is how long before the end of a certificate its renewal is overdue: agents renew ten
-// days before, after two thirds of its life.
+// lateRenewal is how long before the end of a certificate its renewal is overdue: agents renew it
+// after half of its life, which is a week at least.
 const lateRenewal = 3 * 24 * time.Hour
 
 // certificate finds one of MariaDB's that its agent has not renewed in time. Connections that stand
@@ -246,6 +246,9 @@ func (o Observed) hung(all *findings, h Hung) {
 	case h.Probe == "resume":
 		all.add(true, NotResumed,
 			"MariaDB has not resumed after a quiesce that ended at %s UTC: %s", since, why)
+	case h.Probe == "certificate":
+		all.add(true, AgentCertificate, "the certificate of its agent ends soon, and was not "+
+			"renewed at %s UTC: %s", h.Since.UTC().Format(time.DateTime), why)
 	case h.Probe == "unit":
 		all.add(true, UnitUnknown, "systemd has not told the state of %s since %s UTC: %s", unit,
 			since, why)
@@ -322,6 +325,9 @@ func (f Finding) hint(server string) errs.Hint {
 	case CallHangs:
 		return errs.Hint{Text: "see on " + server + " with `journalctl -u understudy-agent` what " +
 			"the call was about, and with `dmesg` what its disks do"}
+	case AgentCertificate:
+		return errs.Hint{Text: "see on " + server + " with `understudy-agent renew` whether it " +
+			"is kept from it still; once it has ended, the agent cannot be called until it renews"}
 	case NotResumed:
 		return errs.Hint{Text: "correct on " + server + " what the text says: its agent then " +
 			"resumes MariaDB by itself. By hand: thaw the filesystem of its datadir, then `rm -f " +

@@ -303,7 +303,7 @@ func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
 	t.Parallel()
 	for probe, want := range map[string]replication.Code{"facts": replication.FactsOld,
 		"unit": replication.UnitUnknown, "call": replication.CallHangs,
-		"resume":      replication.NotResumed,
+		"resume": replication.NotResumed, "certificate": replication.AgentCertificate,
 		"mariadb":     replication.MariaDBDown,
 		"replication": replication.ReplicationHangs, "volume": replication.VolumeHangs} {
 		o := replication.Observed{Hung: []replication.Hung{{Probe: probe, Reason: "no room"}},
@@ -314,7 +314,7 @@ func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
 			t.Errorf("%s is not known: %+v", probe, found)
 		}
 		if told := strings.Contains(found[0].Text, "no room"); told != (probe == "facts" ||
-			probe == "unit" || probe == "call" || probe == "resume") {
+			probe == "unit" || probe == "call" || probe == "resume" || probe == "certificate") {
 			t.Errorf("%s is not known: %s", probe, found[0].Text)
 		}
 	}

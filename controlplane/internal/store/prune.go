@@ -11,6 +11,9 @@ import (
 // pruneBatch is how many rows one transaction removes at most.
 const pruneBatch = 100
 
+// supersededFor is how long a certificate of a host is kept after its end when it has a newer one.
+const supersededFor = 7 * 24 * time.Hour
+
 // Retention is how long is kept what is over. Zero keeps for ever.
 type Retention struct {
 	// Jobs is for jobs that have ended, with their steps, attempts and requests, and for records of
@@ -18,8 +21,8 @@ type Retention struct {
 	Jobs time.Duration
 	// Events is for events of jobs that are not on record any more, and of no job.
 	Events time.Duration
-	// Identities is for certificates and join tokens that have expired. Certificates that were
-	// revoked stay.
+	// Identities is for certificates and join tokens that have expired; those of hosts that have a
+	// newer one are kept for a week at most. Certificates that were revoked stay.
 	Identities time.Duration
 }
 
@@ -49,6 +52,13 @@ func (s *Store) Prune(ctx context.Context, r Retention) (p Pruned, err error) {
 		// One that was revoked says that its key is never certified again: see KeyRevoked.
 		{r.Identities, &p.Certificates, pruneRows("certificates", "serial",
 			"not_after < ? AND revoked_at = 0", before(r.Identities))},
+		// Renewals come twice a day. One of an operator counts as long as its key may come back.
+		{min(r.Identities, supersededFor), &p.Certificates, pruneRows("certificates", "serial",
+			"not_after < ? AND revoked_at = 0 AND (identity LIKE 'spiffe://understudy/agent/%' OR "+
+				"identity LIKE 'mariadb/%') AND EXISTS (SELECT 1 FROM certificates AS newer WHERE "+
+				"newer.identity = certificates.identity AND "+
+				"newer.not_before > certificates.not_before)",
+			before(min(r.Identities, supersededFor)))},
 		{r.Identities, &p.Tokens, pruneRows("tokens", "hash", "expires_at < ?",
 			before(r.Identities))},
 	} {

@@ -38,6 +38,8 @@ type Registry interface {
 	Enroll(ctx context.Context, req ca.EnrollRequest) (ca.Bundle, error)
 	// Renew gives an agent new certificates.
 	Renew(ctx context.Context, req ca.RenewRequest) (ca.Bundle, error)
+	// RenewExpired gives another certificate in place of one that has expired.
+	RenewExpired(ctx context.Context, req ca.ExpiredRequest) (ca.Renewed, error)
 	// CreateOperator gives an operator a certificate.
 	CreateOperator(ctx context.Context, req ca.OperatorRequest) (ca.OperatorBundle, error)
 	// SetScope has an operator work with other servers.
@@ -120,6 +122,7 @@ func Rules() authz.Table {
 		controlplanev1.EnrollmentService_GetAuthority_FullMethodName:   machines,
 		controlplanev1.EnrollmentService_CheckJoinToken_FullMethodName: machines,
 		controlplanev1.EnrollmentService_Enroll_FullMethodName:         machines,
+		controlplanev1.EnrollmentService_RenewExpired_FullMethodName:   machines,
 		controlplanev1.EnrollmentService_CheckAgent_FullMethodName:     agents,
 		controlplanev1.EnrollmentService_Renew_FullMethodName:          agents,
 		// A token gives no more than who changes servers has: an agent may renew itself, no more.
@@ -241,6 +244,23 @@ func (s *Service) Renew(ctx context.Context,
 		return nil, err
 	}
 	return &controlplanev1.RenewResponse{Certificates: certificates(bundle)}, nil
+}
+
+// RenewExpired gives whoever has the key of a certificate that has expired another one.
+func (s *Service) RenewExpired(ctx context.Context, req *controlplanev1.RenewExpiredRequest,
+) (*controlplanev1.RenewExpiredResponse, error) {
+	if _, err := s.admit(ctx); err != nil {
+		return nil, err
+	}
+	renewed, err := s.Registry.RenewExpired(ctx, ca.ExpiredRequest{
+		Certificate: req.GetCertificatePem(), CSR: req.GetCsr(),
+		Address: identity.PeerOf(ctx).Address, RequestID: chassis.RequestID(ctx),
+		Believed: chassis.Intend})
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.RenewExpiredResponse{CaPem: renewed.CA,
+		CertificatePem: renewed.Certificate, ExpireTime: timestamppb.New(renewed.Expires)}, nil
 }
 
 // Revoke takes all certificates of an agent or an operator away.

@@ -83,6 +83,7 @@ func Rules() map[string]Rule {
 		cpv1.EnrollmentService_GetAuthority_FullMethodName:   refused,
 		cpv1.EnrollmentService_CheckJoinToken_FullMethodName: refused,
 		cpv1.EnrollmentService_Enroll_FullMethodName:         refused,
+		cpv1.EnrollmentService_RenewExpired_FullMethodName:   refused,
 		cpv1.EnrollmentService_CheckAgent_FullMethodName:     refused,
 		cpv1.EnrollmentService_Renew_FullMethodName:          refused,
 

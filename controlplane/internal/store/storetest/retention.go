@@ -228,3 +228,46 @@ func testRestored(t *testing.T, open Open) {
 		})
 	}
 }
+
+// testRetentionOfRenewals forgets soon what a host has renewed, and nothing else.
+func testRetentionOfRenewals(t *testing.T, open Open) {
+	st := open(t)
+	const day = 24 * time.Hour
+	now := time.Now().UTC()
+	write(t, st, func(ctx context.Context, tx *store.Tx) error {
+		for _, c := range []struct {
+			identity, serial string
+			begin, end       time.Duration
+		}{
+			{"spiffe://understudy/agent/db1", "renewed", -9 * day, -8 * day},
+			{"spiffe://understudy/agent/db1", "in use", -day, day},
+			{"mariadb/db1", "renewed too", -40 * day, -10 * day},
+			{"mariadb/db1", "in use too", -20 * day, 10 * day},
+			{"spiffe://understudy/agent/db2", "the newest", -9 * day, -8 * day},
+			{"spiffe://understudy/agent/db3", "young", -7 * day, -6 * day},
+			{"spiffe://understudy/agent/db3", "younger", -day, day},
+			{"spiffe://understudy/viewer/ann", "on another computer", -9 * day, -8 * day},
+			{"spiffe://understudy/viewer/ann", "on this one", -day, day},
+		} {
+			if err := tx.Certificates().Insert(ctx, inventory.Certificate{Serial: c.serial,
+				Identity: c.identity, NotBefore: now.Add(c.begin),
+				NotAfter: now.Add(c.end)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	p, err := st.Prune(t.Context(), store.Retention{Identities: 90 * day})
+	if err != nil || p != (store.Pruned{Certificates: 2}) {
+		t.Errorf("pruned %+v, %v", p, err)
+	}
+	read(t, st, func(ctx context.Context, tx *store.Tx) error {
+		for serial, stays := range map[string]bool{"renewed": false, "renewed too": false,
+			"in use": true, "the newest": true, "young": true, "on another computer": true} {
+			if _, err := tx.Certificates().Get(ctx, serial); (err == nil) != stays {
+				t.Errorf("%s: %v", serial, err)
+			}
+		}
+		return nil
+	})
+}

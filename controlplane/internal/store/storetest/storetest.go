@@ -57,6 +57,7 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"job attempts":              testAttempts,
 		"retention":                 testRetention,
 		"retention of many":         testRetentionOfMany,
+		"retention of renewals":     testRetentionOfRenewals,
 		"restored":                  testRestored,
 		"subject locks":             testSubjects,
 		"subject locks at once":     testSubjectsAtOnce,

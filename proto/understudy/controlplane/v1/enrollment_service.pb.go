@@ -196,7 +196,7 @@ func (x Operator_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operator_State.Descriptor instead.
 func (Operator_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26, 0}
 }
 
 // GetAuthorityRequest asks for the CA.
@@ -962,12 +962,132 @@ func (x *EnrollResponse) GetCertificates() *Certificates {
 	return nil
 }
 
+// RenewExpiredRequest shows a certificate that has expired, and proves its key.
+type RenewExpiredRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate, as PEM. Required.
+	CertificatePem []byte `protobuf:"bytes,1,opt,name=certificate_pem,json=certificatePem,proto3" json:"certificate_pem,omitempty"`
+	// Signing request (DER) of the key of the newest certificate. Required.
+	Csr           []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewExpiredRequest) Reset() {
+	*x = RenewExpiredRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewExpiredRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewExpiredRequest) ProtoMessage() {}
+
+func (x *RenewExpiredRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewExpiredRequest.ProtoReflect.Descriptor instead.
+func (*RenewExpiredRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RenewExpiredRequest) GetCertificatePem() []byte {
+	if x != nil {
+		return x.CertificatePem
+	}
+	return nil
+}
+
+func (x *RenewExpiredRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+// RenewExpiredResponse has the certificate.
+type RenewExpiredResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// CAs to trust, as PEM.
+	CaPem []byte `protobuf:"bytes,1,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
+	// The certificate for the key, as PEM.
+	CertificatePem []byte `protobuf:"bytes,2,opt,name=certificate_pem,json=certificatePem,proto3" json:"certificate_pem,omitempty"`
+	// When it expires.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewExpiredResponse) Reset() {
+	*x = RenewExpiredResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewExpiredResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewExpiredResponse) ProtoMessage() {}
+
+func (x *RenewExpiredResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewExpiredResponse.ProtoReflect.Descriptor instead.
+func (*RenewExpiredResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RenewExpiredResponse) GetCaPem() []byte {
+	if x != nil {
+		return x.CaPem
+	}
+	return nil
+}
+
+func (x *RenewExpiredResponse) GetCertificatePem() []byte {
+	if x != nil {
+		return x.CertificatePem
+	}
+	return nil
+}
+
+func (x *RenewExpiredResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // RenewRequest has the keys to certify; they may be the ones in use.
 type RenewRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Signing request (DER) of the agent's key.
 	AgentCsr []byte `protobuf:"bytes,1,opt,name=agent_csr,json=agentCsr,proto3" json:"agent_csr,omitempty"`
-	// Signing request (DER) of MariaDB's key, another one than the agent's.
+	// Signing request (DER) of MariaDB's key, another one than the agent's; empty leaves the
+	// certificate of MariaDB that is in use.
 	MariadbCsr []byte `protobuf:"bytes,2,opt,name=mariadb_csr,json=mariadbCsr,proto3" json:"mariadb_csr,omitempty"`
 	// Generation for MariaDB's certificate: that of the one in use, or another one for a rotation.
 	MariadbGeneration string `protobuf:"bytes,3,opt,name=mariadb_generation,json=mariadbGeneration,proto3" json:"mariadb_generation,omitempty"`
@@ -977,7 +1097,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1109,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1122,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RenewRequest) GetAgentCsr() []byte {
@@ -1037,7 +1157,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1169,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1182,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RenewResponse) GetCertificates() *Certificates {
@@ -1081,9 +1201,9 @@ type Certificates struct {
 	// a connection.
 	AgentPem []byte `protobuf:"bytes,2,opt,name=agent_pem,json=agentPem,proto3" json:"agent_pem,omitempty"`
 	// MariaDB's certificate: valid for a TLS server of that name and address alone. It carries no
-	// identity of the fleet.
+	// identity of the fleet. Empty when none was asked for.
 	MariadbPem []byte `protobuf:"bytes,3,opt,name=mariadb_pem,json=mariadbPem,proto3" json:"mariadb_pem,omitempty"`
-	// When the first of them expires; renew them when a third of their life is left.
+	// When the first of them expires; renew each when half of its life is left.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1091,7 +1211,7 @@ type Certificates struct {
 
 func (x *Certificates) Reset() {
 	*x = Certificates{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1223,7 @@ func (x *Certificates) String() string {
 func (*Certificates) ProtoMessage() {}
 
 func (x *Certificates) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1236,7 @@ func (x *Certificates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificates.ProtoReflect.Descriptor instead.
 func (*Certificates) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Certificates) GetCaPem() []byte {
@@ -1168,7 +1288,7 @@ type CreateOperatorRequest struct {
 
 func (x *CreateOperatorRequest) Reset() {
 	*x = CreateOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1300,7 @@ func (x *CreateOperatorRequest) String() string {
 func (*CreateOperatorRequest) ProtoMessage() {}
 
 func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1313,7 @@ func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateOperatorRequest) GetName() string {
@@ -1247,7 +1367,7 @@ type UpdateOperatorRequest struct {
 
 func (x *UpdateOperatorRequest) Reset() {
 	*x = UpdateOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1379,7 @@ func (x *UpdateOperatorRequest) String() string {
 func (*UpdateOperatorRequest) ProtoMessage() {}
 
 func (x *UpdateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1392,7 @@ func (x *UpdateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*UpdateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdateOperatorRequest) GetName() string {
@@ -1307,7 +1427,7 @@ type UpdateOperatorResponse struct {
 
 func (x *UpdateOperatorResponse) Reset() {
 	*x = UpdateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1439,7 @@ func (x *UpdateOperatorResponse) String() string {
 func (*UpdateOperatorResponse) ProtoMessage() {}
 
 func (x *UpdateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1452,7 @@ func (x *UpdateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*UpdateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpdateOperatorResponse) GetServers() []string {
@@ -1357,7 +1477,7 @@ type CreateOperatorResponse struct {
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1489,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1502,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -1417,7 +1537,7 @@ type RenewOperatorRequest struct {
 
 func (x *RenewOperatorRequest) Reset() {
 	*x = RenewOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1549,7 @@ func (x *RenewOperatorRequest) String() string {
 func (*RenewOperatorRequest) ProtoMessage() {}
 
 func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1562,7 @@ func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorRequest.ProtoReflect.Descriptor instead.
 func (*RenewOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RenewOperatorRequest) GetCsr() []byte {
@@ -1463,7 +1583,7 @@ type RenewOperatorResponse struct {
 
 func (x *RenewOperatorResponse) Reset() {
 	*x = RenewOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1595,7 @@ func (x *RenewOperatorResponse) String() string {
 func (*RenewOperatorResponse) ProtoMessage() {}
 
 func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1608,7 @@ func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorResponse.ProtoReflect.Descriptor instead.
 func (*RenewOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RenewOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -1511,7 +1631,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1643,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1656,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListOperatorsRequest) GetPageSize() int32 {
@@ -1566,7 +1686,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1698,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1711,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*Operator {
@@ -1635,7 +1755,7 @@ type Operator struct {
 
 func (x *Operator) Reset() {
 	*x = Operator{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +1767,7 @@ func (x *Operator) String() string {
 func (*Operator) ProtoMessage() {}
 
 func (x *Operator) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +1780,7 @@ func (x *Operator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operator.ProtoReflect.Descriptor instead.
 func (*Operator) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Operator) GetName() string {
@@ -1733,7 +1853,7 @@ type OperatorCertificate struct {
 	CaPem []byte `protobuf:"bytes,1,opt,name=ca_pem,json=caPem,proto3" json:"ca_pem,omitempty"`
 	// The operator's certificate.
 	CertificatePem []byte `protobuf:"bytes,2,opt,name=certificate_pem,json=certificatePem,proto3" json:"certificate_pem,omitempty"`
-	// When it expires; renew it when a third of its life is left.
+	// When it expires; renew it when half of its life is left.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1741,7 +1861,7 @@ type OperatorCertificate struct {
 
 func (x *OperatorCertificate) Reset() {
 	*x = OperatorCertificate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1873,7 @@ func (x *OperatorCertificate) String() string {
 func (*OperatorCertificate) ProtoMessage() {}
 
 func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1886,7 @@ func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
 func (*OperatorCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OperatorCertificate) GetCaPem() []byte {
@@ -1805,7 +1925,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1937,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1950,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -1869,7 +1989,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +2001,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +2014,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -1977,7 +2097,15 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"mariadbCsr\x125\n" +
 	"\x12mariadb_generation\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P!R\x11mariadbGeneration\"^\n" +
 	"\x0eEnrollResponse\x12L\n" +
-	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"\x95\x01\n" +
+	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"f\n" +
+	"\x13RenewExpiredRequest\x122\n" +
+	"\x0fcertificate_pem\x18\x01 \x01(\fB\t\xea\xbb\x18\x05\b\x01@\x80@R\x0ecertificatePem\x12\x1b\n" +
+	"\x03csr\x18\x02 \x01(\fB\t\xea\xbb\x18\x05\b\x01@\x80@R\x03csr\"\x93\x01\n" +
+	"\x14RenewExpiredResponse\x12\x15\n" +
+	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12'\n" +
+	"\x0fcertificate_pem\x18\x02 \x01(\fR\x0ecertificatePem\x12;\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x95\x01\n" +
 	"\fRenewRequest\x12$\n" +
 	"\tagent_csr\x18\x01 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\bagentCsr\x12(\n" +
 	"\vmariadb_csr\x18\x02 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\n" +
@@ -2056,8 +2184,7 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x19OPERATOR_ROLE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OPERATOR_ROLE_VIEWER\x10\x01\x12\x1a\n" +
 	"\x16OPERATOR_ROLE_OPERATOR\x10\x02\x12\x17\n" +
-	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xfd\n" +
-	"\n" +
+	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xf0\v\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
@@ -2066,7 +2193,8 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x0fCreateJoinToken\x122.understudy.controlplane.v1.CreateJoinTokenRequest\x1a3.understudy.controlplane.v1.CreateJoinTokenResponse\x12|\n" +
 	"\x0eListJoinTokens\x121.understudy.controlplane.v1.ListJoinTokensRequest\x1a2.understudy.controlplane.v1.ListJoinTokensResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\x06Enroll\x12).understudy.controlplane.v1.EnrollRequest\x1a*.understudy.controlplane.v1.EnrollResponse\x12\\\n" +
-	"\x05Renew\x12(.understudy.controlplane.v1.RenewRequest\x1a).understudy.controlplane.v1.RenewResponse\x12w\n" +
+	"\x05Renew\x12(.understudy.controlplane.v1.RenewRequest\x1a).understudy.controlplane.v1.RenewResponse\x12q\n" +
+	"\fRenewExpired\x12/.understudy.controlplane.v1.RenewExpiredRequest\x1a0.understudy.controlplane.v1.RenewExpiredResponse\x12w\n" +
 	"\x0eCreateOperator\x121.understudy.controlplane.v1.CreateOperatorRequest\x1a2.understudy.controlplane.v1.CreateOperatorResponse\x12|\n" +
 	"\x0eUpdateOperator\x121.understudy.controlplane.v1.UpdateOperatorRequest\x1a2.understudy.controlplane.v1.UpdateOperatorResponse\"\x03\x90\x02\x02\x12t\n" +
 	"\rRenewOperator\x120.understudy.controlplane.v1.RenewOperatorRequest\x1a1.understudy.controlplane.v1.RenewOperatorResponse\x12y\n" +
@@ -2087,7 +2215,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 }
 
 var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(OperatorRole)(0),               // 0: understudy.controlplane.v1.OperatorRole
 	(JoinToken_State)(0),            // 1: understudy.controlplane.v1.JoinToken.State
@@ -2105,77 +2233,82 @@ var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(*JoinToken)(nil),               // 13: understudy.controlplane.v1.JoinToken
 	(*EnrollRequest)(nil),           // 14: understudy.controlplane.v1.EnrollRequest
 	(*EnrollResponse)(nil),          // 15: understudy.controlplane.v1.EnrollResponse
-	(*RenewRequest)(nil),            // 16: understudy.controlplane.v1.RenewRequest
-	(*RenewResponse)(nil),           // 17: understudy.controlplane.v1.RenewResponse
-	(*Certificates)(nil),            // 18: understudy.controlplane.v1.Certificates
-	(*CreateOperatorRequest)(nil),   // 19: understudy.controlplane.v1.CreateOperatorRequest
-	(*UpdateOperatorRequest)(nil),   // 20: understudy.controlplane.v1.UpdateOperatorRequest
-	(*UpdateOperatorResponse)(nil),  // 21: understudy.controlplane.v1.UpdateOperatorResponse
-	(*CreateOperatorResponse)(nil),  // 22: understudy.controlplane.v1.CreateOperatorResponse
-	(*RenewOperatorRequest)(nil),    // 23: understudy.controlplane.v1.RenewOperatorRequest
-	(*RenewOperatorResponse)(nil),   // 24: understudy.controlplane.v1.RenewOperatorResponse
-	(*ListOperatorsRequest)(nil),    // 25: understudy.controlplane.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),   // 26: understudy.controlplane.v1.ListOperatorsResponse
-	(*Operator)(nil),                // 27: understudy.controlplane.v1.Operator
-	(*OperatorCertificate)(nil),     // 28: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),           // 29: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),          // 30: understudy.controlplane.v1.RevokeResponse
-	(*timestamppb.Timestamp)(nil),   // 31: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 32: google.protobuf.Duration
+	(*RenewExpiredRequest)(nil),     // 16: understudy.controlplane.v1.RenewExpiredRequest
+	(*RenewExpiredResponse)(nil),    // 17: understudy.controlplane.v1.RenewExpiredResponse
+	(*RenewRequest)(nil),            // 18: understudy.controlplane.v1.RenewRequest
+	(*RenewResponse)(nil),           // 19: understudy.controlplane.v1.RenewResponse
+	(*Certificates)(nil),            // 20: understudy.controlplane.v1.Certificates
+	(*CreateOperatorRequest)(nil),   // 21: understudy.controlplane.v1.CreateOperatorRequest
+	(*UpdateOperatorRequest)(nil),   // 22: understudy.controlplane.v1.UpdateOperatorRequest
+	(*UpdateOperatorResponse)(nil),  // 23: understudy.controlplane.v1.UpdateOperatorResponse
+	(*CreateOperatorResponse)(nil),  // 24: understudy.controlplane.v1.CreateOperatorResponse
+	(*RenewOperatorRequest)(nil),    // 25: understudy.controlplane.v1.RenewOperatorRequest
+	(*RenewOperatorResponse)(nil),   // 26: understudy.controlplane.v1.RenewOperatorResponse
+	(*ListOperatorsRequest)(nil),    // 27: understudy.controlplane.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),   // 28: understudy.controlplane.v1.ListOperatorsResponse
+	(*Operator)(nil),                // 29: understudy.controlplane.v1.Operator
+	(*OperatorCertificate)(nil),     // 30: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),           // 31: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),          // 32: understudy.controlplane.v1.RevokeResponse
+	(*timestamppb.Timestamp)(nil),   // 33: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 34: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
-	31, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
-	31, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	32, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	31, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	33, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	33, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	34, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	33, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	13, // 4: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
 	1,  // 5: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
-	31, // 6: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
-	31, // 7: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
-	31, // 8: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
-	31, // 9: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
-	18, // 10: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	18, // 11: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	31, // 12: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 13: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
-	28, // 14: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	28, // 15: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	27, // 16: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
-	0,  // 17: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
-	2,  // 18: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
-	31, // 19: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
-	31, // 20: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
-	31, // 21: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
-	31, // 22: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 23: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	5,  // 24: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	7,  // 25: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	9,  // 26: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	11, // 27: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
-	14, // 28: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	16, // 29: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	19, // 30: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	20, // 31: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
-	23, // 32: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	25, // 33: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
-	29, // 34: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	4,  // 35: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	6,  // 36: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	8,  // 37: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	10, // 38: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	12, // 39: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
-	15, // 40: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	17, // 41: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	22, // 42: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	21, // 43: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
-	24, // 44: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	26, // 45: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
-	30, // 46: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	35, // [35:47] is the sub-list for method output_type
-	23, // [23:35] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	33, // 6: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	33, // 7: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	33, // 8: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
+	33, // 9: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
+	20, // 10: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	33, // 11: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 12: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	33, // 13: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 14: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
+	30, // 15: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	30, // 16: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	29, // 17: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
+	0,  // 18: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
+	2,  // 19: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
+	33, // 20: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	33, // 21: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	33, // 22: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	33, // 23: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 24: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	5,  // 25: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	7,  // 26: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	9,  // 27: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	11, // 28: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
+	14, // 29: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	18, // 30: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	16, // 31: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
+	21, // 32: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	22, // 33: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
+	25, // 34: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	27, // 35: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	31, // 36: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	4,  // 37: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	6,  // 38: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	8,  // 39: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	10, // 40: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	12, // 41: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
+	15, // 42: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	19, // 43: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	17, // 44: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
+	24, // 45: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	23, // 46: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
+	26, // 47: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	28, // 48: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	32, // 49: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	37, // [37:50] is the sub-list for method output_type
+	24, // [24:37] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -2189,7 +2322,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

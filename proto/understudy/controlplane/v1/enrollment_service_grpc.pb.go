@@ -26,6 +26,7 @@ const (
 	EnrollmentService_ListJoinTokens_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/ListJoinTokens"
 	EnrollmentService_Enroll_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Enroll"
 	EnrollmentService_Renew_FullMethodName           = "/understudy.controlplane.v1.EnrollmentService/Renew"
+	EnrollmentService_RenewExpired_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/RenewExpired"
 	EnrollmentService_CreateOperator_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
 	EnrollmentService_UpdateOperator_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/UpdateOperator"
 	EnrollmentService_RenewOperator_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
@@ -71,6 +72,13 @@ type EnrollmentServiceClient interface {
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
 	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// RenewExpired gives an agent or an operator whose certificate has expired another one for the
+	// same key: the newest one on record of that agent, or of that operator's key. For agents as long
+	// as `agent_certificate_grace` after its end, for operators `operator_certificate_grace`. Needs no
+	// certificate that is valid. UNAUTHENTICATED for a certificate that is none of this CA, or not the
+	// newest, or expired too long ago, and (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT
+	// (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
+	RenewExpired(ctx context.Context, in *RenewExpiredRequest, opts ...grpc.CallOption) (*RenewExpiredResponse, error)
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
 	// another one; earlier ones stay valid until they expire or are revoked. PERMISSION_DENIED
 	// (NOT_ALLOWED) for a role above the caller's own, ALREADY_EXISTS while the operator has valid
@@ -179,6 +187,16 @@ func (c *enrollmentServiceClient) Renew(ctx context.Context, in *RenewRequest, o
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) RenewExpired(ctx context.Context, in *RenewExpiredRequest, opts ...grpc.CallOption) (*RenewExpiredResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewExpiredResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_RenewExpired_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollmentServiceClient) CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*CreateOperatorResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateOperatorResponse)
@@ -267,6 +285,13 @@ type EnrollmentServiceServer interface {
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
 	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// RenewExpired gives an agent or an operator whose certificate has expired another one for the
+	// same key: the newest one on record of that agent, or of that operator's key. For agents as long
+	// as `agent_certificate_grace` after its end, for operators `operator_certificate_grace`. Needs no
+	// certificate that is valid. UNAUTHENTICATED for a certificate that is none of this CA, or not the
+	// newest, or expired too long ago, and (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT
+	// (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
+	RenewExpired(context.Context, *RenewExpiredRequest) (*RenewExpiredResponse, error)
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
 	// another one; earlier ones stay valid until they expire or are revoked. PERMISSION_DENIED
 	// (NOT_ALLOWED) for a role above the caller's own, ALREADY_EXISTS while the operator has valid
@@ -325,6 +350,9 @@ func (UnimplementedEnrollmentServiceServer) Enroll(context.Context, *EnrollReque
 }
 func (UnimplementedEnrollmentServiceServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) RenewExpired(context.Context, *RenewExpiredRequest) (*RenewExpiredResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewExpired not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) CreateOperator(context.Context, *CreateOperatorRequest) (*CreateOperatorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateOperator not implemented")
@@ -488,6 +516,24 @@ func _EnrollmentService_Renew_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_RenewExpired_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewExpiredRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).RenewExpired(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_RenewExpired_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).RenewExpired(ctx, req.(*RenewExpiredRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollmentService_CreateOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateOperatorRequest)
 	if err := dec(in); err != nil {
@@ -612,6 +658,10 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Renew",
 			Handler:    _EnrollmentService_Renew_Handler,
+		},
+		{
+			MethodName: "RenewExpired",
+			Handler:    _EnrollmentService_RenewExpired_Handler,
 		},
 		{
 			MethodName: "CreateOperator",
