@@ -102,7 +102,7 @@ func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) e
 	if c.flags.local {
 		return use(ctx, a)
 	}
-	if err := c.revive(ctx); err != nil {
+	if err := revive(ctx, c); err != nil {
 		return err
 	}
 	keepFresh(ctx, c, a)

@@ -101,7 +101,7 @@ func renew(ctx context.Context, c *cli, a *api) (*cpv1.RenewOperatorResponse, er
 		return nil, err
 	}
 	got := answer.GetCertificate()
-	return answer, replace(files, got.GetCaPem(), got.GetCertificatePem())
+	return answer, replaceFiles(files, got.GetCaPem(), got.GetCertificatePem())
 }
 
 // requestFor asks for a certificate for the key in the files.
@@ -117,9 +117,9 @@ func requestFor(files identity.FilesConfig) ([]byte, error) {
 	return signingRequest(key)
 }
 
-// replace puts a certificate for the same key in the place of the old one, and the CAs that are to
-// be believed from now on.
-func replace(files identity.FilesConfig, ca, cert []byte) error {
+// replaceFiles puts a certificate for the same key in the place of the old one, and the CAs that
+// are to be believed from now on.
+func replaceFiles(files identity.FilesConfig, ca, cert []byte) error {
 	if err := atomicfile.Write(files.CA, ca, 0o600); err != nil {
 		return err
 	}
@@ -128,13 +128,13 @@ func replace(files identity.FilesConfig, ca, cert []byte) error {
 
 // revive renews a certificate that has expired, as the control plane does for a while: it says what
 // to do where that is over.
-func (c *cli) revive(ctx context.Context) error {
+func revive(ctx context.Context, c *cli) error {
 	files := c.credentialFiles()
 	cert, err := identity.ReadCertificate(files.Cert)
 	if err != nil || c.Now().Before(cert.NotAfter) {
 		return nil //nolint:nilerr // whoever uses the files says what is wrong with them
 	}
-	answer, err := c.renewExpired(ctx, cert, files)
+	answer, err := renewExpired(ctx, c, cert, files)
 	if errs.KindOf(err) == errs.Unauthenticated {
 		return usageError{
 			message: fmt.Sprintf("the operator's certificate in %s expired on %s, and cannot be "+
@@ -147,11 +147,11 @@ func (c *cli) revive(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return replace(files, answer.GetCaPem(), answer.GetCertificatePem())
+	return replaceFiles(files, answer.GetCaPem(), answer.GetCertificatePem())
 }
 
 // renewExpired shows no certificate to the control plane: one that has ended opens no connection.
-func (c *cli) renewExpired(ctx context.Context, cert *x509.Certificate,
+func renewExpired(ctx context.Context, c *cli, cert *x509.Certificate,
 	files identity.FilesConfig) (*cpv1.RenewExpiredResponse, error) {
 	csr, err := requestFor(files)
 	if err != nil {

@@ -83,7 +83,7 @@ func (c *cli) examineCredentials(ctx context.Context) finding {
 		_, err = c.connect()
 		return c.broken(what, err)
 	}
-	if err := c.revive(ctx); err != nil {
+	if err := revive(ctx, c); err != nil {
 		return c.broken(what, err)
 	}
 	cert, err := identity.ReadCertificate(c.credentialFiles().Cert)

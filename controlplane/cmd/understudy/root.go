@@ -61,7 +61,7 @@ func newRoot(c *cli) *cobra.Command {
 		"Make MariaDB replicas from volume snapshots, each verified", rootLong,
 		newServer(c), newReplica(c), newSnapshot(c), newJob(c), newEvent(c), newAudit(c),
 		newProvider(c),
-		newToken(c), newAgent(c), newOperator(c),
+		newToken(c), newAgent(c), newOperator(c), newCA(c),
 		newContext(c), newDoctor(c), newVersion(c), newBackup(c), newRestore(c),
 		c.foreign(newServeCommand(c.World)))
 	root.Long, root.Example = rootLong, rootExample

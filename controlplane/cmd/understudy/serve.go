@@ -108,6 +108,8 @@ func serveFlags(flags *pflag.FlagSet) {
 		"least time between the begins of two rounds over a replica (default 1h)")
 	flags.Duration("volume-limit", 0,
 		"longest time that the provider may take to make a volume (default 10m)")
+	flags.Bool("replace-lost-root", false, "make another root of the certificate authority in "+
+		"place of one that has ended or is lost; every host has to join again")
 	flags.Duration("agent-certificate-life", 0, "how long an agent's certificate is valid; it is "+
 		"renewed at half of that (default 24h)")
 	flags.Duration("agent-certificate-grace", 0, "how long after its end an agent renews it with "+

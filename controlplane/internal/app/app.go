@@ -70,6 +70,8 @@ type App struct {
 	fetcher *trail.Fetcher
 	// accessEnder ends what replicas whose agents were revoked read of their primaries.
 	accessEnder *fleet.AccessEnder
+	// renewer has agents renew their certificates while the root is being replaced.
+	renewer *fleet.Renewer
 	// denier tells agents who was revoked.
 	denier *fleet.Denier
 
@@ -290,6 +292,8 @@ func (a *App) openJobs(ctx context.Context) error {
 		Announce: a.agents.Announce, Addresses: a.advertise, Log: a.log})
 	a.accessEnder = fleet.NewAccessEnder(fleet.AccessEnderConfig{Store: a.st,
 		Servers: a.monitor.Servers, End: a.endAccess, Log: a.log})
+	a.renewer = fleet.NewRenewer(fleet.RenewerConfig{Lagging: a.lagging, Renew: a.renew,
+		Log: a.log})
 	a.denier = fleet.NewDenier(fleet.DenierConfig{Tell: a.agents.Deny,
 		Servers: a.monitor.Servers, List: a.registry.DenyList, Log: a.log})
 	a.fetcher = &trail.Fetcher{Trail: a.trail, Agents: a.agents}
@@ -335,6 +339,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { a.loops.Run(ctx, fetching, a.fetcher.Round); return nil })
 	group.Go(func() error { a.loops.Run(ctx, announcing, a.announcer.Round); return nil })
 	group.Go(func() error { a.loops.Run(ctx, endingAccess, a.accessEnder.Round); return nil })
+	group.Go(func() error { a.loops.Run(ctx, renewing, a.renewer.Round); return nil })
 	group.Go(func() error { a.denier.Run(ctx, a.loops); return nil })
 	if a.metricsListener != nil {
 		group.Go(func() error { return a.endpoint().Serve(ctx, a.metricsListener) })

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -32,11 +35,13 @@ func (c Config) kept() []ca.Kept {
 // good.
 func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []string,
 	enrolled func(server string), loops *loop.Set, log *slog.Logger) (*ca.Registry, error) {
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: cfg.path("ca"), Logger: log})
+	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: cfg.path("ca"),
+		ReplaceLost: cfg.ReplaceLostRoot, Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	if err := sameAuthority(ctx, st, authority.Pin(), cfg.path("ca")); err != nil {
+	err = sameAuthority(ctx, st, authority, cfg)
+	if err != nil {
 		return nil, err
 	}
 	registry, err := ca.New(ctx, ca.Config{
@@ -69,6 +74,9 @@ func identityRecords(tx *store.Tx) ca.Records {
 			}
 			return srv.Primary, err
 		},
+		NoteRoot: func(ctx context.Context, pin string) error {
+			return tx.Resettle(ctx, rootFact, pin)
+		},
 		NoteAgent: func(ctx context.Context, server, agentIdentity string) error {
 			return changeServer(ctx, tx, server, func(srv *inventory.Server) bool {
 				before := srv.AgentIdentity
@@ -98,18 +106,28 @@ func changeServer(ctx context.Context, tx *store.Tx, name string,
 	return tx.Servers().Update(ctx, &srv)
 }
 
+// rootFact is the fact of the store which CA all control planes on it have.
+const rootFact = "ca_pin"
+
 // sameAuthority refuses a CA that is not the one of the control planes that share the store: agents
-// that enrolled with one would not trust the other.
-func sameAuthority(ctx context.Context, st *store.Store, pin, dir string) error {
-	settled, err := pinned(ctx, st, "ca_pin", pin)
-	if err != nil || settled == pin {
+// that enrolled with one would not trust the other. While a root is being replaced it has two.
+func sameAuthority(ctx context.Context, st *store.Store, authority *ca.Authority,
+	cfg Config) error {
+	pin, dir := authority.Pin(), cfg.path("ca")
+	settled, err := pinned(ctx, st, rootFact, pin)
+	if err != nil || slices.Contains(authority.Pins(), settled) {
 		return err
+	}
+	if cfg.ReplaceLostRoot {
+		return st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+			return tx.Resettle(ctx, rootFact, pin)
+		})
 	}
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
 		fmt.Sprintf("cannot use the certificate authority in %s: its pin is %s, and the store "+
 			"belongs to the one with pin %s", dir, pin, settled),
 		errs.WithHint("replace "+dir+" by that folder of the control plane that made the store, "+
-			"or use another store"))
+			"or use another store; when the root is lost, start once with --replace-lost-root"))
 }
 
 // pinned is the fact of the store that all control planes on it have: the first one's.
@@ -120,4 +138,31 @@ func pinned(ctx context.Context, st *store.Store, fact, own string) (settled str
 		return err
 	})
 	return settled, err
+}
+
+// renewing has agents renew their certificates while the root is being replaced.
+var renewing = loop.Spec{Name: "have agents renew for another root", Every: 10 * time.Second,
+	Limit: 10 * time.Minute, LateAfter: 15 * time.Minute,
+	Means: "the replacement of the root of the certificate authority waits for agents"}
+
+// lagging are the servers that have to renew before the replacement of the root goes on.
+func (a *App) lagging(ctx context.Context) (servers []string, err error) {
+	status, err := ca.NewRotation(a.registry).Status(ctx)
+	for _, l := range status.Lagging {
+		server := strings.TrimPrefix(l.Name, "servers/")
+		if l.Renews() && !slices.Contains(servers, server) {
+			servers = append(servers, server)
+		}
+	}
+	return servers, err
+}
+
+// renew has a server's agent renew its certificate and that of its MariaDB.
+func (a *App) renew(ctx context.Context, server string) error {
+	agent, err := a.agents.Agent(ctx, server)
+	if err != nil {
+		return err
+	}
+	_, err = agent.RenewCertificates(ctx, kit.FencingToken{})
+	return err
 }

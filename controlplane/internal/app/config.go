@@ -105,6 +105,9 @@ type Config struct {
 	VerifyInterval time.Duration `koanf:"verify_interval"`
 	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
 	VolumeLimit time.Duration `koanf:"volume_limit"`
+	// ReplaceLostRoot makes another root in place of one that has ended, or whose key is gone:
+	// every host has to join again.
+	ReplaceLostRoot bool `koanf:"replace_lost_root"`
 	// AgentCertificateLife is how long an agent's certificate is valid, AgentCertificateGrace how
 	// long after its end it can still be renewed with its key.
 	AgentCertificateLife  time.Duration `koanf:"agent_certificate_life"`
@@ -156,6 +159,7 @@ func defaults() map[string]any {
 		"verify_interval":        "1h",
 		"volume_limit":           "10m",
 		"agent_certificate_life": "24h", "agent_certificate_grace": "720h",
+		"replace_lost_root":         false,
 		"mariadb_certificate_life":  "720h",
 		"operator_certificate_life": "8h", "operator_certificate_grace": "72h",
 		"retain_jobs":       "2160h",

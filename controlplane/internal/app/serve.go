@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/fleet"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/observe"
@@ -45,7 +46,8 @@ func (a *App) openServer(ctx context.Context) error {
 	}
 	a.metrics.MustRegister(observe.NewRecords(observe.Config{Store: a.st, Jobs: a.engine,
 		Latest: a.monitor.Latest, Proofs: a.verifier.Coverage,
-		Loops: a.loops, Certificate: func() (*tls.Certificate, error) {
+		Loops: a.loops, Root: ca.NewRotation(a.registry).RootExpires,
+		Certificate: func() (*tls.Certificate, error) {
 			own, err := source.Credentials()
 			if err != nil {
 				return nil, err
@@ -139,7 +141,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	if err != nil {
 		return err
 	}
-	onEnrollment, err := enrollment.New(enrollment.Config{Registry: a.registry, Agents: a.agents,
+	onEnrollment, err := enrollment.New(enrollment.Config{Registry: a.registry,
+		Authority: ca.NewRotation(a.registry), Agents: a.agents,
 		Servers: query.Servers{Store: a.st}, Operators: query.Operators{Store: a.st},
 		Tokens: query.Tokens{Store: a.st}})
 	if err != nil {

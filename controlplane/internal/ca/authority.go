@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -27,16 +28,24 @@ const (
 	rootLife = 10 * 365 * 24 * time.Hour
 	backdate = identity.Backdate
 
+	// rootsFile holds the roots that are believed, of which the first one signs. keyFile is the key
+	// of one of them, nextKeyFile that of its successor.
+	rootsFile   = "ca.pem"
+	keyFile     = "key.pem"
+	nextKeyFile = "next-key.pem"
+	// signedFile says that the successor has signed.
+	signedFile = "next-signed"
+
 	blockCertificate = "CERTIFICATE"
 	blockKey         = "PRIVATE KEY"
 )
 
 // Authority holds the root's key and signs with it. It keeps no records: Registry does.
 type Authority struct {
-	root *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-	now  func() time.Time
+	config AuthorityConfig
+
+	mu      sync.RWMutex // what signs stays the same while a certificate is made
+	signing signing
 }
 
 // AuthorityConfig says where the root is.
@@ -44,6 +53,9 @@ type AuthorityConfig struct {
 	// Dir is the folder of root certificate and key. It is made, and the root with it, when it is
 	// not there.
 	Dir string
+	// ReplaceLost puts a root aside that has ended, or whose key is gone, and makes another one.
+	// Nobody believes that one before joining again.
+	ReplaceLost bool
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Logger hears of a root that was made; the default logger when nil.
@@ -62,81 +74,118 @@ func OpenAuthority(config AuthorityConfig) (*Authority, error) {
 	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot open CA: %w", err)
 	}
-	a := &Authority{now: config.Now}
-	if err := a.open(config); err != nil {
+	a := &Authority{config: config}
+	if err := a.open(); err != nil {
 		return nil, fmt.Errorf("cannot open CA: %w", err)
 	}
 	return a, nil
 }
 
-func (a *Authority) open(config AuthorityConfig) error {
-	key, err := ensureKey(filepath.Join(config.Dir, "key.pem"))
+func (a *Authority) open() error {
+	if a.config.ReplaceLost {
+		if err := a.putAside(); err != nil {
+			return err
+		}
+	}
+	key, err := ensureKey(a.path(keyFile))
 	if err != nil {
 		return err
 	}
-	a.key = key
-	path := filepath.Join(config.Dir, "ca.pem")
-	if err := a.readRoot(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	_, err = os.Stat(a.path(rootsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = a.makeFirst(key)
+	}
+	if err != nil {
 		return err
 	}
-	if err := a.makeRoot(path); err != nil {
-		return err
-	}
-	config.Logger.Info("made a certificate authority", "pin", a.Pin())
-	return a.readRoot(path)
+	return a.load()
 }
 
-func (a *Authority) makeRoot(path string) error {
+func (a *Authority) path(file string) string { return filepath.Join(a.config.Dir, file) }
+
+// makeFirst makes the first root. Another process may be faster, with the same key: its root is as
+// good.
+func (a *Authority) makeFirst(key *ecdsa.PrivateKey) error {
 	serial, err := newSerial()
 	if err != nil {
 		return err
 	}
+	name := pkix.Name{CommonName: "Understudy CA " + serial.Text(16)[:8]}
+	if lost, err := a.lost(); err != nil {
+		return err
+	} else if lost != nil {
+		name = lost.Subject
+	}
+	root, err := a.newRoot(key, name)
+	if err != nil {
+		return err
+	}
+	err = atomicfile.Create(a.path(rootsFile), encode(blockCertificate, root.Raw), 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		a.config.Logger.Info("made a certificate authority", "pin", identity.Pin(root))
+	}
+	return err
+}
+
+func (a *Authority) newRoot(key *ecdsa.PrivateKey, name pkix.Name) (*x509.Certificate, error) {
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
 	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: "Understudy CA " + serial.Text(16)[:8]},
-		NotBefore:    a.now().Add(-backdate), NotAfter: a.now().Add(rootLife),
+		SerialNumber: serial, Subject: name,
+		NotBefore: a.config.Now().Add(-backdate), NotAfter: a.config.Now().Add(rootLife),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if a.root, err = x509.ParseCertificate(der); err != nil {
-		return err
-	}
-	if err := atomicfile.Create(path, encode(blockCertificate, der), 0o644); !errors.Is(err,
-		fs.ErrExist) {
-		return err
-	}
-	// Another process was faster, with the same key: its root is as good.
-	return nil
+	return x509.ParseCertificate(der)
 }
 
-func (a *Authority) readRoot(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	root, err := parseCertificate(data)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if !a.key.PublicKey.Equal(root.PublicKey) {
-		return fmt.Errorf("%s and the key beside it do not belong together", path)
-	}
-	if !a.now().Before(root.NotAfter) {
-		return fmt.Errorf("%s expired on %s", path, root.NotAfter.Format(time.DateOnly))
-	}
-	a.root, a.pem = root, data
-	return nil
+// now is what it signs with and believes at the moment.
+func (a *Authority) now() signing {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.signing
 }
 
-// PEM is the root's certificate.
-func (a *Authority) PEM() []byte { return a.pem }
+// PEM are the certificates of the roots that others are to believe, that of Shown first.
+func (a *Authority) PEM() []byte { return a.now().pem() }
 
-// Pin is the root's pin; see identity.Pin.
-func (a *Authority) Pin() string { return identity.Pin(a.root) }
+// Shown is the certificate of the root that the control plane's own is of, and its pin; see
+// identity.Pin. Who knows no more believes the control plane.
+func (a *Authority) Shown() (root []byte, pin string) {
+	s := a.now()
+	shown := s.roots[s.shown]
+	return encode(blockCertificate, shown.Raw), identity.Pin(shown)
+}
+
+// Pin is the pin of the root that signs.
+func (a *Authority) Pin() string { return identity.Pin(a.now().roots[0]) }
+
+// Pins are those of all roots that are believed.
+func (a *Authority) Pins() (pins []string) {
+	for _, root := range a.now().roots {
+		pins = append(pins, identity.Pin(root))
+	}
+	return pins
+}
+
+// Expires is when the first of the roots that are believed ends.
+func (a *Authority) Expires() time.Time {
+	roots := a.now().roots
+	end := roots[0].NotAfter
+	for _, root := range roots {
+		end = earliest(end, root.NotAfter)
+	}
+	return end
+}
 
 // ensureKey reads a key, or makes one that only its owner can read.
 func ensureKey(path string) (*ecdsa.PrivateKey, error) {

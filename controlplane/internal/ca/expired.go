@@ -49,7 +49,7 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 	if e.print, err = keyPrint(key); err != nil {
 		return Renewed{}, err
 	}
-	if e.peer, err = r.shown(req); err != nil {
+	if e.peer, err = shown(r.config.Authority, req); err != nil {
 		return Renewed{}, err
 	}
 	who, what := e.peer.Identity, "cannot renew the certificate of "+e.peer.Identity.String()
@@ -80,10 +80,10 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 }
 
 // shown is the agent or the operator that a certificate of this CA is of, whenever that was good.
-func (r *Registry) shown(req ExpiredRequest) (identity.Peer, error) {
+func shown(authority *Authority, req ExpiredRequest) (identity.Peer, error) {
 	cert, err := parseCertificate(req.Certificate)
 	if err == nil {
-		err = cert.CheckSignatureFrom(r.config.Authority.root)
+		err = authority.believes(cert)
 	}
 	var who identity.Identity
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,13 +49,34 @@ func (k Kept) Files() identity.FilesConfig {
 // whose certificate was revoked gets no other one for the same key: Keep warns, and leaves the
 // files.
 func (r *Registry) Keep(ctx context.Context, kept Kept) error {
-	if err := r.keep(ctx, kept); err != nil {
+	r.keeps.add(kept)
+	if err := r.keep(ctx, kept, false); err != nil {
 		return fmt.Errorf("cannot keep the identity %s in %s: %w", kept.Identity, kept.Dir, err)
 	}
 	return nil
 }
 
-func (r *Registry) keep(ctx context.Context, kept Kept) error {
+// keeps are the identities that the registry keeps.
+type keeps struct {
+	mu  sync.Mutex
+	all []Kept
+}
+
+func (k *keeps) add(kept Kept) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !slices.Contains(k.all, kept) {
+		k.all = append(k.all, kept)
+	}
+}
+
+func (k *keeps) list() []Kept {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.all)
+}
+
+func (r *Registry) keep(ctx context.Context, kept Kept, strictly bool) error {
 	if err := os.MkdirAll(kept.Dir, 0o700); err != nil {
 		return err
 	}
@@ -67,10 +89,15 @@ func (r *Registry) keep(ctx context.Context, kept Kept) error {
 		return err
 	}
 	want := peerRequest(kept.Identity, nil, r.config.OperatorLife, &key.PublicKey)
+	believes := r.config.Authority.believes
 	if kept.Identity.Role == identity.RoleControlPlane {
 		want.names, want.life = r.ownNames(), r.config.ControlPlaneLife
+		believes = r.config.Authority.shown
 	}
-	if r.fits(files.Cert, want) {
+	if strictly {
+		believes = r.config.Authority.signed
+	}
+	if r.fits(files.Cert, want, believes) {
 		return nil
 	}
 	issued, err := r.config.Authority.issue(want)
@@ -110,14 +137,13 @@ func (r *Registry) ownNames() []string {
 }
 
 // fits says whether the certificate in the file is what would be issued now.
-func (r *Registry) fits(path string, want request) bool {
+func (r *Registry) fits(path string, want request, believes func(*x509.Certificate) error) bool {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return false
 	}
 	cert, err := parseCertificate(data)
-	if err != nil || r.Denied(identity.Serial(cert)) ||
-		cert.CheckSignatureFrom(r.config.Authority.root) != nil {
+	if err != nil || r.Denied(identity.Serial(cert)) || believes(cert) != nil {
 		return false
 	}
 	id, err := identity.FromCertificate(cert)

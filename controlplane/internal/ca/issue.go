@@ -70,17 +70,23 @@ func (a *Authority) issue(r request) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
+	a.mu.RLock() // what is issued after another root signs says so by its time
+	defer a.mu.RUnlock()
+	signs, now := 0, a.config.Now()
+	if r.identity.Role == identity.RoleControlPlane {
+		signs = a.signing.shown
+	}
+	root := a.signing.roots[signs]
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: r.subject,
-		NotBefore: a.now().Add(-min(backdate, r.life)),
-		NotAfter:  earliest(a.now().Add(r.life), a.root.NotAfter),
-		KeyUsage:  x509.KeyUsageDigitalSignature, ExtKeyUsage: r.usage, BasicConstraintsValid: true,
+		SerialNumber: serial, Subject: r.subject, NotBefore: now.Add(-min(backdate, r.life)),
+		NotAfter: earliest(now.Add(r.life), root.NotAfter),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: r.usage, BasicConstraintsValid: true,
 	}
 	if r.identity != (identity.Identity{}) {
 		template.URIs = []*url.URL{r.identity.URI()}
 	}
 	addNames(template, r.names)
-	der, err := x509.CreateCertificate(rand.Reader, template, a.root, r.key, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, root, r.key, a.signing.keys[signs])
 	if err != nil {
 		return Issued{}, fmt.Errorf("cannot issue a certificate for %s: %w", r.recordedAs, err)
 	}

@@ -13,6 +13,8 @@ type Tokens interface {
 	Insert(ctx context.Context, token inventory.JoinToken) error
 	// Get reads one, or answers inventory.ErrNotFound.
 	Get(ctx context.Context, hash string) (inventory.JoinToken, error)
+	// All reads all for servers of the scope, the newest first.
+	All(ctx context.Context, scope inventory.Scope) ([]inventory.JoinToken, error)
 	// Spend writes that the token is used, if it still is unused or was used by the same key; else
 	// errs.PermissionDenied.
 	Spend(ctx context.Context, token inventory.JoinToken) error
@@ -39,6 +41,8 @@ type Certificates interface {
 	Revoked(ctx context.Context) (sequence int64, all []inventory.Certificate, err error)
 	// KeyRevoked says whether a certificate for the key of that print was revoked.
 	KeyRevoked(ctx context.Context, print string) (bool, error)
+	// Newest reads the newest certificate of each identity that begins so.
+	Newest(ctx context.Context, prefix string) ([]inventory.Certificate, error)
 	// Ends reads until when the newest certificate of each identity is good; revoked ones do not
 	// count.
 	Ends(ctx context.Context) (map[string]time.Time, error)
@@ -77,6 +81,9 @@ type Records struct {
 	// NoteRevoked writes into the server's record that its agent was revoked then, for what the
 	// server reads of others to be ended; a server without a record is fine. May be nil.
 	NoteRevoked func(ctx context.Context, server string, at time.Time) error
+	// NoteRoot writes that the certificate authority is the one with that pin from now on. May be
+	// nil.
+	NoteRoot func(ctx context.Context, pin string) error
 	// Lost says whether what was recorded at that time may be missing, because a backup was
 	// restored; nil: never.
 	Lost func(ctx context.Context, at time.Time) (bool, error)

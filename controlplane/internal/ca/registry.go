@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -67,8 +68,10 @@ type Config struct {
 // Registry issues, renews and revokes certificates, and keeps a record of each before anybody gets
 // it.
 type Registry struct {
-	config Config
-	denied denyList
+	config   Config
+	denied   denyList
+	keeps    keeps
+	rotating sync.RWMutex // held while the root is replaced, and shared by what names a root
 }
 
 // New makes a registry and reads the deny list.

@@ -62,6 +62,8 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 	if req.ValidateOnly {
 		return nil, expires, nil
 	}
+	r.rotating.RLock()
+	defer r.rotating.RUnlock()
 	secret := make([]byte, tokenBytes)
 	if _, err := rand.Read(secret); err != nil {
 		return nil, time.Time{}, err
@@ -109,9 +111,10 @@ func (r *Registry) checkToken(req TokenRequest) error {
 }
 
 func (r *Registry) joinFile(server, token string) ([]byte, error) {
+	root, pin := r.config.Authority.Shown()
 	return json.MarshalIndent(identity.JoinFile{
 		Server: server, ControlPlane: r.config.ControlPlane, Token: token,
-		CASPKISHA256: r.config.Authority.Pin(), CAPEM: string(r.config.Authority.PEM()),
+		CASPKISHA256: pin, CAPEM: string(root),
 	}, "", "  ")
 }
 
@@ -205,8 +208,12 @@ func (r *Registry) CheckToken(ctx context.Context, token, server string) (time.T
 	return record.Expires, storeError("cannot use the join token", err)
 }
 
-// Root is the CA's certificate as PEM, and the time of the clock that certificates are issued by.
-func (r *Registry) Root() ([]byte, time.Time) { return r.config.Authority.PEM(), r.config.Now() }
+// Root is the certificate of the root that the control plane shows, as PEM, and the time of the
+// clock that certificates are issued by.
+func (r *Registry) Root() ([]byte, time.Time) {
+	root, _ := r.config.Authority.Shown()
+	return root, r.config.Now()
+}
 
 // outlivesRevocation refuses a token that was made before its server's certificates were revoked:
 // who had it then could use it to get new ones.

@@ -36,6 +36,8 @@ type Config struct {
 	Loops *loop.Set
 	// Certificate is the control plane's own.
 	Certificate func() (*tls.Certificate, error)
+	// Root is when the root of the certificate authority expires. May be nil.
+	Root func() time.Time
 }
 
 // Records reports what the records and the monitor's latest round say, when it is asked to. It asks
@@ -52,6 +54,7 @@ const (
 	lastVerified  = "server_last_verified_timestamp_seconds"
 	certificate   = "server_certificate_expiry_timestamp_seconds"
 	ownExpiry     = "controlplane_certificate_expiry_timestamp_seconds"
+	rootExpiry    = "ca_expiry_timestamp_seconds"
 	answers       = "server_mariadb_up"
 	free          = "server_datadir_free_bytes"
 	used          = "server_datadir_used_bytes"
@@ -84,6 +87,8 @@ func NewRecords(cfg Config) *Records {
 		"server")
 	add(certificate, "End of the newest certificate of the server's agent.", "server")
 	add(ownExpiry, "End of the control plane's own certificate.")
+	add(rootExpiry, "End of the root of the certificate authority, the first of two while it is "+
+		"being replaced.")
 	add(answers, "1 when MariaDB answered in the latest observation, 0 when it did not; absent "+
 		"while the agent does not answer.", "server")
 	add(free, "Bytes free on the filesystem of the datadir.", "server")
@@ -153,6 +158,9 @@ func (r *Records) Collect(out chan<- prometheus.Metric) {
 	to.gauge(lateLoops, float64(len(r.cfg.Loops.Late())))
 	if own, err := r.cfg.Certificate(); err == nil && own != nil && own.Leaf != nil {
 		to.time(ownExpiry, own.Leaf.NotAfter)
+	}
+	if r.cfg.Root != nil {
+		to.time(rootExpiry, r.cfg.Root())
 	}
 }
 

@@ -20,6 +20,12 @@ func (tx *Tx) Settle(ctx context.Context, name, value string) (settled string, e
 	return value, err
 }
 
+// Resettle gives a fact that is settled another value.
+func (tx *Tx) Resettle(ctx context.Context, name, value string) error {
+	_, err := tx.exec(ctx, "UPDATE facts SET value = ? WHERE name = ?", value, name)
+	return err
+}
+
 func first(texts []string) string {
 	if len(texts) == 0 {
 		return ""

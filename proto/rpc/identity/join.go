@@ -45,7 +45,7 @@ func (f JoinFile) GoString() string { return f.String() }
 // its pin.
 func (f JoinFile) Command() string {
 	return "understudy-agent join --server " + f.Server + " --address " +
-		strings.Join(f.ControlPlane, ",") + " --ca-pin " + pinPrefix + f.CASPKISHA256 +
+		strings.Join(f.ControlPlane, ",") + " --ca-pin " + ShowPin(f.CASPKISHA256) +
 		" --token " + f.Token
 }
 
@@ -116,6 +116,9 @@ func (f JoinFile) Roots() (*x509.CertPool, error) {
 
 // pinPrefix names the hash of a pin that a user sees.
 const pinPrefix = "sha256:"
+
+// ShowPin is a pin as users see it.
+func ShowPin(pin string) string { return pinPrefix + pin }
 
 // ParsePin reads a pin as users see it: with the name of its hash.
 func ParsePin(text string) (string, error) {

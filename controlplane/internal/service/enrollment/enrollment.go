@@ -51,6 +51,14 @@ type Registry interface {
 	Revoke(ctx context.Context, req ca.RevokeRequest) (ca.Revoked, error)
 }
 
+// Authority replaces the root of the certificate authority; *ca.Rotation is one.
+type Authority interface {
+	// Status is how far the replacement is.
+	Status(ctx context.Context) (ca.Status, error)
+	// Rotate takes it one phase on, or back.
+	Rotate(ctx context.Context, req ca.RotateRequest) (ca.Status, error)
+}
+
 // Operators knows the operators on record.
 type Operators interface {
 	// List reads all, sorted.
@@ -79,6 +87,8 @@ type Servers interface {
 type Config struct {
 	// Registry does the work.
 	Registry Registry
+	// Authority replaces its root.
+	Authority Authority
 	// Agents reaches the agents that want to know whether they can be reached.
 	Agents Agents
 	// Servers knows where they are expected.
@@ -128,9 +138,12 @@ func Rules() authz.Table {
 		// A token gives no more than who changes servers has: an agent may renew itself, no more.
 		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: authz.Changers(
 			identity.RoleControlPlane),
-		controlplanev1.EnrollmentService_CreateOperator_FullMethodName: admins,
-		controlplanev1.EnrollmentService_UpdateOperator_FullMethodName: admins,
-		controlplanev1.EnrollmentService_Revoke_FullMethodName:         admins,
+		controlplanev1.EnrollmentService_CreateOperator_FullMethodName:  admins,
+		controlplanev1.EnrollmentService_UpdateOperator_FullMethodName:  admins,
+		controlplanev1.EnrollmentService_Revoke_FullMethodName:          admins,
+		controlplanev1.EnrollmentService_RotateAuthority_FullMethodName: admins,
+		controlplanev1.EnrollmentService_GetAuthorityStatus_FullMethodName: authz.Readers(
+			identity.RoleBreakGlass),
 		controlplanev1.EnrollmentService_ListOperators_FullMethodName: authz.Readers(
 			identity.RoleBreakGlass),
 		controlplanev1.EnrollmentService_ListJoinTokens_FullMethodName: authz.Readers(),

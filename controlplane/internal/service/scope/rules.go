@@ -80,12 +80,15 @@ func Rules() map[string]Rule {
 		cpv1.EnrollmentService_CreateOperator_FullMethodName: refused,
 		cpv1.EnrollmentService_UpdateOperator_FullMethodName: refused,
 		cpv1.EnrollmentService_Revoke_FullMethodName:         refused,
-		cpv1.EnrollmentService_GetAuthority_FullMethodName:   refused,
-		cpv1.EnrollmentService_CheckJoinToken_FullMethodName: refused,
-		cpv1.EnrollmentService_Enroll_FullMethodName:         refused,
-		cpv1.EnrollmentService_RenewExpired_FullMethodName:   refused,
-		cpv1.EnrollmentService_CheckAgent_FullMethodName:     refused,
-		cpv1.EnrollmentService_Renew_FullMethodName:          refused,
+		// Laggards are servers of the whole fleet.
+		cpv1.EnrollmentService_GetAuthorityStatus_FullMethodName: refused,
+		cpv1.EnrollmentService_RotateAuthority_FullMethodName:    refused,
+		cpv1.EnrollmentService_GetAuthority_FullMethodName:       refused,
+		cpv1.EnrollmentService_CheckJoinToken_FullMethodName:     refused,
+		cpv1.EnrollmentService_Enroll_FullMethodName:             refused,
+		cpv1.EnrollmentService_RenewExpired_FullMethodName:       refused,
+		cpv1.EnrollmentService_CheckAgent_FullMethodName:         refused,
+		cpv1.EnrollmentService_Renew_FullMethodName:              refused,
 
 		// The audit log is the whole fleet's, and for admins.
 		cpv1.AuditService_ListAuditRecords_FullMethodName:   refused,

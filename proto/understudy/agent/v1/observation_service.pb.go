@@ -425,7 +425,7 @@ type HungProbe struct {
 	// "mariadb", "replication", "volume"; "unit" and "facts" (all of MariaDB that costs more than a
 	// sample may) once they have not been known for a minute; "call", a call of the agent that still
 	// goes on two minutes after it was over; "resume", a MariaDB that nobody quiesces any more and
-	// that has not resumed.
+	// that has not resumed; "certificate", the agent's own, which ends soon and was not renewed.
 	Probe string `protobuf:"bytes,1,opt,name=probe,proto3" json:"probe,omitempty"`
 	// Since when.
 	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`

@@ -24,6 +24,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// AuthorityPhase is how far the replacement of the root is.
+type AuthorityPhase int32
+
+const (
+	// Unspecified.
+	AuthorityPhase_AUTHORITY_PHASE_UNSPECIFIED AuthorityPhase = 0
+	// There is one root.
+	AuthorityPhase_AUTHORITY_PHASE_SINGLE AuthorityPhase = 1
+	// A successor is believed beside the root, which signs.
+	AuthorityPhase_AUTHORITY_PHASE_INTRODUCED AuthorityPhase = 2
+	// The successor signs, and the old root is believed.
+	AuthorityPhase_AUTHORITY_PHASE_RENEWING AuthorityPhase = 3
+)
+
+// Enum value maps for AuthorityPhase.
+var (
+	AuthorityPhase_name = map[int32]string{
+		0: "AUTHORITY_PHASE_UNSPECIFIED",
+		1: "AUTHORITY_PHASE_SINGLE",
+		2: "AUTHORITY_PHASE_INTRODUCED",
+		3: "AUTHORITY_PHASE_RENEWING",
+	}
+	AuthorityPhase_value = map[string]int32{
+		"AUTHORITY_PHASE_UNSPECIFIED": 0,
+		"AUTHORITY_PHASE_SINGLE":      1,
+		"AUTHORITY_PHASE_INTRODUCED":  2,
+		"AUTHORITY_PHASE_RENEWING":    3,
+	}
+)
+
+func (x AuthorityPhase) Enum() *AuthorityPhase {
+	p := new(AuthorityPhase)
+	*p = x
+	return p
+}
+
+func (x AuthorityPhase) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuthorityPhase) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[0].Descriptor()
+}
+
+func (AuthorityPhase) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[0]
+}
+
+func (x AuthorityPhase) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuthorityPhase.Descriptor instead.
+func (AuthorityPhase) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0}
+}
+
 // OperatorRole is what an operator may do: each all that the one before it may.
 type OperatorRole int32
 
@@ -65,11 +122,11 @@ func (x OperatorRole) String() string {
 }
 
 func (OperatorRole) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[0].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1].Descriptor()
 }
 
 func (OperatorRole) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[0]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1]
 }
 
 func (x OperatorRole) Number() protoreflect.EnumNumber {
@@ -78,7 +135,68 @@ func (x OperatorRole) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OperatorRole.Descriptor instead.
 func (OperatorRole) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{1}
+}
+
+// Kind says what lags.
+type AuthorityStatus_Laggard_Kind int32
+
+const (
+	// Unspecified.
+	AuthorityStatus_Laggard_KIND_UNSPECIFIED AuthorityStatus_Laggard_Kind = 0
+	// The certificate of a server's agent.
+	AuthorityStatus_Laggard_KIND_AGENT AuthorityStatus_Laggard_Kind = 1
+	// That of its MariaDB.
+	AuthorityStatus_Laggard_KIND_MARIADB AuthorityStatus_Laggard_Kind = 2
+	// That of an operator.
+	AuthorityStatus_Laggard_KIND_OPERATOR AuthorityStatus_Laggard_Kind = 3
+	// A join token that may still be used.
+	AuthorityStatus_Laggard_KIND_JOIN_TOKEN AuthorityStatus_Laggard_Kind = 4
+)
+
+// Enum value maps for AuthorityStatus_Laggard_Kind.
+var (
+	AuthorityStatus_Laggard_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_AGENT",
+		2: "KIND_MARIADB",
+		3: "KIND_OPERATOR",
+		4: "KIND_JOIN_TOKEN",
+	}
+	AuthorityStatus_Laggard_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_AGENT":       1,
+		"KIND_MARIADB":     2,
+		"KIND_OPERATOR":    3,
+		"KIND_JOIN_TOKEN":  4,
+	}
+)
+
+func (x AuthorityStatus_Laggard_Kind) Enum() *AuthorityStatus_Laggard_Kind {
+	p := new(AuthorityStatus_Laggard_Kind)
+	*p = x
+	return p
+}
+
+func (x AuthorityStatus_Laggard_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuthorityStatus_Laggard_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2].Descriptor()
+}
+
+func (AuthorityStatus_Laggard_Kind) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2]
+}
+
+func (x AuthorityStatus_Laggard_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuthorityStatus_Laggard_Kind.Descriptor instead.
+func (AuthorityStatus_Laggard_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2, 1, 0}
 }
 
 // State is what became of it.
@@ -126,11 +244,11 @@ func (x JoinToken_State) String() string {
 }
 
 func (JoinToken_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3].Descriptor()
 }
 
 func (JoinToken_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[1]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3]
 }
 
 func (x JoinToken_State) Number() protoreflect.EnumNumber {
@@ -139,7 +257,7 @@ func (x JoinToken_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JoinToken_State.Descriptor instead.
 func (JoinToken_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{10, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15, 0}
 }
 
 // State is that of the newest certificate.
@@ -183,11 +301,11 @@ func (x Operator_State) String() string {
 }
 
 func (Operator_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4].Descriptor()
 }
 
 func (Operator_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4]
 }
 
 func (x Operator_State) Number() protoreflect.EnumNumber {
@@ -196,7 +314,7 @@ func (x Operator_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operator_State.Descriptor instead.
 func (Operator_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{31, 0}
 }
 
 // GetAuthorityRequest asks for the CA.
@@ -291,6 +409,281 @@ func (x *GetAuthorityResponse) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// AuthorityStatus is the state of the certificate authority.
+type AuthorityStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How far the replacement of the root is.
+	Phase AuthorityPhase `protobuf:"varint,1,opt,name=phase,proto3,enum=understudy.controlplane.v1.AuthorityPhase" json:"phase,omitempty"`
+	// When that began; absent with one root.
+	PhaseTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=phase_time,json=phaseTime,proto3" json:"phase_time,omitempty"`
+	// The roots that are believed.
+	Roots []*AuthorityStatus_Root `protobuf:"bytes,3,rep,name=roots,proto3" json:"roots,omitempty"`
+	// Who has to get another certificate before the next phase, at most 1000.
+	Lagging []*AuthorityStatus_Laggard `protobuf:"bytes,4,rep,name=lagging,proto3" json:"lagging,omitempty"`
+	// How many these are in all.
+	LaggingCount  int32 `protobuf:"varint,5,opt,name=lagging_count,json=laggingCount,proto3" json:"lagging_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorityStatus) Reset() {
+	*x = AuthorityStatus{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorityStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorityStatus) ProtoMessage() {}
+
+func (x *AuthorityStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorityStatus.ProtoReflect.Descriptor instead.
+func (*AuthorityStatus) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AuthorityStatus) GetPhase() AuthorityPhase {
+	if x != nil {
+		return x.Phase
+	}
+	return AuthorityPhase_AUTHORITY_PHASE_UNSPECIFIED
+}
+
+func (x *AuthorityStatus) GetPhaseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PhaseTime
+	}
+	return nil
+}
+
+func (x *AuthorityStatus) GetRoots() []*AuthorityStatus_Root {
+	if x != nil {
+		return x.Roots
+	}
+	return nil
+}
+
+func (x *AuthorityStatus) GetLagging() []*AuthorityStatus_Laggard {
+	if x != nil {
+		return x.Lagging
+	}
+	return nil
+}
+
+func (x *AuthorityStatus) GetLaggingCount() int32 {
+	if x != nil {
+		return x.LaggingCount
+	}
+	return 0
+}
+
+// GetAuthorityStatusRequest is empty.
+type GetAuthorityStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAuthorityStatusRequest) Reset() {
+	*x = GetAuthorityStatusRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAuthorityStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAuthorityStatusRequest) ProtoMessage() {}
+
+func (x *GetAuthorityStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAuthorityStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetAuthorityStatusRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{3}
+}
+
+// GetAuthorityStatusResponse has the state.
+type GetAuthorityStatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the certificate authority.
+	Status        *AuthorityStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAuthorityStatusResponse) Reset() {
+	*x = GetAuthorityStatusResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAuthorityStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAuthorityStatusResponse) ProtoMessage() {}
+
+func (x *GetAuthorityStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAuthorityStatusResponse.ProtoReflect.Descriptor instead.
+func (*GetAuthorityStatusResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetAuthorityStatusResponse) GetStatus() *AuthorityStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+// RotateAuthorityRequest asks for another phase.
+type RotateAuthorityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The phase of now. A repeat, which finds another one, changes nothing. Required.
+	From AuthorityPhase `protobuf:"varint,1,opt,name=from,proto3,enum=understudy.controlplane.v1.AuthorityPhase" json:"from,omitempty"`
+	// Go back to the phase before.
+	Back bool `protobuf:"varint,2,opt,name=back,proto3" json:"back,omitempty"`
+	// Validate only; nothing is changed.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAuthorityRequest) Reset() {
+	*x = RotateAuthorityRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAuthorityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAuthorityRequest) ProtoMessage() {}
+
+func (x *RotateAuthorityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAuthorityRequest.ProtoReflect.Descriptor instead.
+func (*RotateAuthorityRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RotateAuthorityRequest) GetFrom() AuthorityPhase {
+	if x != nil {
+		return x.From
+	}
+	return AuthorityPhase_AUTHORITY_PHASE_UNSPECIFIED
+}
+
+func (x *RotateAuthorityRequest) GetBack() bool {
+	if x != nil {
+		return x.Back
+	}
+	return false
+}
+
+func (x *RotateAuthorityRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// RotateAuthorityResponse has the state afterwards.
+type RotateAuthorityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the certificate authority; that of now with `validate_only`.
+	Status        *AuthorityStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAuthorityResponse) Reset() {
+	*x = RotateAuthorityResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAuthorityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAuthorityResponse) ProtoMessage() {}
+
+func (x *RotateAuthorityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAuthorityResponse.ProtoReflect.Descriptor instead.
+func (*RotateAuthorityResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RotateAuthorityResponse) GetStatus() *AuthorityStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
 // CheckJoinTokenRequest shows a token.
 type CheckJoinTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -304,7 +697,7 @@ type CheckJoinTokenRequest struct {
 
 func (x *CheckJoinTokenRequest) Reset() {
 	*x = CheckJoinTokenRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +709,7 @@ func (x *CheckJoinTokenRequest) String() string {
 func (*CheckJoinTokenRequest) ProtoMessage() {}
 
 func (x *CheckJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +722,7 @@ func (x *CheckJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CheckJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckJoinTokenRequest) GetToken() string {
@@ -357,7 +750,7 @@ type CheckJoinTokenResponse struct {
 
 func (x *CheckJoinTokenResponse) Reset() {
 	*x = CheckJoinTokenResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +762,7 @@ func (x *CheckJoinTokenResponse) String() string {
 func (*CheckJoinTokenResponse) ProtoMessage() {}
 
 func (x *CheckJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +775,7 @@ func (x *CheckJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CheckJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CheckJoinTokenResponse) GetExpireTime() *timestamppb.Timestamp {
@@ -401,7 +794,7 @@ type CheckAgentRequest struct {
 
 func (x *CheckAgentRequest) Reset() {
 	*x = CheckAgentRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +806,7 @@ func (x *CheckAgentRequest) String() string {
 func (*CheckAgentRequest) ProtoMessage() {}
 
 func (x *CheckAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +819,7 @@ func (x *CheckAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAgentRequest.ProtoReflect.Descriptor instead.
 func (*CheckAgentRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9}
 }
 
 // CheckAgentResponse is for an agent that answered.
@@ -444,7 +837,7 @@ type CheckAgentResponse struct {
 
 func (x *CheckAgentResponse) Reset() {
 	*x = CheckAgentResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +849,7 @@ func (x *CheckAgentResponse) String() string {
 func (*CheckAgentResponse) ProtoMessage() {}
 
 func (x *CheckAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +862,7 @@ func (x *CheckAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAgentResponse.ProtoReflect.Descriptor instead.
 func (*CheckAgentResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckAgentResponse) GetAddress() string {
@@ -508,7 +901,7 @@ type CreateJoinTokenRequest struct {
 
 func (x *CreateJoinTokenRequest) Reset() {
 	*x = CreateJoinTokenRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +913,7 @@ func (x *CreateJoinTokenRequest) String() string {
 func (*CreateJoinTokenRequest) ProtoMessage() {}
 
 func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +926,7 @@ func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateJoinTokenRequest) GetServer() string {
@@ -574,7 +967,7 @@ type CreateJoinTokenResponse struct {
 
 func (x *CreateJoinTokenResponse) Reset() {
 	*x = CreateJoinTokenResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +979,7 @@ func (x *CreateJoinTokenResponse) String() string {
 func (*CreateJoinTokenResponse) ProtoMessage() {}
 
 func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +992,7 @@ func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateJoinTokenResponse) GetJoinFile() []byte {
@@ -636,7 +1029,7 @@ type ListJoinTokensRequest struct {
 
 func (x *ListJoinTokensRequest) Reset() {
 	*x = ListJoinTokensRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +1041,7 @@ func (x *ListJoinTokensRequest) String() string {
 func (*ListJoinTokensRequest) ProtoMessage() {}
 
 func (x *ListJoinTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +1054,7 @@ func (x *ListJoinTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJoinTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListJoinTokensRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListJoinTokensRequest) GetPageSize() int32 {
@@ -691,7 +1084,7 @@ type ListJoinTokensResponse struct {
 
 func (x *ListJoinTokensResponse) Reset() {
 	*x = ListJoinTokensResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +1096,7 @@ func (x *ListJoinTokensResponse) String() string {
 func (*ListJoinTokensResponse) ProtoMessage() {}
 
 func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +1109,7 @@ func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJoinTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListJoinTokensResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListJoinTokensResponse) GetJoinTokens() []*JoinToken {
@@ -756,7 +1149,7 @@ type JoinToken struct {
 
 func (x *JoinToken) Reset() {
 	*x = JoinToken{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +1161,7 @@ func (x *JoinToken) String() string {
 func (*JoinToken) ProtoMessage() {}
 
 func (x *JoinToken) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +1174,7 @@ func (x *JoinToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
 func (*JoinToken) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JoinToken) GetServer() string {
@@ -853,7 +1246,7 @@ type EnrollRequest struct {
 
 func (x *EnrollRequest) Reset() {
 	*x = EnrollRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +1258,7 @@ func (x *EnrollRequest) String() string {
 func (*EnrollRequest) ProtoMessage() {}
 
 func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +1271,7 @@ func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollRequest.ProtoReflect.Descriptor instead.
 func (*EnrollRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EnrollRequest) GetToken() string {
@@ -927,7 +1320,7 @@ type EnrollResponse struct {
 
 func (x *EnrollResponse) Reset() {
 	*x = EnrollResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1332,7 @@ func (x *EnrollResponse) String() string {
 func (*EnrollResponse) ProtoMessage() {}
 
 func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1345,7 @@ func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollResponse.ProtoReflect.Descriptor instead.
 func (*EnrollResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EnrollResponse) GetCertificates() *Certificates {
@@ -975,7 +1368,7 @@ type RenewExpiredRequest struct {
 
 func (x *RenewExpiredRequest) Reset() {
 	*x = RenewExpiredRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1380,7 @@ func (x *RenewExpiredRequest) String() string {
 func (*RenewExpiredRequest) ProtoMessage() {}
 
 func (x *RenewExpiredRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1393,7 @@ func (x *RenewExpiredRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewExpiredRequest.ProtoReflect.Descriptor instead.
 func (*RenewExpiredRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RenewExpiredRequest) GetCertificatePem() []byte {
@@ -1032,7 +1425,7 @@ type RenewExpiredResponse struct {
 
 func (x *RenewExpiredResponse) Reset() {
 	*x = RenewExpiredResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1437,7 @@ func (x *RenewExpiredResponse) String() string {
 func (*RenewExpiredResponse) ProtoMessage() {}
 
 func (x *RenewExpiredResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1450,7 @@ func (x *RenewExpiredResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewExpiredResponse.ProtoReflect.Descriptor instead.
 func (*RenewExpiredResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RenewExpiredResponse) GetCaPem() []byte {
@@ -1097,7 +1490,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1502,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1515,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RenewRequest) GetAgentCsr() []byte {
@@ -1157,7 +1550,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1562,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1575,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RenewResponse) GetCertificates() *Certificates {
@@ -1211,7 +1604,7 @@ type Certificates struct {
 
 func (x *Certificates) Reset() {
 	*x = Certificates{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1616,7 @@ func (x *Certificates) String() string {
 func (*Certificates) ProtoMessage() {}
 
 func (x *Certificates) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1629,7 @@ func (x *Certificates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificates.ProtoReflect.Descriptor instead.
 func (*Certificates) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Certificates) GetCaPem() []byte {
@@ -1288,7 +1681,7 @@ type CreateOperatorRequest struct {
 
 func (x *CreateOperatorRequest) Reset() {
 	*x = CreateOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +1693,7 @@ func (x *CreateOperatorRequest) String() string {
 func (*CreateOperatorRequest) ProtoMessage() {}
 
 func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +1706,7 @@ func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CreateOperatorRequest) GetName() string {
@@ -1367,7 +1760,7 @@ type UpdateOperatorRequest struct {
 
 func (x *UpdateOperatorRequest) Reset() {
 	*x = UpdateOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1772,7 @@ func (x *UpdateOperatorRequest) String() string {
 func (*UpdateOperatorRequest) ProtoMessage() {}
 
 func (x *UpdateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1785,7 @@ func (x *UpdateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*UpdateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UpdateOperatorRequest) GetName() string {
@@ -1427,7 +1820,7 @@ type UpdateOperatorResponse struct {
 
 func (x *UpdateOperatorResponse) Reset() {
 	*x = UpdateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1439,7 +1832,7 @@ func (x *UpdateOperatorResponse) String() string {
 func (*UpdateOperatorResponse) ProtoMessage() {}
 
 func (x *UpdateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1452,7 +1845,7 @@ func (x *UpdateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*UpdateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UpdateOperatorResponse) GetServers() []string {
@@ -1477,7 +1870,7 @@ type CreateOperatorResponse struct {
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1882,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1895,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -1537,7 +1930,7 @@ type RenewOperatorRequest struct {
 
 func (x *RenewOperatorRequest) Reset() {
 	*x = RenewOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1942,7 @@ func (x *RenewOperatorRequest) String() string {
 func (*RenewOperatorRequest) ProtoMessage() {}
 
 func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1955,7 @@ func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorRequest.ProtoReflect.Descriptor instead.
 func (*RenewOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RenewOperatorRequest) GetCsr() []byte {
@@ -1583,7 +1976,7 @@ type RenewOperatorResponse struct {
 
 func (x *RenewOperatorResponse) Reset() {
 	*x = RenewOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1988,7 @@ func (x *RenewOperatorResponse) String() string {
 func (*RenewOperatorResponse) ProtoMessage() {}
 
 func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +2001,7 @@ func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorResponse.ProtoReflect.Descriptor instead.
 func (*RenewOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RenewOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -1631,7 +2024,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +2036,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +2049,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListOperatorsRequest) GetPageSize() int32 {
@@ -1686,7 +2079,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +2091,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +2104,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*Operator {
@@ -1755,7 +2148,7 @@ type Operator struct {
 
 func (x *Operator) Reset() {
 	*x = Operator{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +2160,7 @@ func (x *Operator) String() string {
 func (*Operator) ProtoMessage() {}
 
 func (x *Operator) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +2173,7 @@ func (x *Operator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operator.ProtoReflect.Descriptor instead.
 func (*Operator) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Operator) GetName() string {
@@ -1861,7 +2254,7 @@ type OperatorCertificate struct {
 
 func (x *OperatorCertificate) Reset() {
 	*x = OperatorCertificate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +2266,7 @@ func (x *OperatorCertificate) String() string {
 func (*OperatorCertificate) ProtoMessage() {}
 
 func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2279,7 @@ func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
 func (*OperatorCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *OperatorCertificate) GetCaPem() []byte {
@@ -1925,7 +2318,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2330,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2343,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -1989,7 +2382,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2394,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2407,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -2031,6 +2424,143 @@ func (x *RevokeResponse) GetNoAdminLeft() bool {
 	return false
 }
 
+// Root is a root that is believed.
+type AuthorityStatus_Root struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of its public key, "sha256:" and hexadecimal.
+	Pin string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	// When it expires.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Whether it is the one that signs.
+	Signs         bool `protobuf:"varint,3,opt,name=signs,proto3" json:"signs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorityStatus_Root) Reset() {
+	*x = AuthorityStatus_Root{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorityStatus_Root) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorityStatus_Root) ProtoMessage() {}
+
+func (x *AuthorityStatus_Root) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorityStatus_Root.ProtoReflect.Descriptor instead.
+func (*AuthorityStatus_Root) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2, 0}
+}
+
+func (x *AuthorityStatus_Root) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+func (x *AuthorityStatus_Root) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *AuthorityStatus_Root) GetSigns() bool {
+	if x != nil {
+		return x.Signs
+	}
+	return false
+}
+
+// Laggard is who has no certificate of this phase yet, or a join token that names the old root.
+type AuthorityStatus_Laggard struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}" or "operators/{operator}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What lags.
+	Kind AuthorityStatus_Laggard_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=understudy.controlplane.v1.AuthorityStatus_Laggard_Kind" json:"kind,omitempty"`
+	// When the newest certificate, or the token, was issued.
+	IssueTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=issue_time,json=issueTime,proto3" json:"issue_time,omitempty"`
+	// When it expires.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorityStatus_Laggard) Reset() {
+	*x = AuthorityStatus_Laggard{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorityStatus_Laggard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorityStatus_Laggard) ProtoMessage() {}
+
+func (x *AuthorityStatus_Laggard) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorityStatus_Laggard.ProtoReflect.Descriptor instead.
+func (*AuthorityStatus_Laggard) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2, 1}
+}
+
+func (x *AuthorityStatus_Laggard) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AuthorityStatus_Laggard) GetKind() AuthorityStatus_Laggard_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return AuthorityStatus_Laggard_KIND_UNSPECIFIED
+}
+
+func (x *AuthorityStatus_Laggard) GetIssueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssueTime
+	}
+	return nil
+}
+
+func (x *AuthorityStatus_Laggard) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 var File_understudy_controlplane_v1_enrollment_service_proto protoreflect.FileDescriptor
 
 const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
@@ -2039,7 +2569,42 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x13GetAuthorityRequest\"]\n" +
 	"\x14GetAuthorityResponse\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"[\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x85\x06\n" +
+	"\x0fAuthorityStatus\x12@\n" +
+	"\x05phase\x18\x01 \x01(\x0e2*.understudy.controlplane.v1.AuthorityPhaseR\x05phase\x129\n" +
+	"\n" +
+	"phase_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tphaseTime\x12F\n" +
+	"\x05roots\x18\x03 \x03(\v20.understudy.controlplane.v1.AuthorityStatus.RootR\x05roots\x12M\n" +
+	"\alagging\x18\x04 \x03(\v23.understudy.controlplane.v1.AuthorityStatus.LaggardR\alagging\x12#\n" +
+	"\rlagging_count\x18\x05 \x01(\x05R\flaggingCount\x1ak\n" +
+	"\x04Root\x12\x10\n" +
+	"\x03pin\x18\x01 \x01(\tR\x03pin\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x14\n" +
+	"\x05signs\x18\x03 \x01(\bR\x05signs\x1a\xcb\x02\n" +
+	"\aLaggard\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12L\n" +
+	"\x04kind\x18\x02 \x01(\x0e28.understudy.controlplane.v1.AuthorityStatus.Laggard.KindR\x04kind\x129\n" +
+	"\n" +
+	"issue_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tissueTime\x12;\n" +
+	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"f\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"KIND_AGENT\x10\x01\x12\x10\n" +
+	"\fKIND_MARIADB\x10\x02\x12\x11\n" +
+	"\rKIND_OPERATOR\x10\x03\x12\x13\n" +
+	"\x0fKIND_JOIN_TOKEN\x10\x04\"\x1b\n" +
+	"\x19GetAuthorityStatusRequest\"a\n" +
+	"\x1aGetAuthorityStatusResponse\x12C\n" +
+	"\x06status\x18\x01 \x01(\v2+.understudy.controlplane.v1.AuthorityStatusR\x06status\"\x99\x01\n" +
+	"\x16RotateAuthorityRequest\x12F\n" +
+	"\x04from\x18\x01 \x01(\x0e2*.understudy.controlplane.v1.AuthorityPhaseB\x06\xea\xbb\x18\x02\b\x01R\x04from\x12\x12\n" +
+	"\x04back\x18\x02 \x01(\bR\x04back\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"^\n" +
+	"\x17RotateAuthorityResponse\x12C\n" +
+	"\x06status\x18\x01 \x01(\v2+.understudy.controlplane.v1.AuthorityStatusR\x06status\"[\n" +
 	"\x15CheckJoinTokenRequest\x12 \n" +
 	"\x05token\x18\x01 \x01(\tB\n" +
 	"\xea\xbb\x18\x03@\x80\x02\x80\x01\x01R\x05token\x12 \n" +
@@ -2179,12 +2744,17 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"N\n" +
 	"\x0eRevokeResponse\x12\x18\n" +
 	"\aserials\x18\x01 \x03(\tR\aserials\x12\"\n" +
-	"\rno_admin_left\x18\x02 \x01(\bR\vnoAdminLeft*|\n" +
+	"\rno_admin_left\x18\x02 \x01(\bR\vnoAdminLeft*\x8b\x01\n" +
+	"\x0eAuthorityPhase\x12\x1f\n" +
+	"\x1bAUTHORITY_PHASE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16AUTHORITY_PHASE_SINGLE\x10\x01\x12\x1e\n" +
+	"\x1aAUTHORITY_PHASE_INTRODUCED\x10\x02\x12\x1c\n" +
+	"\x18AUTHORITY_PHASE_RENEWING\x10\x03*|\n" +
 	"\fOperatorRole\x12\x1d\n" +
 	"\x19OPERATOR_ROLE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OPERATOR_ROLE_VIEWER\x10\x01\x12\x1a\n" +
 	"\x16OPERATOR_ROLE_OPERATOR\x10\x02\x12\x17\n" +
-	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xf0\v\n" +
+	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xf7\r\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
@@ -2198,7 +2768,9 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x0eCreateOperator\x121.understudy.controlplane.v1.CreateOperatorRequest\x1a2.understudy.controlplane.v1.CreateOperatorResponse\x12|\n" +
 	"\x0eUpdateOperator\x121.understudy.controlplane.v1.UpdateOperatorRequest\x1a2.understudy.controlplane.v1.UpdateOperatorResponse\"\x03\x90\x02\x02\x12t\n" +
 	"\rRenewOperator\x120.understudy.controlplane.v1.RenewOperatorRequest\x1a1.understudy.controlplane.v1.RenewOperatorResponse\x12y\n" +
-	"\rListOperators\x120.understudy.controlplane.v1.ListOperatorsRequest\x1a1.understudy.controlplane.v1.ListOperatorsResponse\"\x03\x90\x02\x01\x12_\n" +
+	"\rListOperators\x120.understudy.controlplane.v1.ListOperatorsRequest\x1a1.understudy.controlplane.v1.ListOperatorsResponse\"\x03\x90\x02\x01\x12\x88\x01\n" +
+	"\x12GetAuthorityStatus\x125.understudy.controlplane.v1.GetAuthorityStatusRequest\x1a6.understudy.controlplane.v1.GetAuthorityStatusResponse\"\x03\x90\x02\x01\x12z\n" +
+	"\x0fRotateAuthority\x122.understudy.controlplane.v1.RotateAuthorityRequest\x1a3.understudy.controlplane.v1.RotateAuthorityResponse\x12_\n" +
 	"\x06Revoke\x12).understudy.controlplane.v1.RevokeRequest\x1a*.understudy.controlplane.v1.RevokeResponseB\x97\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x16EnrollmentServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
 
@@ -2214,101 +2786,125 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
-	(OperatorRole)(0),               // 0: understudy.controlplane.v1.OperatorRole
-	(JoinToken_State)(0),            // 1: understudy.controlplane.v1.JoinToken.State
-	(Operator_State)(0),             // 2: understudy.controlplane.v1.Operator.State
-	(*GetAuthorityRequest)(nil),     // 3: understudy.controlplane.v1.GetAuthorityRequest
-	(*GetAuthorityResponse)(nil),    // 4: understudy.controlplane.v1.GetAuthorityResponse
-	(*CheckJoinTokenRequest)(nil),   // 5: understudy.controlplane.v1.CheckJoinTokenRequest
-	(*CheckJoinTokenResponse)(nil),  // 6: understudy.controlplane.v1.CheckJoinTokenResponse
-	(*CheckAgentRequest)(nil),       // 7: understudy.controlplane.v1.CheckAgentRequest
-	(*CheckAgentResponse)(nil),      // 8: understudy.controlplane.v1.CheckAgentResponse
-	(*CreateJoinTokenRequest)(nil),  // 9: understudy.controlplane.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil), // 10: understudy.controlplane.v1.CreateJoinTokenResponse
-	(*ListJoinTokensRequest)(nil),   // 11: understudy.controlplane.v1.ListJoinTokensRequest
-	(*ListJoinTokensResponse)(nil),  // 12: understudy.controlplane.v1.ListJoinTokensResponse
-	(*JoinToken)(nil),               // 13: understudy.controlplane.v1.JoinToken
-	(*EnrollRequest)(nil),           // 14: understudy.controlplane.v1.EnrollRequest
-	(*EnrollResponse)(nil),          // 15: understudy.controlplane.v1.EnrollResponse
-	(*RenewExpiredRequest)(nil),     // 16: understudy.controlplane.v1.RenewExpiredRequest
-	(*RenewExpiredResponse)(nil),    // 17: understudy.controlplane.v1.RenewExpiredResponse
-	(*RenewRequest)(nil),            // 18: understudy.controlplane.v1.RenewRequest
-	(*RenewResponse)(nil),           // 19: understudy.controlplane.v1.RenewResponse
-	(*Certificates)(nil),            // 20: understudy.controlplane.v1.Certificates
-	(*CreateOperatorRequest)(nil),   // 21: understudy.controlplane.v1.CreateOperatorRequest
-	(*UpdateOperatorRequest)(nil),   // 22: understudy.controlplane.v1.UpdateOperatorRequest
-	(*UpdateOperatorResponse)(nil),  // 23: understudy.controlplane.v1.UpdateOperatorResponse
-	(*CreateOperatorResponse)(nil),  // 24: understudy.controlplane.v1.CreateOperatorResponse
-	(*RenewOperatorRequest)(nil),    // 25: understudy.controlplane.v1.RenewOperatorRequest
-	(*RenewOperatorResponse)(nil),   // 26: understudy.controlplane.v1.RenewOperatorResponse
-	(*ListOperatorsRequest)(nil),    // 27: understudy.controlplane.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),   // 28: understudy.controlplane.v1.ListOperatorsResponse
-	(*Operator)(nil),                // 29: understudy.controlplane.v1.Operator
-	(*OperatorCertificate)(nil),     // 30: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),           // 31: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),          // 32: understudy.controlplane.v1.RevokeResponse
-	(*timestamppb.Timestamp)(nil),   // 33: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 34: google.protobuf.Duration
+	(AuthorityPhase)(0),                // 0: understudy.controlplane.v1.AuthorityPhase
+	(OperatorRole)(0),                  // 1: understudy.controlplane.v1.OperatorRole
+	(AuthorityStatus_Laggard_Kind)(0),  // 2: understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	(JoinToken_State)(0),               // 3: understudy.controlplane.v1.JoinToken.State
+	(Operator_State)(0),                // 4: understudy.controlplane.v1.Operator.State
+	(*GetAuthorityRequest)(nil),        // 5: understudy.controlplane.v1.GetAuthorityRequest
+	(*GetAuthorityResponse)(nil),       // 6: understudy.controlplane.v1.GetAuthorityResponse
+	(*AuthorityStatus)(nil),            // 7: understudy.controlplane.v1.AuthorityStatus
+	(*GetAuthorityStatusRequest)(nil),  // 8: understudy.controlplane.v1.GetAuthorityStatusRequest
+	(*GetAuthorityStatusResponse)(nil), // 9: understudy.controlplane.v1.GetAuthorityStatusResponse
+	(*RotateAuthorityRequest)(nil),     // 10: understudy.controlplane.v1.RotateAuthorityRequest
+	(*RotateAuthorityResponse)(nil),    // 11: understudy.controlplane.v1.RotateAuthorityResponse
+	(*CheckJoinTokenRequest)(nil),      // 12: understudy.controlplane.v1.CheckJoinTokenRequest
+	(*CheckJoinTokenResponse)(nil),     // 13: understudy.controlplane.v1.CheckJoinTokenResponse
+	(*CheckAgentRequest)(nil),          // 14: understudy.controlplane.v1.CheckAgentRequest
+	(*CheckAgentResponse)(nil),         // 15: understudy.controlplane.v1.CheckAgentResponse
+	(*CreateJoinTokenRequest)(nil),     // 16: understudy.controlplane.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil),    // 17: understudy.controlplane.v1.CreateJoinTokenResponse
+	(*ListJoinTokensRequest)(nil),      // 18: understudy.controlplane.v1.ListJoinTokensRequest
+	(*ListJoinTokensResponse)(nil),     // 19: understudy.controlplane.v1.ListJoinTokensResponse
+	(*JoinToken)(nil),                  // 20: understudy.controlplane.v1.JoinToken
+	(*EnrollRequest)(nil),              // 21: understudy.controlplane.v1.EnrollRequest
+	(*EnrollResponse)(nil),             // 22: understudy.controlplane.v1.EnrollResponse
+	(*RenewExpiredRequest)(nil),        // 23: understudy.controlplane.v1.RenewExpiredRequest
+	(*RenewExpiredResponse)(nil),       // 24: understudy.controlplane.v1.RenewExpiredResponse
+	(*RenewRequest)(nil),               // 25: understudy.controlplane.v1.RenewRequest
+	(*RenewResponse)(nil),              // 26: understudy.controlplane.v1.RenewResponse
+	(*Certificates)(nil),               // 27: understudy.controlplane.v1.Certificates
+	(*CreateOperatorRequest)(nil),      // 28: understudy.controlplane.v1.CreateOperatorRequest
+	(*UpdateOperatorRequest)(nil),      // 29: understudy.controlplane.v1.UpdateOperatorRequest
+	(*UpdateOperatorResponse)(nil),     // 30: understudy.controlplane.v1.UpdateOperatorResponse
+	(*CreateOperatorResponse)(nil),     // 31: understudy.controlplane.v1.CreateOperatorResponse
+	(*RenewOperatorRequest)(nil),       // 32: understudy.controlplane.v1.RenewOperatorRequest
+	(*RenewOperatorResponse)(nil),      // 33: understudy.controlplane.v1.RenewOperatorResponse
+	(*ListOperatorsRequest)(nil),       // 34: understudy.controlplane.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),      // 35: understudy.controlplane.v1.ListOperatorsResponse
+	(*Operator)(nil),                   // 36: understudy.controlplane.v1.Operator
+	(*OperatorCertificate)(nil),        // 37: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),              // 38: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),             // 39: understudy.controlplane.v1.RevokeResponse
+	(*AuthorityStatus_Root)(nil),       // 40: understudy.controlplane.v1.AuthorityStatus.Root
+	(*AuthorityStatus_Laggard)(nil),    // 41: understudy.controlplane.v1.AuthorityStatus.Laggard
+	(*timestamppb.Timestamp)(nil),      // 42: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 43: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
-	33, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
-	33, // 1: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	34, // 2: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	33, // 3: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 4: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
-	1,  // 5: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
-	33, // 6: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
-	33, // 7: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
-	33, // 8: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
-	33, // 9: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
-	20, // 10: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	33, // 11: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 12: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	33, // 13: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 14: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
-	30, // 15: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	30, // 16: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	29, // 17: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
-	0,  // 18: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
-	2,  // 19: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
-	33, // 20: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
-	33, // 21: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
-	33, // 22: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
-	33, // 23: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 24: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	5,  // 25: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	7,  // 26: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	9,  // 27: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	11, // 28: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
-	14, // 29: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	18, // 30: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	16, // 31: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
-	21, // 32: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	22, // 33: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
-	25, // 34: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	27, // 35: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
-	31, // 36: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	4,  // 37: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	6,  // 38: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	8,  // 39: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	10, // 40: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	12, // 41: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
-	15, // 42: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	19, // 43: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	17, // 44: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
-	24, // 45: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	23, // 46: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
-	26, // 47: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	28, // 48: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
-	32, // 49: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	37, // [37:50] is the sub-list for method output_type
-	24, // [24:37] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	42, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 1: understudy.controlplane.v1.AuthorityStatus.phase:type_name -> understudy.controlplane.v1.AuthorityPhase
+	42, // 2: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
+	40, // 3: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
+	41, // 4: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
+	7,  // 5: understudy.controlplane.v1.GetAuthorityStatusResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
+	0,  // 6: understudy.controlplane.v1.RotateAuthorityRequest.from:type_name -> understudy.controlplane.v1.AuthorityPhase
+	7,  // 7: understudy.controlplane.v1.RotateAuthorityResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
+	42, // 8: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	43, // 9: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	42, // 10: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 11: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
+	3,  // 12: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
+	42, // 13: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	42, // 14: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	42, // 15: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
+	42, // 16: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
+	27, // 17: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	42, // 18: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
+	27, // 19: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	42, // 20: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 21: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
+	37, // 22: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	37, // 23: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	36, // 24: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
+	1,  // 25: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
+	4,  // 26: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
+	42, // 27: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	42, // 28: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	42, // 29: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	42, // 30: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	42, // 31: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 32: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	42, // 33: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
+	42, // 34: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 35: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	12, // 36: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	14, // 37: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	16, // 38: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	18, // 39: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
+	21, // 40: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	25, // 41: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	23, // 42: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
+	28, // 43: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	29, // 44: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
+	32, // 45: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	34, // 46: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	8,  // 47: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
+	10, // 48: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
+	38, // 49: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	6,  // 50: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	13, // 51: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	15, // 52: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	17, // 53: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	19, // 54: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
+	22, // 55: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	26, // 56: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	24, // 57: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
+	31, // 58: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	30, // 59: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
+	33, // 60: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	35, // 61: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	9,  // 62: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
+	11, // 63: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
+	39, // 64: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	50, // [50:65] is the sub-list for method output_type
+	35, // [35:50] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -2321,8 +2917,8 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   30,
+			NumEnums:      5,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

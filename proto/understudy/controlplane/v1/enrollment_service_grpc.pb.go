@@ -19,19 +19,21 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EnrollmentService_GetAuthority_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/GetAuthority"
-	EnrollmentService_CheckJoinToken_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/CheckJoinToken"
-	EnrollmentService_CheckAgent_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/CheckAgent"
-	EnrollmentService_CreateJoinToken_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/CreateJoinToken"
-	EnrollmentService_ListJoinTokens_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/ListJoinTokens"
-	EnrollmentService_Enroll_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Enroll"
-	EnrollmentService_Renew_FullMethodName           = "/understudy.controlplane.v1.EnrollmentService/Renew"
-	EnrollmentService_RenewExpired_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/RenewExpired"
-	EnrollmentService_CreateOperator_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
-	EnrollmentService_UpdateOperator_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/UpdateOperator"
-	EnrollmentService_RenewOperator_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
-	EnrollmentService_ListOperators_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/ListOperators"
-	EnrollmentService_Revoke_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/Revoke"
+	EnrollmentService_GetAuthority_FullMethodName       = "/understudy.controlplane.v1.EnrollmentService/GetAuthority"
+	EnrollmentService_CheckJoinToken_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/CheckJoinToken"
+	EnrollmentService_CheckAgent_FullMethodName         = "/understudy.controlplane.v1.EnrollmentService/CheckAgent"
+	EnrollmentService_CreateJoinToken_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/CreateJoinToken"
+	EnrollmentService_ListJoinTokens_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/ListJoinTokens"
+	EnrollmentService_Enroll_FullMethodName             = "/understudy.controlplane.v1.EnrollmentService/Enroll"
+	EnrollmentService_Renew_FullMethodName              = "/understudy.controlplane.v1.EnrollmentService/Renew"
+	EnrollmentService_RenewExpired_FullMethodName       = "/understudy.controlplane.v1.EnrollmentService/RenewExpired"
+	EnrollmentService_CreateOperator_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
+	EnrollmentService_UpdateOperator_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/UpdateOperator"
+	EnrollmentService_RenewOperator_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
+	EnrollmentService_ListOperators_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/ListOperators"
+	EnrollmentService_GetAuthorityStatus_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/GetAuthorityStatus"
+	EnrollmentService_RotateAuthority_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/RotateAuthority"
+	EnrollmentService_Revoke_FullMethodName             = "/understudy.controlplane.v1.EnrollmentService/Revoke"
 )
 
 // EnrollmentServiceClient is the client API for EnrollmentService service.
@@ -72,11 +74,11 @@ type EnrollmentServiceClient interface {
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
 	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
-	// RenewExpired gives an agent or an operator whose certificate has expired another one for the
-	// same key: the newest one on record of that agent, or of that operator's key. For agents as long
-	// as `agent_certificate_grace` after its end, for operators `operator_certificate_grace`. Needs no
-	// certificate that is valid. UNAUTHENTICATED for a certificate that is none of this CA, or not the
-	// newest, or expired too long ago, and (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT
+	// RenewExpired gives an agent or an operator whose certificate has expired another one, for the
+	// key of the newest on record: of agents until `agent_certificate_grace` after its end, of
+	// operators until `operator_certificate_grace`. Needs no certificate that is valid.
+	// UNAUTHENTICATED for a certificate of another CA, a key that is not that of the newest, and one
+	// that expired too long ago, (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT
 	// (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
 	RenewExpired(ctx context.Context, in *RenewExpiredRequest, opts ...grpc.CallOption) (*RenewExpiredResponse, error)
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
@@ -100,6 +102,14 @@ type EnrollmentServiceClient interface {
 	// those who have a valid one, and those who had one until it expired or was revoked. For
 	// operators in any role, and for break-glass.
 	ListOperators(ctx context.Context, in *ListOperatorsRequest, opts ...grpc.CallOption) (*ListOperatorsResponse, error)
+	// GetAuthorityStatus returns the roots of the certificate authority, how far the replacement of
+	// one is, and who has to get another certificate before it goes on. For operators in any role,
+	// and for break-glass.
+	GetAuthorityStatus(ctx context.Context, in *GetAuthorityStatusRequest, opts ...grpc.CallOption) (*GetAuthorityStatusResponse, error)
+	// RotateAuthority takes the replacement of the root one phase on, or back. FAILED_PRECONDITION
+	// while somebody would be refused then, in another phase than `from`, and for going back where
+	// there is nothing to go back to. For admins, and for break-glass.
+	RotateAuthority(ctx context.Context, in *RotateAuthorityRequest, opts ...grpc.CallOption) (*RotateAuthorityResponse, error)
 	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
 	// join tokens of a server, or those that the operator made and nobody has used; open connections
 	// are refused from their next call on, and end within a second. The account of a replica on its
@@ -237,6 +247,26 @@ func (c *enrollmentServiceClient) ListOperators(ctx context.Context, in *ListOpe
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) GetAuthorityStatus(ctx context.Context, in *GetAuthorityStatusRequest, opts ...grpc.CallOption) (*GetAuthorityStatusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAuthorityStatusResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_GetAuthorityStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) RotateAuthority(ctx context.Context, in *RotateAuthorityRequest, opts ...grpc.CallOption) (*RotateAuthorityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateAuthorityResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_RotateAuthority_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollmentServiceClient) Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RevokeResponse)
@@ -285,11 +315,11 @@ type EnrollmentServiceServer interface {
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
 	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
-	// RenewExpired gives an agent or an operator whose certificate has expired another one for the
-	// same key: the newest one on record of that agent, or of that operator's key. For agents as long
-	// as `agent_certificate_grace` after its end, for operators `operator_certificate_grace`. Needs no
-	// certificate that is valid. UNAUTHENTICATED for a certificate that is none of this CA, or not the
-	// newest, or expired too long ago, and (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT
+	// RenewExpired gives an agent or an operator whose certificate has expired another one, for the
+	// key of the newest on record: of agents until `agent_certificate_grace` after its end, of
+	// operators until `operator_certificate_grace`. Needs no certificate that is valid.
+	// UNAUTHENTICATED for a certificate of another CA, a key that is not that of the newest, and one
+	// that expired too long ago, (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT
 	// (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
 	RenewExpired(context.Context, *RenewExpiredRequest) (*RenewExpiredResponse, error)
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
@@ -313,6 +343,14 @@ type EnrollmentServiceServer interface {
 	// those who have a valid one, and those who had one until it expired or was revoked. For
 	// operators in any role, and for break-glass.
 	ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error)
+	// GetAuthorityStatus returns the roots of the certificate authority, how far the replacement of
+	// one is, and who has to get another certificate before it goes on. For operators in any role,
+	// and for break-glass.
+	GetAuthorityStatus(context.Context, *GetAuthorityStatusRequest) (*GetAuthorityStatusResponse, error)
+	// RotateAuthority takes the replacement of the root one phase on, or back. FAILED_PRECONDITION
+	// while somebody would be refused then, in another phase than `from`, and for going back where
+	// there is nothing to go back to. For admins, and for break-glass.
+	RotateAuthority(context.Context, *RotateAuthorityRequest) (*RotateAuthorityResponse, error)
 	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
 	// join tokens of a server, or those that the operator made and nobody has used; open connections
 	// are refused from their next call on, and end within a second. The account of a replica on its
@@ -365,6 +403,12 @@ func (UnimplementedEnrollmentServiceServer) RenewOperator(context.Context, *Rene
 }
 func (UnimplementedEnrollmentServiceServer) ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOperators not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) GetAuthorityStatus(context.Context, *GetAuthorityStatusRequest) (*GetAuthorityStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAuthorityStatus not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) RotateAuthority(context.Context, *RotateAuthorityRequest) (*RotateAuthorityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateAuthority not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
@@ -606,6 +650,42 @@ func _EnrollmentService_ListOperators_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_GetAuthorityStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAuthorityStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).GetAuthorityStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_GetAuthorityStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).GetAuthorityStatus(ctx, req.(*GetAuthorityStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_RotateAuthority_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateAuthorityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).RotateAuthority(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_RotateAuthority_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).RotateAuthority(ctx, req.(*RotateAuthorityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollmentService_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RevokeRequest)
 	if err := dec(in); err != nil {
@@ -678,6 +758,14 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListOperators",
 			Handler:    _EnrollmentService_ListOperators_Handler,
+		},
+		{
+			MethodName: "GetAuthorityStatus",
+			Handler:    _EnrollmentService_GetAuthorityStatus_Handler,
+		},
+		{
+			MethodName: "RotateAuthority",
+			Handler:    _EnrollmentService_RotateAuthority_Handler,
 		},
 		{
 			MethodName: "Revoke",

@@ -63,11 +63,15 @@ var commands = map[string]string{
 	"CreateJoinToken": "token create {server}",
 	"ListJoinTokens":  "token list",
 	"GetVersion":      "version",
-	"CreateOperator":  "operator create {name} --out {file}",
-	"RenewOperator":   "context renew",
-	"UpdateOperator":  "operator update {name} --servers {servers}",
-	"ListOperators":   "operator list",
-	"Revoke":          "agent revoke {name} --reason {reason}",
+
+	"GetAuthorityStatus": "ca status",
+	"RotateAuthority":    "ca rotate",
+
+	"CreateOperator": "operator create {name} --out {file}",
+	"RenewOperator":  "context renew",
+	"UpdateOperator": "operator update {name} --servers {servers}",
+	"ListOperators":  "operator list",
+	"Revoke":         "agent revoke {name} --reason {reason}",
 }
 
 // revokeOperator is what Revoke is for the name of an operator.

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/rpc/enum"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+)
+
+const caLong = `The certificate authority (CA) issues every certificate of the fleet. Its root is
+valid for ten years. It is replaced in phases, none of which refuses a call:
+
+  single      there is one root
+  introduced  a successor is believed beside it, and the old root signs
+  renewing    the successor signs, and the old root is believed
+
+docs/ca.md has the whole way, and what to do when a root was lost.`
+
+func newCA(c *cli) *cobra.Command {
+	return group("ca", "Show and replace the root of the certificate authority", caLong,
+		newCAStatus(c), newCARotate(c))
+}
+
+func newCAStatus(c *cli) *cobra.Command {
+	v := newVerb(c, &cpv1.GetAuthorityStatusRequest{}, &cobra.Command{
+		Use: "status", Short: "Show the roots, the phase, and who lags",
+		Long: `Show the roots that are believed, how far the replacement of one is, and who has
+to get another certificate before it goes on: agents that can be reached get one
+by themselves within a minute, operators with their next command, once half of
+the life of their certificate is over.`,
+		Example: "  understudy ca status\n  understudy --local ca status",
+	})
+	return answer(v, (*api).GetAuthorityStatus,
+		func(_ show.Style, answer *cpv1.GetAuthorityStatusResponse) string {
+			return authorityText(answer.GetStatus())
+		})
+}
+
+func newCARotate(c *cli) *cobra.Command {
+	v := newVerb(c, &cpv1.RotateAuthorityRequest{}, &cobra.Command{
+		Use: "rotate", Short: "Take the replacement of the root one phase on, or back",
+		Long: `Take the replacement of the root one phase on: from single to introduced, to
+renewing, and to single with the successor alone. It is refused, with their
+names, while somebody has no certificate of the phase yet who would be refused
+then. Run it again when "ca status" shows nobody who lags.
+
+With --back it goes one phase back. There is no way back from the last step,
+which removes the key of the old root.`,
+		Example: `  understudy ca rotate --dry-run
+  understudy ca rotate
+  understudy ca rotate --back`,
+	})
+	v.flag("back", "back", "go back to the phase before")
+	v.flag("validate_only", "dry-run", "check the step; take none")
+	v.later = append(v.later, "from")
+	return v.does(func(ctx context.Context, a *api) error {
+		now, err := a.GetAuthorityStatus(ctx, &cpv1.GetAuthorityStatusRequest{})
+		if err != nil {
+			return err
+		}
+		v.req.From = now.GetStatus().GetPhase()
+		answer, err := a.RotateAuthority(ctx, v.req)
+		if err != nil {
+			return err
+		}
+		return c.print(answer, func(show.Style) string {
+			return authorityText(answer.GetStatus())
+		})
+	})
+}
+
+// mostShown laggards are listed; -o json has more of them.
+const mostShown = 20
+
+func authorityText(s *cpv1.AuthorityStatus) string {
+	var text strings.Builder
+	since := ""
+	if s.GetPhaseTime() != nil {
+		since = " since " + stamp(s.GetPhaseTime().AsTime())
+	}
+	fmt.Fprintf(&text, "phase    %s%s\n", enum.Word(s.GetPhase()), since)
+	for _, root := range s.GetRoots() {
+		fmt.Fprintf(&text, "root     %s %s, valid until %s\n", root.GetPin(),
+			word(root.GetSigns(), "signs", "is believed"), stamp(root.GetExpireTime().AsTime()))
+	}
+	if s.GetPhase() == cpv1.AuthorityPhase_AUTHORITY_PHASE_SINGLE {
+		return text.String()
+	}
+	fmt.Fprintf(&text, "lagging  %d\n", s.GetLaggingCount())
+	for i, l := range s.GetLagging() {
+		if i == mostShown {
+			fmt.Fprintf(&text, "  and %d more\n", int(s.GetLaggingCount())-mostShown)
+			break
+		}
+		fmt.Fprintf(&text, "  %s (%s), issued %s\n", show.Clean(l.GetName()),
+			strings.ReplaceAll(enum.Word(l.GetKind()), "_", " "), stamp(l.GetIssueTime().AsTime()))
+	}
+	return text.String()
+}

@@ -1,0 +1,310 @@
+package ca
+
+import (
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+)
+
+// Phase is how far the replacement of the root is.
+type Phase string
+
+// The phases. Each begins with one write of the file with the roots, in one step, and so survives
+// whatever ends the process.
+const (
+	// PhaseSingle has one root.
+	PhaseSingle Phase = "single"
+	// PhaseIntroduced has a successor that everybody is to believe before it signs.
+	PhaseIntroduced Phase = "introduced"
+	// PhaseRenewing has the successor sign, while what the old root signed is believed.
+	PhaseRenewing Phase = "renewing"
+)
+
+// signing is what an authority signs with, and what it believes.
+type signing struct {
+	roots []*x509.Certificate // the first one signs
+	keys  []*ecdsa.PrivateKey // of each
+	// shown is the root of what the control plane shows itself: the old one, until it goes. So who
+	// missed the successor still believes the control plane, and hears of it.
+	shown int
+	phase Phase
+	// since is when the phase began, rounded up: certificates know seconds.
+	since time.Time
+	// next is true when the successor signs.
+	next bool
+}
+
+// pem is what others are to believe, the root first that the control plane shows.
+func (s signing) pem() (data []byte) {
+	data = encode(blockCertificate, s.roots[s.shown].Raw)
+	for i, root := range s.roots {
+		if i != s.shown {
+			data = append(data, encode(blockCertificate, root.Raw)...)
+		}
+	}
+	return data
+}
+
+// load reads what is there, and completes a replacement whose last write was made.
+func (a *Authority) load() error {
+	s, err := a.read()
+	if err != nil {
+		return err
+	}
+	if s.phase == PhaseSingle && s.next {
+		if err := os.Rename(a.path(nextKeyFile), a.path(keyFile)); err != nil {
+			return err
+		}
+		if err := atomicfile.SyncDir(a.config.Dir); err != nil {
+			return err
+		}
+	}
+	if s.phase == PhaseSingle {
+		if err := remove(a.path(signedFile)); err != nil {
+			return err
+		}
+	}
+	a.signing = s
+	return nil
+}
+
+func (a *Authority) read() (s signing, err error) {
+	path := a.path(rootsFile)
+	info, err := os.Stat(path)
+	if err != nil {
+		return s, err
+	}
+	s.since = info.ModTime().Truncate(time.Second).Add(time.Second)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return s, err
+	}
+	if s.roots, err = parseRoots(data); err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	key, next, err := a.keys()
+	if err != nil {
+		return s, err
+	}
+	s.keys, s.next = []*ecdsa.PrivateKey{key, next}, belong(next, s.roots[0])
+	if s.next {
+		s.keys = []*ecdsa.PrivateKey{next, key}
+	}
+	switch other := s.roots[len(s.roots)-1]; {
+	case !s.next && !belong(key, s.roots[0]):
+		return s, fmt.Errorf("%s and the key beside it do not belong together", path)
+	case len(s.roots) == 1:
+		s.phase = PhaseSingle
+	case !s.next && belong(next, other):
+		s.phase = PhaseIntroduced
+	case s.next && belong(key, other):
+		s.phase, s.shown = PhaseRenewing, 1
+	default:
+		return s, fmt.Errorf("%s has a second certificate, and no key beside it is its", path)
+	}
+	if !a.config.Now().Before(s.roots[0].NotAfter) {
+		return s, fmt.Errorf("%s expired on %s", path, s.roots[0].NotAfter.Format(time.DateOnly))
+	}
+	return s, nil
+}
+
+// aside is what the names of files of a root end in that was lost.
+const aside = ".lost"
+
+// putAside renames the files of a root that signs no more: the keys first, so that it is known as
+// lost until the last one has its new name.
+func (a *Authority) putAside() error {
+	data, err := os.ReadFile(a.path(rootsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	roots, err := parseRoots(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.path(rootsFile), err)
+	}
+	if _, err := a.read(); err == nil {
+		return nil // nothing is lost
+	}
+	a.config.Logger.Warn("the root of the certificate authority is lost, and another one is made: "+
+		"every host and operator has to join again", "pin", identity.Pin(roots[0]))
+	for _, file := range []string{nextKeyFile, signedFile, keyFile, rootsFile} {
+		err := os.Rename(a.path(file), a.path(file+aside))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return atomicfile.SyncDir(a.config.Dir)
+}
+
+// lost is the root that was put aside: its successor has its name. Nil when there is none.
+func (a *Authority) lost() (*x509.Certificate, error) {
+	data, err := os.ReadFile(a.path(rootsFile + aside))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	if err != nil {
+		return nil, err
+	}
+	roots, err := parseRoots(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.path(rootsFile+aside), err)
+	}
+	return roots[0], nil
+}
+
+// keys are those of a root and of its successor, which is nil when there is none.
+func (a *Authority) keys() (key, next *ecdsa.PrivateKey, err error) {
+	if key, err = readKey(a.path(keyFile)); err != nil {
+		return nil, nil, err
+	}
+	next, err = readKey(a.path(nextKeyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return key, nil, nil
+	}
+	return key, next, err
+}
+
+func readKey(path string) (*ecdsa.PrivateKey, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseKey(path, data)
+}
+
+func belong(key *ecdsa.PrivateKey, root *x509.Certificate) bool {
+	return key != nil && key.PublicKey.Equal(root.PublicKey)
+}
+
+func parseRoots(data []byte) (roots []*x509.Certificate, err error) {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != blockCertificate {
+			return nil, errors.New("holds something else than certificates")
+		}
+		root, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, root)
+	}
+	switch {
+	case len(roots) == 0:
+		return nil, errors.New("holds no certificate")
+	case len(roots) > 2:
+		return nil, fmt.Errorf("holds %d certificates, must be a root and its successor at most",
+			len(roots))
+	}
+	return roots, nil
+}
+
+// believes is nil for a certificate that one of the roots signed, whenever it was good.
+func (a *Authority) believes(cert *x509.Certificate) (err error) {
+	for _, root := range a.now().roots {
+		if err = cert.CheckSignatureFrom(root); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// signed is nil for a certificate of the root that signs.
+func (a *Authority) signed(cert *x509.Certificate) error {
+	return cert.CheckSignatureFrom(a.now().roots[0])
+}
+
+// shown is nil for a certificate of the root that the control plane shows.
+func (a *Authority) shown(cert *x509.Certificate) error {
+	s := a.now()
+	return cert.CheckSignatureFrom(s.roots[s.shown])
+}
+
+// showSigner has the control plane show the root that signs, until the next start: right before the
+// other one goes.
+func (a *Authority) showSigner() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.signing.shown = 0
+}
+
+// introduce makes a successor. It has the name of the root: what demands an issuer, as accounts of
+// MariaDB do, demands the name. What stands of one that was given up is of no use any more.
+func (a *Authority) introduce() error {
+	old := a.now().roots[0]
+	for _, left := range []string{nextKeyFile, signedFile} {
+		if err := remove(a.path(left)); err != nil {
+			return err
+		}
+	}
+	key, err := ensureKey(a.path(nextKeyFile))
+	if err != nil {
+		return err
+	}
+	next, err := a.newRoot(key, old.Subject)
+	if err != nil {
+		return err
+	}
+	return a.become(old, next)
+}
+
+// swap has the other root sign.
+func (a *Authority) swap() error {
+	if err := atomicfile.Write(a.path(signedFile), nil, 0o600); err != nil {
+		return err
+	}
+	roots := a.now().roots
+	return a.become(roots[1], roots[0])
+}
+
+// drop believes the root alone that signs. The key of the other one goes.
+func (a *Authority) drop() error {
+	s := a.now()
+	if err := a.become(s.roots[0]); err != nil || s.next {
+		return err
+	}
+	return remove(a.path(nextKeyFile))
+}
+
+// successorSigned says whether certificates of the successor may be in use.
+func (a *Authority) successorSigned() (bool, error) {
+	_, err := os.Stat(a.path(signedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// become writes which roots are believed.
+func (a *Authority) become(roots ...*x509.Certificate) error {
+	var data []byte
+	for _, root := range roots {
+		data = append(data, encode(blockCertificate, root.Raw)...)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	path, now := a.path(rootsFile), a.config.Now()
+	if err := atomicfile.Write(path, data, 0o644); err != nil {
+		return err
+	}
+	if err := os.Chtimes(path, now, now); err != nil {
+		return err
+	}
+	return a.load()
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

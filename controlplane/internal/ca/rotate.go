@@ -1,0 +1,307 @@
+package ca
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// mostNamed laggards are in a refusal.
+const mostNamed = 10
+
+// Root is a root that is believed.
+type Root struct {
+	// Pin is its pin, Expires when it ends.
+	Pin     string
+	Expires time.Time
+	// Signs is true for the one that signs.
+	Signs bool
+}
+
+// Status is how far the replacement of the root is.
+type Status struct {
+	Phase Phase
+	// Since is when the phase began; zero for PhaseSingle.
+	Since time.Time
+	Roots []Root
+	// Lagging are those who have to get another certificate before the next phase.
+	Lagging []Laggard
+}
+
+// What lags.
+const (
+	LaggingAgent    = "agent"
+	LaggingMariaDB  = "mariadb"
+	LaggingOperator = "operator"
+	LaggingToken    = "join_token"
+)
+
+// Laggard is who has no certificate of this phase yet, or a join token that names the old root.
+type Laggard struct {
+	// Kind says what lags.
+	Kind string
+	// Name is "servers/{server}" or "operators/{operator}".
+	Name string
+	// Issued is when its newest certificate, or the token, was issued, Expires when that ends.
+	Issued, Expires time.Time
+}
+
+func (l Laggard) String() string {
+	switch l.Kind {
+	case LaggingMariaDB:
+		return l.Name + " (MariaDB)"
+	case LaggingToken:
+		return l.Name + " (join token)"
+	}
+	return l.Name
+}
+
+// Renews says whether its server's agent can renew what lags.
+func (l Laggard) Renews() bool { return l.Kind == LaggingAgent || l.Kind == LaggingMariaDB }
+
+// Rotation replaces the root of a registry's authority.
+type Rotation struct{ *Registry }
+
+// NewRotation makes one.
+func NewRotation(registry *Registry) *Rotation { return &Rotation{registry} }
+
+// keepAll keeps the registry's own identities; strictly, so that each is of the root that signs.
+func (r *Rotation) keepAll(ctx context.Context, strictly bool) error {
+	var faults []error
+	for _, kept := range r.keeps.list() {
+		faults = append(faults, r.keep(ctx, kept, strictly))
+	}
+	return errors.Join(faults...)
+}
+
+// RootExpires is when the first of the roots that are believed ends.
+func (r *Rotation) RootExpires() time.Time { return r.config.Authority.Expires() }
+
+// Status reads how far the replacement of the root is.
+func (r *Rotation) Status(ctx context.Context) (status Status, err error) {
+	err = r.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
+		status, err = r.status(ctx, records)
+		return err
+	})
+	return status, storeError("cannot read the certificates of the fleet", err)
+}
+
+func (r *Rotation) status(ctx context.Context, records Records) (Status, error) {
+	s := r.config.Authority.now()
+	status := Status{Phase: s.phase}
+	for i, root := range s.roots {
+		status.Roots = append(status.Roots, Root{Pin: identity.Pin(root), Expires: root.NotAfter,
+			Signs: i == 0})
+	}
+	if s.phase == PhaseSingle {
+		return status, nil
+	}
+	status.Since = s.since
+	agents := identity.Agent("").String()
+	prefixes := []string{agents}
+	if s.phase == PhaseRenewing { // an agent hands MariaDB the roots with its own
+		prefixes = append(prefixes, inventory.MariaDBIdentity(""))
+	}
+	for _, role := range identity.Operators() {
+		prefixes = append(prefixes, identity.Identity{Role: role}.String())
+	}
+	for _, prefix := range prefixes {
+		newest, err := records.Certificates.Newest(ctx, prefix)
+		if err != nil {
+			return Status{}, err
+		}
+		for _, cert := range newest {
+			if r.lags(cert, s.since) {
+				status.Lagging = append(status.Lagging, laggard(cert))
+			}
+		}
+	}
+	if s.phase == PhaseRenewing {
+		tokens, err := r.openTokens(ctx, records)
+		status.Lagging = append(status.Lagging, tokens...)
+		return status, err
+	}
+	return status, nil
+}
+
+// joining is how long a machine that has shown its token may ask again for a lost answer.
+const joining = time.Minute
+
+// openTokens are the join tokens that may still be used: they name the root that is to go.
+func (r *Rotation) openTokens(ctx context.Context, records Records) (open []Laggard, err error) {
+	tokens, err := records.Tokens.All(ctx, nil)
+	now := r.config.Now()
+	for _, t := range tokens {
+		used := t.UsedBy != "" && now.Sub(t.UsedAt) >= joining
+		if !used && t.RevokedAt.IsZero() && now.Before(t.Expires) {
+			open = append(open, Laggard{Kind: LaggingToken, Name: "servers/" + t.Server,
+				Issued: t.Created, Expires: t.Expires})
+		}
+	}
+	return open, err
+}
+
+// lags says whether a certificate that may still be shown is of an earlier phase. An agent may come
+// back with one that has expired; the registry's own are seen to when the phase begins.
+func (r *Rotation) lags(cert inventory.Certificate, since time.Time) bool {
+	until := cert.NotAfter
+	if strings.HasPrefix(cert.Identity, identity.Agent("").String()) {
+		until = until.Add(r.config.AgentGrace)
+	}
+	own := slices.ContainsFunc(r.keeps.list(), func(k Kept) bool {
+		return k.Identity.String() == cert.Identity
+	})
+	return !own && cert.RevokedAt.IsZero() && r.config.Now().Before(until) &&
+		identity.IssuedAt(cert.NotBefore, cert.NotAfter).Before(since)
+}
+
+func laggard(cert inventory.Certificate) Laggard {
+	l := Laggard{Issued: identity.IssuedAt(cert.NotBefore, cert.NotAfter), Expires: cert.NotAfter}
+	who, err := identity.Parse(cert.Identity)
+	switch {
+	case err != nil:
+		l.Kind = LaggingMariaDB
+		l.Name = "servers/" + strings.TrimPrefix(cert.Identity, inventory.MariaDBIdentity(""))
+	case who.Role == identity.RoleAgent:
+		l.Kind, l.Name = LaggingAgent, "servers/"+who.Name
+	default:
+		l.Kind, l.Name = LaggingOperator, operatorSubject(who.Name)
+	}
+	return l
+}
+
+// RotateRequest asks for the next phase of the replacement of the root.
+type RotateRequest struct {
+	// From is the phase of now: a request that comes twice takes one step.
+	From Phase
+	// Back asks for the one before.
+	Back bool
+	// ValidateOnly changes nothing.
+	ValidateOnly bool
+	// Caller is who asks.
+	Caller Caller
+}
+
+// turn is one step from a phase to another.
+type turn struct {
+	says string
+	// all is true when nobody may lag.
+	all bool
+	// pin is that of the root which stays alone, to be noted first; empty where both stay.
+	pin string
+	do  func() error
+}
+
+// Rotate takes the replacement of the root one phase on, or back: no phase refuses what was issued
+// in the one before. FAILED_PRECONDITION while somebody lags who would be refused, and for going
+// back where there is nothing to go back to.
+func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error) {
+	r.rotating.Lock()
+	defer r.rotating.Unlock()
+	const what = "cannot replace the root of the certificate authority"
+	next, err := r.turn(req)
+	if err != nil {
+		return Status{}, err
+	}
+	var status Status
+	check := func(ctx context.Context, records Records) error {
+		if err := r.inForce(ctx, records, req.Caller.Peer); err != nil {
+			return err
+		}
+		if status, err = r.status(ctx, records); err != nil {
+			return err
+		}
+		if next.all && len(status.Lagging) > 0 {
+			return lagging(status.Lagging)
+		}
+		return nil
+	}
+	if req.ValidateOnly {
+		err := storeError(what, r.config.Store.Read(ctx, check))
+		return status, err
+	}
+	if err := r.alone(ctx, what, func(ctx context.Context, records Records) error {
+		if err := check(ctx, records); err != nil {
+			return err
+		}
+		if next.pin != "" && records.NoteRoot != nil {
+			if err := records.NoteRoot(ctx, next.pin); err != nil {
+				return err
+			}
+		}
+		return records.Events.Add(ctx, req.Caller.event(r.config.Now().UTC(), "ca.rotate", "ca",
+			next.says))
+	}); err != nil {
+		return Status{}, err
+	}
+	if next.pin != "" { // what it shows itself is of the root that stays, before the other one goes
+		r.config.Authority.showSigner()
+		if err := r.keepAll(ctx, true); err != nil {
+			return Status{}, err
+		}
+	}
+	if err := next.do(); err != nil {
+		return Status{}, fmt.Errorf("%s: %w", what, err)
+	}
+	r.config.Logger.Info("the root of the certificate authority: " + next.says)
+	if err := r.keepAll(ctx, false); err != nil {
+		return Status{}, err
+	}
+	return r.Status(ctx)
+}
+
+// turn is the step from the phase of now.
+func (r *Rotation) turn(req RotateRequest) (turn, error) {
+	a, back := r.config.Authority, req.Back
+	s := a.now()
+	if s.phase != req.From {
+		return turn{}, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
+			fmt.Sprintf("the phase is %s, not %s", s.phase, req.From),
+			errs.WithHint("see the state, and ask again", errs.Call("GetAuthorityStatus")))
+	}
+	signed, err := a.successorSigned()
+	if err != nil {
+		return turn{}, err
+	}
+	switch {
+	case s.phase == PhaseSingle && !back:
+		return turn{says: "a successor is believed beside it", do: a.introduce}, nil
+	case s.phase == PhaseIntroduced && !back:
+		return turn{says: "the successor signs", all: true, do: a.swap}, nil
+	case s.phase == PhaseIntroduced:
+		return turn{says: "back to the old root alone", all: signed,
+			pin: identity.Pin(s.roots[0]), do: a.drop}, nil
+	case s.phase == PhaseRenewing && !back:
+		return turn{says: "the old root is believed no longer", all: true,
+			pin: identity.Pin(s.roots[0]), do: a.drop}, nil
+	case s.phase == PhaseRenewing:
+		return turn{says: "back to the old root, which signs again", do: a.swap}, nil
+	}
+	return turn{}, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
+		"the root is not being replaced", errs.WithHint("see its state",
+			errs.Call("GetAuthorityStatus")))
+}
+
+func lagging(all []Laggard) error {
+	names := make([]string, 0, mostNamed)
+	for _, l := range all[:min(len(all), mostNamed)] {
+		names = append(names, l.String())
+	}
+	if more := len(all) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
+		"not all have a certificate of this phase yet: "+strings.Join(names, ", "),
+		errs.WithHint("wait: agents that can be reached get one within a minute, operators with "+
+			"their next command after four hours, join tokens end within their 15 minutes; "+
+			"start or delete the servers that stay away",
+			errs.Call("GetAuthorityStatus")))
+}
