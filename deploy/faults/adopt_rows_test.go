@@ -36,7 +36,7 @@ func adoptRows() []row {
 			why: "the limit is the process's own, and the record of the host has how it ended",
 		},
 		{
-			id: "S2", variant: "process killed, offline", quick: true,
+			id: "S2", variant: "process killed, offline",
 			run:     (*lab).processKilledOffline,
 			planted: "`kill -9` of the process that quiesces, at the same moment",
 			happens: "systemd thaws the filesystem and starts MariaDB; the job says that the " +

@@ -23,7 +23,7 @@ func hostRows() []row {
 				"upgrade having done it",
 		},
 		{
-			id: "H1", variant: "masked later", quick: true,
+			id: "H1", variant: "masked later",
 			run: func(l *lab) { l.restart("stop", "mask") },
 			planted: "mariadb.service is stopped and masked on a finished replica, and " +
 				"start_mariadb is retried alone",
@@ -31,7 +31,7 @@ func hostRows() []row {
 			why:     "the step looks at the unit's own state",
 		},
 		{
-			id: "H2", variant: "disabled and stopped", quick: true,
+			id: "H2", variant: "disabled and stopped",
 			run:     func(l *lab) { l.restart("stop", "disable") },
 			planted: "mariadb.service is stopped and disabled",
 			happens: "converges: enabled and started",
@@ -109,7 +109,7 @@ func hostRows() []row {
 			why:     "what is below a mount point is not the step's to delete",
 		},
 		{
-			id: "H9", variant: "already mounted right", quick: true, run: (*lab).mountedRight,
+			id: "H9", variant: "already mounted right", run: (*lab).mountedRight,
 			planted: "mount_data is retried alone on a finished replica",
 			happens: "a no-op: nothing is changed, MariaDB is not restarted",
 			why:     "the step looks before it acts",

@@ -33,7 +33,7 @@ func planeRows() []row {
 			why: "agents remember the highest epoch of each job",
 		},
 		{
-			id: "C5", variant: "same request id", quick: true, run: (*lab).sameRequest,
+			id: "C5", variant: "same request id", run: (*lab).sameRequest,
 			planted: "a snapshot is asked for twice with one request id",
 			happens: "one job, one snapshot",
 			why:     "the request id is unique in the store",

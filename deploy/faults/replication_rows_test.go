@@ -7,7 +7,7 @@ import "fmt"
 func replicationRows() []row {
 	return []row{
 		{
-			id: "H18", variant: "configure_replica alone", quick: true,
+			id: "H18", variant: "configure_replica alone",
 			run: (*lab).configureStopped,
 			planted: "MariaDB is stopped on a finished replica, and configure_replica alone is " +
 				"retried",
@@ -23,7 +23,7 @@ func replicationRows() []row {
 			why:     "the drop-in keeps the event scheduler and replication off at each start",
 		},
 		{
-			id: "R1", variant: "row written on the copy", quick: true, run: (*lab).copyWrote,
+			id: "R1", variant: "row written on the copy", run: (*lab).copyWrote,
 			planted: "one transaction is written on the copy between its first start and its " +
 				"configuration",
 			happens: "refuses with GTID_ERRANT; replication is never configured",
@@ -42,7 +42,7 @@ func replicationRows() []row {
 			why:     "the same",
 		},
 		{
-			id: "R7", variant: "SQL thread stopped", quick: true, run: (*lab).threadStopped,
+			id: "R7", variant: "SQL thread stopped", run: (*lab).threadStopped,
 			planted: "somebody stops the SQL thread between start_replica and catch_up",
 			happens: "started again; converges",
 			why:     "catch_up sees to the threads before and while it waits",

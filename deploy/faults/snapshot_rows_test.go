@@ -20,7 +20,7 @@ func snapshotRows() []row {
 				"of a lost point is never used",
 		},
 		{
-			id: "S1", variant: "control plane stopped past the limit", quick: true,
+			id: "S1", variant: "control plane stopped past the limit",
 			run: (*lab).planeStoppedFrozen,
 			planted: "SIGSTOP of the control plane at the same moment; SIGCONT once the primary " +
 				"serves",
@@ -61,7 +61,7 @@ func snapshotRows() []row {
 			why: "ExecStopPost of its unit thaws, however the process ended",
 		},
 		{
-			id: "S2", variant: "process stopped", quick: true,
+			id: "S2", variant: "process stopped",
 			run:     func(l *lab) { l.strikeFrozen(unix.SIGSTOP, processOf, false) },
 			planted: "SIGSTOP of the process that quiesces",
 			happens: "systemd ends the unit 1 s after the limit and thaws; the job takes a " +
@@ -94,7 +94,7 @@ func snapshotRows() []row {
 			why: "each stage has a lock_wait_timeout of seconds, and what was had is given back",
 		},
 		{
-			id: "S4", variant: "long transaction", quick: true, run: (*lab).longTransaction,
+			id: "S4", variant: "long transaction", run: (*lab).longTransaction,
 			planted: "an open transaction with changes, for as long as the job lasts",
 			happens: "the snapshot is taken, without the transaction",
 			why:     "BACKUP STAGE does not wait for transactions to end",

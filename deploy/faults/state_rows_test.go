@@ -31,7 +31,7 @@ func stateRows() []row {
 				"the files of that change, so nothing is taken out of its hands",
 		},
 		{
-			id: "S6", variant: "pending", quick: true, run: (*lab).fromPending,
+			id: "S6", variant: "pending", run: (*lab).fromPending,
 			planted: "a replica is requested from a snapshot whose job still has the server " +
 				"quiesced",
 			happens: "it is refused: the snapshot is PENDING; the snapshot's job is not touched",
