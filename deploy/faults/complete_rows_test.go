@@ -50,15 +50,18 @@ func completeRows() []row {
 
 const plantedOptions = "/etc/mysql/mariadb.conf.d/70-local.cnf"
 
-// with restarts MariaDB with other options, after what else is to be done while it is stopped.
+// with restarts MariaDB with other options, after what else is to be done while it is stopped, and
+// waits until that was seen: a server that is DEGRADED is refused for that.
 func (l *lab) with(host, options string, stopped ...string) {
 	l.t.Helper()
 	l.exec(host, "systemctl", "stop", mariadbUnit)
+	l.degraded(host, "")
 	for _, line := range stopped {
 		l.exec(host, "sh", "-ec", line)
 	}
 	l.put(host, plantedOptions, "[mariadbd]\n"+options+"\n")
 	l.exec(host, "systemctl", "start", mariadbUnit)
+	l.ready(host)
 }
 
 // elsewhere asks for a snapshot, which check_primary has to refuse, and for a plan of it.
