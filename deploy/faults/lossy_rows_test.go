@@ -43,8 +43,8 @@ func lossyRows() []row {
 		{
 			id: "F10", variant: "another time zone", run: (*lab).anotherTimeZone,
 			planted: "MariaDB of a READY replica starts with another time zone than its primary's",
-			happens: "DEGRADED, naming both; with the primary's again too: a comparison finds the " +
-				"row that a statement with NOW() has written meanwhile, and a rebuild mends it",
+			happens: "DEGRADED, naming both; with the primary's again too: a comparison finds " +
+				"the row that a statement with NOW() wrote meanwhile, and a rebuild mends it",
 			why: "events say SYSTEM, and mean the zone of the host that logged them",
 		},
 		{
