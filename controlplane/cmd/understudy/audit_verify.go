@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,23 +27,28 @@ func newAuditVerify(c *cli) *cobra.Command {
 	v := newVerb(c, req, &cobra.Command{
 		Use: "verify", Short: "Verify that no record was deleted or changed",
 		Long: `Read the whole audit log and print what is wrong with it: records that are
-missing, were changed, replaced or reordered, and an end that was cut off. The
-exit code is 1 when something is wrong.
+missing, were changed, replaced or reordered, and an end that was cut off. Each
+chain is verified by itself, that of the control plane and those of agents, and
+named. The exit code is 1 when something is wrong with one of them.
 
 It prints the number and the hash of the newest record. Keep them where nobody
 who administers the control plane can write, and give them with --noted later:
 records up to there are then found to be the same ones.
 
+With --chain it verifies one chain. That of an agent is verified with that of the
+control plane, which has the notes of it; --noted is then a record of the agent's.
+
 With --file it verifies an export, and calls nobody. For one that was made with
 --after, --noted is the record that it begins behind.`,
 		Example: `  understudy audit verify
   understudy audit verify --noted 1042:9c1f8a6b4d2e0f13579bdf02468ace10
+  understudy audit verify --chain servers/db2/0123456789abcdef
   understudy audit verify --file audit.jsonl`,
 	})
 	noted := v.cmd.Flags().String("noted", "", "`SEQ:HASH` of a record as it was printed earlier")
 	file := v.cmd.Flags().String("file", "", "`FILE` that \"audit export\" wrote, to be verified "+
 		"instead")
-	chain := v.cmd.Flags().String("chain", audit.ControlPlane, "`CHAIN` that the file is of")
+	v.flag("chain", "chain", "only this `CHAIN`", "all; with --file that of the control plane")
 	v.checks = append(v.checks, func() (err error) {
 		if *noted == "" {
 			return nil
@@ -59,7 +65,7 @@ With --file it verifies an export, and calls nobody. For one that was made with
 		if err != nil {
 			return err
 		}
-		return showVerified(c, answer)
+		return showVerified(c, audit.ControlPlane, answer)
 	})
 	online := verify.RunE
 	verify.RunE = func(cmd *cobra.Command, args []string) error {
@@ -71,55 +77,56 @@ With --file it verifies an export, and calls nobody. For one that was made with
 				return err
 			}
 		}
-		return verifyFile(c, *file, *chain,
+		return verifyFile(c, *file, cmp.Or(req.GetChain(), audit.ControlPlane),
 			audit.Head{Seq: req.GetNotedSeq(), Hash: req.GetNotedHash()})
 	}
 	return verify
 }
 
-func showVerified(c *cli, answer *cpv1.VerifyAuditResponse) error {
+// showVerified shows each chain by its name: own is that of the answer itself.
+func showVerified(c *cli, own string, answer *cpv1.VerifyAuditResponse) error {
+	all := append([]*cpv1.AuditChain{{Name: own, Records: answer.GetRecords(),
+		LastSeq: answer.GetLastSeq(), LastHash: answer.GetLastHash(),
+		OpenCalls: answer.GetOpenCalls(), Problems: answer.GetProblems()}},
+		answer.GetChains()...)
+	broken := 0
+	for _, chain := range all {
+		if len(chain.GetProblems()) > 0 {
+			broken++
+		}
+	}
+	summary := fmt.Sprintf("something is wrong with %d of %d chains", broken, len(all))
 	err := c.print(answer, func(st show.Style) string {
 		var b strings.Builder
-		for _, p := range answer.GetProblems() {
-			fmt.Fprintf(&b, "%s record %d: %s\n", st.Bad(st.Glyphs.Failed), p.GetSeq(),
-				show.Clean(p.GetText()))
+		for _, chain := range all {
+			showChain(&b, st, chain)
 		}
-		if len(answer.GetProblems()) == 0 {
-			fmt.Fprintf(&b, "%s %d records are as they were written\n", st.Good(st.Glyphs.Done),
-				answer.GetRecords())
-		}
-		if answer.GetOpenCalls() > 0 {
-			fmt.Fprintf(&b, "%d calls have no outcome on record\n", answer.GetOpenCalls())
-		}
-		fmt.Fprintf(&b, "newest: %d:%s\n", answer.GetLastSeq(), show.Clean(answer.GetLastHash()))
-		for _, chain := range answer.GetChains() {
-			b.WriteString(agentChain(st, chain))
+		if broken > 0 {
+			fmt.Fprintln(&b, summary)
 		}
 		return b.String()
 	})
-	n := len(answer.GetProblems())
-	for _, chain := range answer.GetChains() {
-		n += len(chain.GetProblems())
-	}
-	if err == nil && n > 0 {
-		return jobError{fmt.Sprintf("%d problems", n)}
+	if err == nil && broken > 0 {
+		return jobError{summary}
 	}
 	return err
 }
 
-// agentChain is what was found in the chain of an agent.
-func agentChain(st show.Style, chain *cpv1.AuditChain) string {
+// showChain says what was found in one chain.
+func showChain(b *strings.Builder, st show.Style, chain *cpv1.AuditChain) {
 	name := show.Clean(chain.GetName())
-	if len(chain.GetProblems()) == 0 {
-		return fmt.Sprintf("%s %s: %d records are as they were written\n",
-			st.Good(st.Glyphs.Done), name, chain.GetRecords())
-	}
-	var b strings.Builder
 	for _, p := range chain.GetProblems() {
-		fmt.Fprintf(&b, "%s %s: record %d: %s\n", st.Bad(st.Glyphs.Failed), name, p.GetSeq(),
+		fmt.Fprintf(b, "%s %s: record %d: %s\n", st.Bad(st.Glyphs.Failed), name, p.GetSeq(),
 			show.Clean(p.GetText()))
 	}
-	return b.String()
+	if len(chain.GetProblems()) == 0 {
+		fmt.Fprintf(b, "%s %s: %d records are as they were written\n", st.Good(st.Glyphs.Done),
+			name, chain.GetRecords())
+	}
+	if chain.GetOpenCalls() > 0 {
+		fmt.Fprintf(b, "  %d calls have no outcome on record\n", chain.GetOpenCalls())
+	}
+	fmt.Fprintf(b, "  newest: %d:%s\n", chain.GetLastSeq(), show.Clean(chain.GetLastHash()))
 }
 
 // verifyFile verifies an export without asking anybody.
@@ -139,7 +146,7 @@ func verifyFile(c *cli, path, name string, noted audit.Head) error {
 		answer.Problems = append(answer.Problems, &cpv1.AuditProblem{Seq: p.Seq, Text: p.Text})
 	}
 	c.running = true
-	return showVerified(c, answer)
+	return showVerified(c, name, answer)
 }
 
 func readExport(from io.Reader, name string, noted audit.Head) (audit.Result, error) {

@@ -2,7 +2,9 @@ package trail_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -241,6 +243,58 @@ func TestAttacksOnAnAgentsRecords(t *testing.T) {
 				t.Errorf("asked %d times in a round", from.asked-asked)
 			}
 		})
+	}
+}
+
+// Each chain is verified by itself: a broken one leaves the others as they are.
+func TestABrokenChainHidesNoOther(t *testing.T) {
+	t.Parallel()
+	broken, whole := "servers/db1/000000000000000a", "servers/db1/000000000000000b"
+	from := newAgents(broken)
+	w, f := fetching(t, from)
+	from.append(t, 6)
+	round(t, f)
+	other := newAgents(whole)
+	other.append(t, 4)
+	f.Agents = other
+	round(t, f)
+	w.exec("DELETE FROM audit_records WHERE chain = '" + broken + "' AND seq = 3")
+	for _, test := range []struct {
+		asked         string
+		noted         audit.Head
+		chains, wrong []string
+	}{
+		{"", audit.Head{}, []string{trail.Chain, broken, whole}, []string{broken}},
+		{trail.Chain, audit.Head{}, []string{trail.Chain}, nil},
+		{broken, audit.Head{}, []string{trail.Chain, broken}, []string{broken}},
+		{whole, other.head, []string{trail.Chain, whole}, nil},
+		{whole, audit.Head{Seq: 2, Hash: "another"}, []string{trail.Chain, whole},
+			[]string{whole}},
+	} {
+		all, err := w.VerifyChain(t.Context(), test.asked, test.noted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var chains, wrong []string
+		for _, c := range all {
+			if chains = append(chains, c.Chain); len(c.Problems) > 0 {
+				wrong = append(wrong, c.Chain)
+			}
+		}
+		if !slices.Equal(chains, test.chains) || !slices.Equal(wrong, test.wrong) {
+			t.Errorf("asked for %q with %v noted: read %v, wrong are %v", test.asked, test.noted,
+				chains, wrong)
+		}
+	}
+	w.exec("DELETE FROM audit_records WHERE chain = '" + whole + "'; DELETE FROM audit_heads " +
+		"WHERE chain = '" + whole + "'")
+	if all, err := w.VerifyChain(t.Context(), whole); err != nil || len(all) != 2 ||
+		len(all[1].Problems) == 0 {
+		t.Errorf("one that was deleted, which the control plane had fetched: %+v, %v", all, err)
+	}
+	if _, err := w.VerifyChain(t.Context(), "servers/db1/000000000000000c"); !errors.Is(err,
+		errs.NotFound) {
+		t.Errorf("one that never was: %v", err)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/proto/rpc/audit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 const verifyPage = 500
@@ -20,35 +22,45 @@ type Verified struct {
 
 // Verify reads all chains, the control plane's own first. Noted are heads of that one that somebody
 // wrote down; those of this process and of the file of notes are added.
-func (t *Trail) Verify(ctx context.Context, noted ...audit.Head) (all []Verified, err error) {
+func (t *Trail) Verify(ctx context.Context, noted ...audit.Head) ([]Verified, error) {
+	return t.VerifyChain(ctx, "", noted...)
+}
+
+// VerifyChain reads the chain of that name, of which noted are heads; all chains without a name.
+// The control plane's own is read with that of an agent, before it: it has the notes of that one.
+// A chain of which nothing is known is errs.NotFound.
+func (t *Trail) VerifyChain(ctx context.Context, only string,
+	noted ...audit.Head) (all []Verified, err error) {
 	notes, err := t.notes()
 	if err != nil {
 		return nil, err
 	}
 	// before the records are read: what is written meanwhile is not missing
 	known, lost := t.newest()
-	noted = append(slices.Clone(noted), notes, known, lost)
+	ofOwn := []audit.Head{notes, known, lost}
+	if only == "" || only == Chain {
+		ofOwn = append(ofOwn, noted...)
+	}
 	err = t.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		all = nil
 		said := sayings{fetched: map[string][]audit.Head{}, pruned: map[string]audit.Head{}}
-		own, err := t.verify(ctx, tx, Chain, noted, audit.Head{}, said.hear)
+		own, err := t.verify(ctx, tx, Chain, ofOwn, audit.Head{}, said.hear)
 		if err != nil {
 			return err
 		}
-		all = append(all, own)
-		chains, err := tx.Audit().Chains(ctx)
+		all = []Verified{own}
+		if only == Chain {
+			return nil
+		}
+		names, err := said.chains(ctx, tx, only)
 		if err != nil {
 			return err
 		}
-		for _, name := range chains {
-			said.fetched[name] = append(said.fetched[name], audit.Head{})
-		}
-		for _, name := range slices.Sorted(maps.Keys(said.fetched)) {
-			if name == Chain {
-				continue
+		for _, name := range names {
+			heads := said.fetched[name]
+			if name == only {
+				heads = append(heads, noted...)
 			}
-			found, err := t.verify(ctx, tx, name, said.fetched[name], said.pruned[name],
-				func(audit.Record) {})
+			found, err := t.verify(ctx, tx, name, heads, said.pruned[name], func(audit.Record) {})
 			if err != nil {
 				return err
 			}
@@ -57,6 +69,25 @@ func (t *Trail) Verify(ctx context.Context, noted ...audit.Head) (all []Verified
 		return nil
 	})
 	return all, err
+}
+
+// chains are those of agents of which there are records, or notes; the only one that is asked for.
+func (s sayings) chains(ctx context.Context, tx *store.Tx, only string) ([]string, error) {
+	stored, err := tx.Audit().Chains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := append(stored, slices.Collect(maps.Keys(s.fetched))...)
+	slices.Sort(names)
+	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool {
+		return name == Chain || only != "" && name != only
+	})
+	if only != "" && len(names) == 0 {
+		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+			"there are no records of "+only,
+			errs.WithHint("list the chains", errs.Call("VerifyAudit")))
+	}
+	return names, nil
 }
 
 // sayings are what the control plane's own chain says of those of agents.

@@ -21,8 +21,8 @@ type Trail interface {
 		token string) ([]trail.Entry, string, error)
 	// Lines reads the next records of a chain, oldest first, and the number of the last.
 	Lines(ctx context.Context, chain string, after int64, most int) ([]audit.Line, int64, error)
-	// Verify reads all chains, the control plane's own first.
-	Verify(ctx context.Context, noted ...audit.Head) ([]trail.Verified, error)
+	// VerifyChain reads a chain of an agent behind the control plane's own, or all without a name.
+	VerifyChain(ctx context.Context, only string, noted ...audit.Head) ([]trail.Verified, error)
 }
 
 // Service is AuditService.
@@ -108,10 +108,11 @@ func (s *Service) ExportAuditRecords(ctx context.Context,
 	return resp, nil
 }
 
-// VerifyAudit reads all chains.
+// VerifyAudit reads all chains, or the one that is asked for.
 func (s *Service) VerifyAudit(ctx context.Context,
 	req *cpv1.VerifyAuditRequest) (*cpv1.VerifyAuditResponse, error) {
-	all, err := s.trail.Verify(ctx, audit.Head{Seq: req.GetNotedSeq(), Hash: req.GetNotedHash()})
+	all, err := s.trail.VerifyChain(ctx, req.GetChain(),
+		audit.Head{Seq: req.GetNotedSeq(), Hash: req.GetNotedHash()})
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +122,8 @@ func (s *Service) VerifyAudit(ctx context.Context,
 		Problems: problems(own)}
 	for _, c := range all[1:] {
 		resp.Chains = append(resp.Chains, &cpv1.AuditChain{Name: c.Chain, Records: c.Count,
-			LastSeq: c.Head.Seq, OpenCalls: int64(len(c.Open)), Problems: problems(c)})
+			LastSeq: c.Head.Seq, LastHash: c.Head.Hash, OpenCalls: int64(len(c.Open)),
+			Problems: problems(c)})
 	}
 	return resp, nil
 }

@@ -554,14 +554,18 @@ func (x *ExportAuditRecordsResponse) GetLastSeq() int64 {
 	return 0
 }
 
-// VerifyAuditRequest may say what is known of the chain.
+// VerifyAuditRequest may name a chain, and say what is known of it.
 type VerifyAuditRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A record that was noted elsewhere, from the log or an earlier verification; 0 for none. With
-	// `noted_hash`.
+	// A record of the chain that was noted elsewhere, from the log or an earlier verification; 0 for
+	// none. With `noted_hash`.
 	NotedSeq int64 `protobuf:"varint,1,opt,name=noted_seq,json=notedSeq,proto3" json:"noted_seq,omitempty"`
 	// Hash of that record.
-	NotedHash     string `protobuf:"bytes,2,opt,name=noted_hash,json=notedHash,proto3" json:"noted_hash,omitempty"`
+	NotedHash string `protobuf:"bytes,2,opt,name=noted_hash,json=notedHash,proto3" json:"noted_hash,omitempty"`
+	// Name of the only chain to verify; empty for all of them. That of the control plane is read
+	// with that of an agent, since it has the notes of it. The record that was noted is one of this
+	// chain; of the control plane's when it is empty.
+	Chain         string `protobuf:"bytes,3,opt,name=chain,proto3" json:"chain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -610,7 +614,14 @@ func (x *VerifyAuditRequest) GetNotedHash() string {
 	return ""
 }
 
-// VerifyAuditResponse says what was found.
+func (x *VerifyAuditRequest) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
+}
+
+// VerifyAuditResponse says what was found: in the chain of the control plane, and in `chains`.
 type VerifyAuditResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many records were read.
@@ -626,7 +637,7 @@ type VerifyAuditResponse struct {
 	OpenCalls int64 `protobuf:"varint,5,opt,name=open_calls,json=openCalls,proto3" json:"open_calls,omitempty"`
 	// What is wrong, at most 100; none of a chain that is whole.
 	Problems []*AuditProblem `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
-	// The chains of agents, one for each installation of an agent.
+	// The chains of agents that were asked for, one for each installation of an agent.
 	Chains        []*AuditChain `protobuf:"bytes,7,rep,name=chains,proto3" json:"chains,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -723,7 +734,9 @@ type AuditChain struct {
 	// How many calls have no outcome on record.
 	OpenCalls int64 `protobuf:"varint,4,opt,name=open_calls,json=openCalls,proto3" json:"open_calls,omitempty"`
 	// What is wrong, at most 100.
-	Problems      []*AuditProblem `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*AuditProblem `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
+	// Hash of the newest record.
+	LastHash      string `protobuf:"bytes,6,opt,name=last_hash,json=lastHash,proto3" json:"last_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -791,6 +804,13 @@ func (x *AuditChain) GetProblems() []*AuditProblem {
 		return x.Problems
 	}
 	return nil
+}
+
+func (x *AuditChain) GetLastHash() string {
+	if x != nil {
+		return x.LastHash
+	}
+	return ""
 }
 
 // AuditProblem is a place where the chain is not what was written.
@@ -894,11 +914,12 @@ const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\x05chain\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x1fR\x05chain\"M\n" +
 	"\x1aExportAuditRecordsResponse\x12\x14\n" +
 	"\x05lines\x18\x01 \x03(\tR\x05lines\x12\x19\n" +
-	"\blast_seq\x18\x02 \x01(\x03R\alastSeq\"b\n" +
+	"\blast_seq\x18\x02 \x01(\x03R\alastSeq\"\x80\x01\n" +
 	"\x12VerifyAuditRequest\x12#\n" +
 	"\tnoted_seq\x18\x01 \x01(\x03B\x06\xea\xbb\x18\x02\x10\x00R\bnotedSeq\x12'\n" +
 	"\n" +
-	"noted_hash\x18\x02 \x01(\tB\b\xea\xbb\x18\x04@@P\x1dR\tnotedHash\"\xa9\x02\n" +
+	"noted_hash\x18\x02 \x01(\tB\b\xea\xbb\x18\x04@@P\x1dR\tnotedHash\x12\x1c\n" +
+	"\x05chain\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x1fR\x05chain\"\xa9\x02\n" +
 	"\x13VerifyAuditResponse\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecords\x12\x1b\n" +
 	"\tfirst_seq\x18\x02 \x01(\x03R\bfirstSeq\x12\x19\n" +
@@ -907,7 +928,7 @@ const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\n" +
 	"open_calls\x18\x05 \x01(\x03R\topenCalls\x12D\n" +
 	"\bproblems\x18\x06 \x03(\v2(.understudy.controlplane.v1.AuditProblemR\bproblems\x12>\n" +
-	"\x06chains\x18\a \x03(\v2&.understudy.controlplane.v1.AuditChainR\x06chains\"\xba\x01\n" +
+	"\x06chains\x18\a \x03(\v2&.understudy.controlplane.v1.AuditChainR\x06chains\"\xd7\x01\n" +
 	"\n" +
 	"AuditChain\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -915,7 +936,8 @@ const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\blast_seq\x18\x03 \x01(\x03R\alastSeq\x12\x1d\n" +
 	"\n" +
 	"open_calls\x18\x04 \x01(\x03R\topenCalls\x12D\n" +
-	"\bproblems\x18\x05 \x03(\v2(.understudy.controlplane.v1.AuditProblemR\bproblems\"4\n" +
+	"\bproblems\x18\x05 \x03(\v2(.understudy.controlplane.v1.AuditProblemR\bproblems\x12\x1b\n" +
+	"\tlast_hash\x18\x06 \x01(\tR\blastHash\"4\n" +
 	"\fAuditProblem\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text*\x9c\x01\n" +

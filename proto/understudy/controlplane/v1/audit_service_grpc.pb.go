@@ -37,9 +37,10 @@ type AuditServiceClient interface {
 	// ExportAuditRecords returns records as they were written, oldest first, so that anybody can
 	// verify the chain of their hashes. PERMISSION_DENIED (NOT_ALLOWED) for any role but an admin.
 	ExportAuditRecords(ctx context.Context, in *ExportAuditRecordsRequest, opts ...grpc.CallOption) (*ExportAuditRecordsResponse, error)
-	// VerifyAudit reads all chains, that of the control plane and those of agents, and returns what
-	// is wrong with them: records that are missing, were changed, replaced or reordered, and an end
-	// that was cut off. PERMISSION_DENIED (NOT_ALLOWED) for any role but an admin.
+	// VerifyAudit reads all chains, that of the control plane and those of agents, or one of them,
+	// and returns what is wrong with each: records that are missing, were changed, replaced or
+	// reordered, and an end that was cut off. PERMISSION_DENIED (NOT_ALLOWED) for any role but an
+	// admin, NOT_FOUND for a chain of which nothing is known.
 	VerifyAudit(ctx context.Context, in *VerifyAuditRequest, opts ...grpc.CallOption) (*VerifyAuditResponse, error)
 }
 
@@ -94,9 +95,10 @@ type AuditServiceServer interface {
 	// ExportAuditRecords returns records as they were written, oldest first, so that anybody can
 	// verify the chain of their hashes. PERMISSION_DENIED (NOT_ALLOWED) for any role but an admin.
 	ExportAuditRecords(context.Context, *ExportAuditRecordsRequest) (*ExportAuditRecordsResponse, error)
-	// VerifyAudit reads all chains, that of the control plane and those of agents, and returns what
-	// is wrong with them: records that are missing, were changed, replaced or reordered, and an end
-	// that was cut off. PERMISSION_DENIED (NOT_ALLOWED) for any role but an admin.
+	// VerifyAudit reads all chains, that of the control plane and those of agents, or one of them,
+	// and returns what is wrong with each: records that are missing, were changed, replaced or
+	// reordered, and an end that was cut off. PERMISSION_DENIED (NOT_ALLOWED) for any role but an
+	// admin, NOT_FOUND for a chain of which nothing is known.
 	VerifyAudit(context.Context, *VerifyAuditRequest) (*VerifyAuditResponse, error)
 	mustEmbedUnimplementedAuditServiceServer()
 }

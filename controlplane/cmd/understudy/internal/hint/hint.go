@@ -72,6 +72,7 @@ var commands = map[string]string{
 	"UpdateOperator": "operator update {name} --servers {servers}",
 	"ListOperators":  "operator list",
 	"Revoke":         "agent revoke {name} --reason {reason}",
+	"VerifyAudit":    "audit verify[ --chain {chain}]",
 }
 
 // revokeOperator is what Revoke is for the name of an operator.
