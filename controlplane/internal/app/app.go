@@ -284,8 +284,9 @@ func (a *App) openJobs(ctx context.Context) error {
 		Interval: a.cfg.VerifyInterval, Loops: a.loops, Log: a.log})
 	a.monitor = fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
 		Differs: a.verifier.Differs, ProvedSince: a.verifier.ProvedSince,
-		Reconnect: workflow.Reconnect, Remount: workflow.Remount,
-		Jobs: a.engine, Beat: a.cfg.BeatInterval, UnreachableAfter: a.cfg.UnreachableAfter,
+		Reconnect: workflow.Reconnect, Remount: workflow.Remount, Account: kit.Account,
+		AccessOpen: func(server string) string { return a.accessEnder.Open(server) },
+		Jobs:       a.engine, Beat: a.cfg.BeatInterval, UnreachableAfter: a.cfg.UnreachableAfter,
 		DegradedAfter: a.cfg.DegradedAfter,
 		Loops:         a.loops, Log: a.log})
 	a.announcer = fleet.NewAnnouncer(fleet.AnnouncerConfig{Store: a.st,

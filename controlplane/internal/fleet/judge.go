@@ -43,6 +43,7 @@ func (f *follower) judge() []replication.Finding {
 	found = append(found, replication.FromPrimary(f.name, f.srv.Primary, f.last.Status,
 		f.upstream)...)
 	found = append(found, f.stands()...)
+	found = append(found, f.stillReads()...)
 	different, known := f.m.cfg.Differs(f.name, f.srv.DataVolume)
 	if len(different) > 0 {
 		found = append(found, replication.Differs(f.name, different))
@@ -54,6 +55,20 @@ func (f *follower) judge() []replication.Finding {
 		found = append(found, f.recorded(replication.LineageBroken)...)
 	}
 	return append(found, f.unproved()...)
+}
+
+// stillReads is the finding of a replica whose agent was revoked, while what it reads of its
+// primary could not be ended yet.
+func (f *follower) stillReads() []replication.Finding {
+	if f.srv.AccessRevoked.IsZero() {
+		return nil
+	}
+	why := f.m.cfg.AccessOpen(f.name)
+	if why == "" { // nobody has tried since the control plane started
+		return f.recorded(replication.AccessOpen)
+	}
+	return []replication.Finding{replication.StillReads(f.srv.Primary, f.m.cfg.Account(f.name),
+		f.srv.AccessRevoked, why)}
 }
 
 // unproved is the finding that changes may be missing since something that may be over. What proves
@@ -121,6 +136,7 @@ func (f *follower) verdict(state inventory.ServerState, now time.Time) verdict {
 		v := decide(f.m.cfg, state, facts{silent: true})
 		v.found = append([]replication.Finding{f.silence(silent)},
 			f.recorded(replication.WrongClock)...) // its agent does not start with that clock
+		v.found = append(v.found, f.stillReads()...)
 		return v
 	}
 	v := decide(f.m.cfg, state, facts{ill: len(f.found) > 0,

@@ -63,6 +63,11 @@ type MonitorConfig struct {
 	// Remount has the job that made a server mount its volume again, and start MariaDB on it. nil:
 	// nothing does.
 	Remount func(job string) []errs.Action
+	// AccessOpen says why a replica whose agent was revoked can read its primary still; empty while
+	// nobody has tried to end that in vain. nil: nobody ever does.
+	AccessOpen func(server string) string
+	// Account is the name of a replica's account on its primary. nil: its own name.
+	Account func(server string) string
 	// Beat is the longest time between two observations of an agent.
 	Beat time.Duration
 	// UnreachableAfter is how long an agent may be silent before its server is UNREACHABLE.
@@ -102,6 +107,12 @@ func NewMonitor(cfg MonitorConfig) *Monitor {
 	}
 	if cfg.Remount == nil {
 		cfg.Remount = func(string) []errs.Action { return nil }
+	}
+	if cfg.AccessOpen == nil {
+		cfg.AccessOpen = func(string) string { return "" }
+	}
+	if cfg.Account == nil {
+		cfg.Account = func(server string) string { return server }
 	}
 	return &Monitor{cfg: cfg, followed: map[string]*follower{},
 		changes: changes{names: map[string]struct{}{}, wake: make(chan struct{}, 1)}}

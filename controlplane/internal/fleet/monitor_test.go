@@ -163,16 +163,20 @@ type watched struct {
 
 const testBeat = 20 * time.Millisecond
 
-func watch(t *testing.T) *watched {
+func watch(t *testing.T, change ...func(*MonitorConfig)) *watched {
 	t.Helper()
 	st := storetest.New(t)
 	w := &watched{t: t, st: st, jobs: &runningJobs{ids: map[string]bool{}},
 		agents: &agents{now: map[string]replication.Observed{}, fault: map[string]error{},
 			hung: map[string]bool{}, closed: map[string]int{}}}
 	log := slog.New(slog.DiscardHandler)
-	m := NewMonitor(MonitorConfig{Store: st, Agents: w.agents, Jobs: w.jobs, Beat: testBeat,
+	cfg := MonitorConfig{Store: st, Agents: w.agents, Jobs: w.jobs, Beat: testBeat,
 		UnreachableAfter: 20 * testBeat, DegradedAfter: 5 * testBeat, Loops: loop.NewSet(log),
-		Log: log})
+		Log: log}
+	for _, one := range change {
+		one(&cfg)
+	}
+	m := NewMonitor(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); m.Run(ctx) }()

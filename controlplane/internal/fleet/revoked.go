@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,10 +31,35 @@ type AccessEnderConfig struct {
 // AccessEnder ends what replicas whose agents were revoked still read of their primaries: MariaDB
 // on such a host has a key of its own, and a connection that goes on. A primary that is out of
 // reach is asked again until it answers.
-type AccessEnder struct{ cfg AccessEnderConfig }
+type AccessEnder struct {
+	cfg AccessEnderConfig
+
+	mu   sync.Mutex
+	open map[string]string // why access is open still, by the replica's name
+}
 
 // NewAccessEnder makes one.
-func NewAccessEnder(cfg AccessEnderConfig) *AccessEnder { return &AccessEnder{cfg: cfg} }
+func NewAccessEnder(cfg AccessEnderConfig) *AccessEnder {
+	return &AccessEnder{cfg: cfg, open: map[string]string{}}
+}
+
+// Open says why the access of a replica is open still: the error of the last try to end it. It is
+// empty before the first try, and once access is ended.
+func (e *AccessEnder) Open(replica string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.open[replica]
+}
+
+func (e *AccessEnder) note(replica string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil {
+		delete(e.open, replica)
+		return
+	}
+	e.open[replica] = err.Error()
+}
 
 // Round ends the access of all whose agents were revoked since it last succeeded.
 func (e *AccessEnder) Round(ctx context.Context) error {
@@ -41,7 +67,11 @@ func (e *AccessEnder) Round(ctx context.Context) error {
 	group.SetLimit(announceAtOnce)
 	for _, srv := range e.cfg.Servers() {
 		if !srv.AccessRevoked.IsZero() {
-			group.Go(func() error { return e.end(ctx, srv.Name) })
+			group.Go(func() error {
+				err := e.end(ctx, srv.Name)
+				e.note(srv.Name, err)
+				return err
+			})
 		}
 	}
 	return group.Wait()

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 )
@@ -68,6 +71,11 @@ func TestARevokedReplicaReadsItsPrimaryNoLonger(t *testing.T) {
 			if !srv.AccessRevoked.IsZero() {
 				open = append(open, srv.Name)
 			}
+			why := ender.Open(srv.Name)
+			if (why != "") != slices.Contains(want, srv.Name) || why != "" &&
+				!strings.Contains(why, "away") {
+				t.Errorf("%s can read its primary because: %q", srv.Name, why)
+			}
 		}
 		if slices.Sort(open); !slices.Equal(open, want) {
 			t.Errorf("still to be ended: %v, want %v", open, want)
@@ -80,4 +88,68 @@ func TestARevokedReplicaReadsItsPrimaryNoLonger(t *testing.T) {
 	if !slices.Equal(ended, []string{"db2 on db1"}) {
 		t.Errorf("ended %v", ended)
 	}
+}
+
+// The record says that a replica can read its primary still, and why, for as long as that is so:
+// while its agent is out of reach, as a revoked one is, and when it has joined again.
+func TestTheRecordSaysThatAccessIsOpen(t *testing.T) {
+	t.Parallel()
+	var why atomic.Pointer[string]
+	say := func(text string) { why.Store(&text) }
+	say("")
+	w := watch(t, func(c *MonitorConfig) {
+		c.AccessOpen = func(string) string { return *why.Load() }
+		c.Account = func(server string) string { return "us_" + server }
+	})
+	w.add("db1", inventory.ServerReady)
+	w.add("db2", inventory.ServerReady, func(s *inventory.Server) {
+		s.Role, s.Primary, s.AccessRevoked = inventory.RoleReplica, "db1", time.Now()
+	})
+	open := func(want bool) inventory.Finding {
+		t.Helper()
+		var found inventory.Finding
+		deadline := time.Now().Add(time.Minute)
+		for {
+			srv := w.get("db2")
+			at := slices.IndexFunc(srv.Findings, func(f inventory.Finding) bool {
+				return f.Code == string(replication.AccessOpen)
+			})
+			if at >= 0 {
+				found = srv.Findings[at]
+			}
+			if at >= 0 == want && len(srv.Findings) > 0 {
+				return found
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the finding is there: %v, not %v: %+v", at >= 0, want, srv)
+			}
+			time.Sleep(testBeat)
+		}
+	}
+	w.agents.fail("db2", errors.New("revoked"))
+	w.await("db2", inventory.ServerUnreachable, "revoked")
+	open(false)
+	say("the agent of db1 is away")
+	f := open(true)
+	for _, word := range []string{"can read db1 still", "the agent of db1 is away"} {
+		if !strings.Contains(f.Text, word) {
+			t.Errorf("%q does not say %q", f.Text, word)
+		}
+	}
+	if !strings.Contains(f.Hint.Text, "us_db2") || len(f.Hint.Actions) == 0 {
+		t.Errorf("hint %+v", f.Hint)
+	}
+	say("") // a control plane that was started again, and has not tried yet
+	w.agents.fail("db2", nil)
+	w.await("db2", inventory.ServerDegraded, "")
+	open(true)
+	w.write(func(ctx context.Context, tx *store.Tx) error {
+		srv, err := tx.Servers().Get(ctx, "db2")
+		if err != nil {
+			return err
+		}
+		srv.AccessRevoked = time.Time{}
+		return tx.Servers().Update(ctx, &srv)
+	})
+	open(false)
 }

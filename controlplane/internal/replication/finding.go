@@ -39,6 +39,7 @@ const (
 	NotResumed            Code = "NOT_RESUMED"
 	CertificateExpires    Code = "CERTIFICATE_EXPIRES"
 	AgentCertificate      Code = "AGENT_CERTIFICATE"
+	AccessOpen            Code = "ACCESS_OPEN"
 )
 
 // Finding is one reason why a server does not do what its role says.

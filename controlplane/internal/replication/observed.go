@@ -92,6 +92,17 @@ func Silent(server, why string) Finding {
 	return f
 }
 
+// StillReads is the finding of a replica whose agent was revoked, and that can read its primary
+// still: account is its own there, and why says what keeps the control plane from dropping it.
+func StillReads(primary, account string, revoked time.Time, why string) Finding {
+	return Finding{Code: AccessOpen, Text: fmt.Sprintf("its agent was revoked at %s UTC, and its "+
+		"MariaDB can read %s still: %s", revoked.UTC().Format(time.DateTime), primary, why),
+		Hint: errs.Hint{Text: "have the agent of " + primary + " answer: the control plane then " +
+			"drops the account " + account + " there; until then drop it by hand on " + primary +
+			" and end its sessions (DROP USER, KILL USER)",
+			Actions: []errs.Action{errs.Call("GetServer", "name", "servers/"+primary)}}}
+}
+
 // Differs is the finding of a replica whose data continuous verification found to be another.
 func Differs(server string, different []string) Finding {
 	f := Finding{Code: DataDiffers, Text: fmt.Sprintf("it differs from its primary in %d tables "+
