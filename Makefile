@@ -14,6 +14,7 @@ GO_TEST := go test -trimpath -tags
 BUF := go tool -modfile=deploy/tools/buf.mod buf
 comma := ,
 LINT := go tool -modfile=deploy/tools/lint.mod golangci-lint
+VULNS := go tool -modfile=deploy/tools/vuln.mod govulncheck
 
 .PHONY: help
 help: ## List the targets
@@ -91,10 +92,12 @@ setup: ## Install the Debian packages and build the host images that tests and d
 	@deploy/lab/setup
 
 .PHONY: lint
-lint: ## Check the Go code, the proto files and their compatibility
+lint: ## Check the Go code, what is known to be wrong with its modules, the proto files and their compatibility
 	$(BUF) lint
 	$(BUF) breaking --against proto/lock.binpb
 	$(LINT) run --allow-parallel-runners ./...
+	@# what the programs call of the modules that they are built with, by the snapshot of deploy/vulns
+	$(VULNS) -db file://$(CURDIR)/deploy/vulns/db -tags $(TAGS) ./controlplane/cmd/understudy ./agent/cmd/understudy-agent
 
 .PHONY: generate
 generate: ## Generate Go code from the proto files
