@@ -49,8 +49,8 @@ type Writer struct {
 	errs    []error
 }
 
-// StartWriter starts a writer that begins a commit at each beat of pace and goes on until Stop.
-func StartWriter(ctx context.Context, a Account, pace time.Duration) (*Writer, error) {
+// Open makes a pool of connections as the account.
+func (a Account) Open() (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", a.Host+":3306", a.User, a.Password,
 		a.Schema
@@ -62,7 +62,15 @@ func StartWriter(ctx context.Context, a Account, pace time.Duration) (*Writer, e
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(connector)
+	return sql.OpenDB(connector), nil
+}
+
+// StartWriter starts a writer that begins a commit at each beat of pace and goes on until Stop.
+func StartWriter(ctx context.Context, a Account, pace time.Duration) (*Writer, error) {
+	db, err := a.Open()
+	if err != nil {
+		return nil, err
+	}
 	if _, err := db.ExecContext(ctx,
 		"CREATE TABLE IF NOT EXISTS probe (id BIGINT PRIMARY KEY, "+
 			"at DATETIME(6) NOT NULL)"); err != nil {

@@ -140,20 +140,26 @@ func quietly() []string {
 	return []string{"SET SESSION sql_log_off = 1", "SET SESSION slow_query_log = 0"}
 }
 
-// unlogged runs a statement with a secret in it: MariaDB's general log would have it word for word.
+// unlogged runs a statement with a secret in it: MariaDB's general log and the history of the
+// Performance Schema would have it word for word.
 func (s *Server) unlogged(ctx context.Context, statement string) error {
 	conn, done, err := s.pinned(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	for _, quiet := range quietly() {
+	for _, quiet := range append(quietly(), unobserved) {
 		if err := execute(ctx, conn, quiet); err != nil {
 			return err
 		}
 	}
 	return execute(ctx, conn, statement)
 }
+
+// unobserved takes a session out of the Performance Schema. It writes nothing into the binary log,
+// and changes no row where the schema is off.
+const unobserved = "UPDATE performance_schema.threads SET INSTRUMENTED = 'NO' " +
+	"WHERE PROCESSLIST_ID = CONNECTION_ID()"
 
 // answers proves that MariaDB answers a query now; nothing else is sent to it before that.
 func (s *Server) answers(ctx context.Context) error {
