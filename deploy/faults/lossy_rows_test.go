@@ -56,6 +56,17 @@ func lossyRows() []row {
 			why: "replication that goes on proves nothing about what it went past",
 		},
 		{
+			id: "F7", variant: "a change skipped while the control plane is away",
+			run: (*lab).skippedAway,
+			planted: "the control plane is stopped; on a READY replica somebody goes past one " +
+				"change, with sql_slave_skip_counter, then by gtid_slave_pos, and starts " +
+				"replication",
+			happens: "once the control plane is back: DEGRADED, naming what was done; a " +
+				"verification of all data names the table; READY once the row is right and all " +
+				"data was compared",
+			why: "the agent notes what MariaDB logs, and keeps it until it is told",
+		},
+		{
 			id: "F7", variant: "a second primary", run: (*lab).secondPrimary,
 			planted: "a named connection on a READY replica applies the changes of another server",
 			happens: "DEGRADED, naming the connection",
@@ -188,6 +199,29 @@ func (l *lab) skippedError() {
 	l.sql(name, "SET sql_log_bin = 0; USE "+l.schema()+"; "+rows)
 	l.run("replica", "verify", name, "--level", "full")
 	l.whole(name)
+}
+
+func (l *lab) skippedAway() {
+	table, name := l.table("away"), l.stand()
+	l.stopWriter() // one of its changes would be skipped
+	defer l.startWriter()
+	for past, words := range map[string]string{
+		"SET GLOBAL sql_slave_skip_counter = 1":  "sql_slave_skip_counter left events out",
+		"SET GLOBAL gtid_slave_pos = 'POSITION'": "its SQL thread had stopped at"} {
+		l.same(name)
+		l.Stop()
+		l.sql(name, "STOP SLAVE")
+		l.sql(primary, fmt.Sprintf("UPDATE %s SET n = n + 1", table))
+		position := l.sql(primary, "SELECT @@gtid_binlog_pos")
+		l.sql(name, strings.ReplaceAll(past, "POSITION", position)+"; START SLAVE")
+		l.same(name)
+		l.start()
+		l.degraded(name, words)
+		l.refuse([]string{"DATA_MISMATCH", table}, "replica", "verify", name, "--level", "full")
+		l.sql(name, fmt.Sprintf("SET sql_log_bin = 0; UPDATE %s SET n = n + 1", table))
+		l.run("replica", "verify", name, "--level", "full")
+		l.whole(name)
+	}
 }
 
 func (l *lab) secondPrimary() {

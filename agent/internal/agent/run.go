@@ -150,6 +150,10 @@ func (d *runner) run(ctx context.Context) error {
 		d.parts.sampler.Run(ctx)
 		return nil
 	})
+	group.Go(func() error {
+		d.parts.marks.Run(ctx)
+		return nil
+	})
 	group.Go(func() error { return d.announce(ctx, name, source, listener.Addr()) })
 	group.Go(func() error { <-ctx.Done(); d.say.stopping(); return nil })
 	defer d.endAudit(context.WithoutCancel(ctx))

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/fencing"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/marks"
 	"github.com/understudy-db/understudy/agent/internal/mount"
 	"github.com/understudy-db/understudy/agent/internal/observe"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
@@ -37,6 +38,7 @@ type parts struct {
 	units   *systemd.Manager
 	mounts  *mount.Manager
 	mariadb *mariadb.Host
+	marks   *marks.Keeper
 	quiesce *quiesce.Manager
 	watch   *observe.Watch
 	sampler *observe.Sampler
@@ -70,12 +72,16 @@ func build(config Config, program string, tls identity.FilesConfig,
 	if err != nil {
 		return nil, err
 	}
+	p.marks = marks.New(marks.Config{File: filepath.Join(config.StateDir, "marks.json"),
+		Follow: func(ctx context.Context, cursor string, each func(systemd.Entry) error) error {
+			return p.units.Journal.Follow(ctx, mariadb.Unit, cursor, each)
+		}, Log: log})
 	p.watch = observe.New()
 	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units, Units: p.units.Files,
 		Observed: p.watch.Observed,
 		StateDir: config.StateDir, Program: program,
 		TLS:      mariadb.TLSFiles{CA: tls.CA, Cert: tls.Cert, Key: tls.Key},
-		Quiesced: p.quiesced, Log: log})
+		Quiesced: p.quiesced, Begins: p.marks.Begin, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +107,7 @@ func (p *parts) observer(datadir string) *observe.Sampler {
 		Errors:   p.units.Journal.Errors, Quiesced: p.quiesced,
 		Unresumed: p.quiesce.Unresumed, Unrenewed: p.unrenewed,
 		PausedBy: p.mariadb.Replica.PausedBy, Hanging: p.hanging,
-		Datadir: datadir}, p.watch)
+		Marks: p.marks.Observe, Datadir: datadir}, p.watch)
 }
 
 // quiesced is true while MariaDB is quiesced. The part of MariaDB asks before p.quiesce is made.

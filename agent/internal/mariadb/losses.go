@@ -3,6 +3,7 @@ package mariadb
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -75,4 +76,57 @@ func (l *Live) readPositionEngine(ctx context.Context, q querier) error {
 		"ORDER BY engine = 'InnoDB' DESC LIMIT 1")
 	maps.Copy(l.Settings, settingsOf(r, []string{"gtid_slave_pos_engine"}))
 	return err
+}
+
+// harmless are the values of settings with which a replica leaves nothing out and changes nothing;
+// filters are harmless when they are empty.
+func harmless() map[string]string {
+	all := map[string]string{"skip_counter": "0", "secure_timestamp": "NO",
+		"gtid_slave_pos_engine": "InnoDB", "slave_sql_verify_checksum": "ON",
+		"gtid_ignore_duplicates": "OFF", "slave_exec_mode": "STRICT", "slave_skip_errors": "OFF",
+		"slave_run_triggers_for_rbr": "NO", "replicate_events_marked_for_skip": "REPLICATE",
+		"init_slave": ""}
+	for _, name := range append(lossVariables(), lossColumns()...) {
+		if _, known := all[name]; !known && strings.HasPrefix(name, "replicate_") {
+			all[name] = ""
+		}
+	}
+	return all
+}
+
+// Losses are why this server may leave out changes of its primary at this moment, by kind; none
+// when it follows nobody. The kinds do not change from one look to the next.
+func (l Live) Losses() map[string]string {
+	found := map[string]string{}
+	for _, r := range l.Replication {
+		if r.Connection != "" {
+			continue // it is lossy that there is one, and told as long as there is
+		}
+		for name, value := range harmless() {
+			for _, settings := range []map[string]string{l.Settings, r.Settings} {
+				if is, set := settings[name]; set && is != value {
+					found[name] = name + " was " + is
+				}
+			}
+		}
+		if kinds := l.Settings["slave_type_conversions"]; strings.Contains(kinds, "ALL_LOSSY") {
+			found["slave_type_conversions"] = "slave_type_conversions was " + kinds
+		}
+		if r.SQLRunning == "No" && r.SQLErrno != 0 && !passing(r.SQLErrno) {
+			found["error "+strconv.Itoa(r.SQLErrno)] = "its SQL thread had an error: " + r.SQLError
+		}
+	}
+	return found
+}
+
+// passing is an error after which the SQL thread may simply be started again, or does so itself.
+func passing(errno int) bool {
+	return slices.Contains([]int{1053, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1429, 1594, 1927,
+		2013, 12701}, errno)
+}
+
+// Passes is true for the number of such an error.
+func Passes(errno string) bool {
+	n, err := strconv.Atoi(errno)
+	return err == nil && passing(n)
 }

@@ -72,6 +72,9 @@ func (rp *Replica) Prepare(ctx context.Context,
 		}
 		recovered = position.String()
 		changes, err = becomeReplica(ctx, rp.server.db, live, connections, position)
+		if err == nil {
+			err = diskError("cannot begin to note what happens to the replica", rp.begins())
+		}
 		if err != nil {
 			return err
 		}

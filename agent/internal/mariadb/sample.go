@@ -2,6 +2,7 @@ package mariadb
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -33,7 +34,7 @@ func sampledVariables() []string {
 
 func resampled(ctx context.Context, q querier, live Live) (Live, error) {
 	var columns []string
-	for _, name := range sampledVariables() {
+	for _, name := range append(sampledVariables(), momentary()...) {
 		columns = append(columns, "@@global."+name+" AS "+name)
 	}
 	v, err := one(ctx, q, "SELECT "+strings.Join(columns, ", "))
@@ -48,7 +49,21 @@ func resampled(ctx context.Context, q querier, live Live) (Live, error) {
 	live.SyncBinlog, live.FlushLogAtTrxCommit, live.EventScheduler = now.SyncBinlog,
 		now.FlushLogAtTrxCommit, now.EventScheduler
 	live.BinlogExpireSeconds, live.Gtid = now.BinlogExpireSeconds, now.Gtid
+	settings := maps.Clone(live.Settings)
+	maps.DeleteFunc(settings, func(name, _ string) bool {
+		return slices.Contains(momentary(), name)
+	})
+	if settings == nil {
+		settings = map[string]string{}
+	}
+	maps.Copy(settings, settingsOf(v, momentary()))
+	live.Settings = settings
 	return live, nil
+}
+
+// momentary are settings by which an SQL thread that runs begins to leave changes out, and ends.
+func momentary() []string {
+	return []string{"slave_exec_mode", "slave_type_conversions", "slave_run_triggers_for_rbr"}
 }
 
 // Connections are the replication connections of the running server. While a STOP SLAVE waits for

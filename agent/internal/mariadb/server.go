@@ -84,6 +84,8 @@ type Config struct {
 	Quiesced func() bool
 	// Observed is called with each status that was read, and how long that took; may be nil.
 	Observed func(status Status, took time.Duration)
+	// Begins is called when a copy becomes a replica, before it follows its primary; may be nil.
+	Begins func() error
 	// Log gets one line a transition; default slog.Default().
 	Log *slog.Logger
 }
@@ -156,7 +158,7 @@ func (c Config) host(server *Server) *Host {
 		Replica: &Replica{server: server, quiesced: c.Quiesced,
 			mark:    filepath.Join(c.StateDir, "prepared.json"),
 			follows: filepath.Join(c.StateDir, "followed.json"), dropIn: dropIn(c.DropIn),
-			log: c.Log},
+			begins: c.Begins, log: c.Log},
 		Binlogs:      &Binlogs{server: server, reservations: reservations, options: options},
 		Reservations: reservations,
 		Configuration: &Configuration{server: server, options: options, units: c.Units,
@@ -187,6 +189,9 @@ func (c *Config) fill() {
 	}
 	if c.Quiesced == nil {
 		c.Quiesced = func() bool { return false }
+	}
+	if c.Begins == nil {
+		c.Begins = func() error { return nil }
 	}
 	if c.Observed == nil {
 		c.Observed = func(Status, time.Duration) {}

@@ -25,6 +25,7 @@ type Replica struct {
 	follows  string
 	dropIn   dropIn
 	quiesced func() bool
+	begins   func() error
 	pausedBy atomic.Pointer[string]
 	log      *slog.Logger
 }

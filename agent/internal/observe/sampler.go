@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/marks"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 )
 
@@ -42,6 +43,9 @@ type Config struct {
 	Unresumed func() (since time.Time, why error)
 	// Unrenewed is why the agent's certificate, which ends soon, was not renewed; nil if it was.
 	Unrenewed func() (since time.Time, why error)
+	// Marks takes what the sample has that leaves changes out, nil while MariaDB does not answer,
+	// and answers with what was noted so far.
+	Marks func(found map[string]string) marks.Record
 	// Hanging is a call of the agent that goes on although it is over.
 	Hanging func() (method string, since time.Time)
 	// Datadir is where the datadir is until MariaDB's options were read.
@@ -64,6 +68,8 @@ type Observation struct {
 	PausedBy string
 	// Starting is true while systemd starts the host, and MariaDB waits.
 	Starting bool
+	// Marks are what may have left changes out since this host's data was copied.
+	Marks marks.Record
 }
 
 // Sampler observes the host once a second.
@@ -76,6 +82,7 @@ type Sampler struct {
 	volume  probe[Volume]
 	threads probe[threads]
 	full    probe[fullLook]
+	marks   probe[marks.Record]
 	words   words
 	run     string // of the unit, that was observed in full
 	unitAt  stale
@@ -179,6 +186,13 @@ func (s *Sampler) sample(ctx context.Context) *part {
 	both.Wait()
 	s.tellStale(p, run)
 	p.Errors = s.words.of(ctx, p.Observation)
+	var losses map[string]string
+	if p.Status.Answers && !p.untold {
+		losses = p.Status.Live.Losses()
+	}
+	p.Marks, _ = s.marks.run(ctx, probeLimit, func(context.Context) marks.Record {
+		return s.cfg.Marks(losses)
+	})
 	return p
 }
 

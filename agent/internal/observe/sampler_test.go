@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/marks"
 	"github.com/understudy-db/understudy/agent/internal/observe"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 )
@@ -70,6 +71,7 @@ func (w *world) config(datadir string) observe.Config {
 			w.read.Add(1)
 			return []string{"[ERROR] InnoDB: no"}
 		},
+		Marks:    func(map[string]string) marks.Record { return marks.Record{} },
 		Quiesced: w.held.Load, PausedBy: func() string { return "jobs/1" },
 		Datadir: datadir,
 	}

@@ -53,6 +53,11 @@ func (j Journal) Tail(ctx context.Context, unit string, lines int, follow bool,
 		command.Args = append(command.Args, "--follow")
 		command.Timeout = -1
 	}
+	return j.lines(ctx, command, each)
+}
+
+func (j Journal) lines(ctx context.Context, command hostexec.Command,
+	each func(Entry) error) error {
 	return j.exec.Lines(ctx, command, func(line []byte) error {
 		entry, ok := parseEntry(line)
 		if !ok {
@@ -60,6 +65,21 @@ func (j Journal) Tail(ctx context.Context, unit string, lines int, follow bool,
 		}
 		return each(entry)
 	})
+}
+
+// Follow hands over the lines of the unit's journal behind a cursor as they come, or the last one
+// and those to come without a cursor, until ctx is done or each returns an error. Where the entry
+// of the cursor is gone, it begins behind that place.
+func (j Journal) Follow(ctx context.Context, unit, cursor string, each func(Entry) error) error {
+	if err := CheckName(unit); err != nil {
+		return err
+	}
+	args := []string{"--output=json", "--no-pager", "--quiet", "--unit=" + unit, "--follow",
+		"--lines=1"}
+	if cursor != "" {
+		args = append(args[:len(args)-1], "--no-tail", "--after-cursor="+cursor)
+	}
+	return j.lines(ctx, hostexec.Command{Tool: "journalctl", Args: args, Timeout: -1}, each)
 }
 
 // parseEntry reads one line of `journalctl -o json`. Values that are not UTF-8 come as a list of

@@ -86,6 +86,12 @@ func facts(f *agentv1.HostFacts) replication.Observed {
 		o.Hung = append(o.Hung, replication.Hung{Probe: h.GetProbe(), Since: moment(h.GetSince()),
 			Reason: h.GetReason()})
 	}
+	o.Marks = replication.Marks{Record: f.GetMarks().GetRecordId(),
+		Last: f.GetMarks().GetLastNumber()}
+	for _, m := range f.GetMarks().GetMarks() {
+		o.Marks.All = append(o.Marks.All, replication.Mark{Number: m.GetNumber(),
+			Text: m.GetText()})
+	}
 	return o
 }
 

@@ -242,6 +242,10 @@ func (f *follower) assess() {
 		v.state != inventory.ServerUnreachable {
 		f.doubted = &f.found[n]
 	}
+	if v.decided && marksOf(f.srv, f.last.Marks).news && now.Sub(f.written) >= againAfter {
+		f.m.changes.mark(f.name)
+		return
+	}
 	if !v.decided || v.state == f.srv.State && sameFindings(v.found, f.srv.Findings) {
 		return
 	}

@@ -107,6 +107,8 @@ func (f *follower) doubt(srv *inventory.Server, found []replication.Finding, now
 
 func unproves(f replication.Finding) bool { return f.Unproves }
 
+func unproved(f replication.Finding) bool { return f.Code == replication.DataUnproved }
+
 // recorded is a finding on record. It stays while what it is judged by is not known, as after a
 // start of the control plane.
 func (f *follower) recorded(code replication.Code) []replication.Finding {
@@ -141,7 +143,7 @@ func (f *follower) verdict(state inventory.ServerState, now time.Time) verdict {
 	}
 	v := decide(f.m.cfg, state, facts{ill: len(f.found) > 0,
 		illFor: now.Sub(f.course.since), unknown: f.last.At.IsZero(),
-		unproves:  slices.ContainsFunc(f.found, unproves),
+		unproves:  slices.ContainsFunc(f.found, unproves) || slices.ContainsFunc(f.found, unproved),
 		unsettled: !f.course.settled(f.m.cfg.calm())})
 	if v.state == inventory.ServerDegraded {
 		v.found = f.degradedBy()

@@ -143,10 +143,12 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 	now := time.Now()
 	f.mu.Lock()
 	v, doubted := f.verdict(srv.State, now), f.doubted
+	marks := marksOf(srv, f.last.Marks)
 	f.mu.Unlock()
 	one := move{f: f, from: srv.State, srv: srv, doubted: doubted, changed: true}
 	over := doubted != nil && !slices.ContainsFunc(v.found, unproves)
-	if !v.decided || !over && v.state == srv.State && sameFindings(v.found, srv.Findings) {
+	if !v.decided || !over && !marks.news && v.state == srv.State &&
+		sameFindings(v.found, srv.Findings) {
 		return one, nil
 	}
 	why := ""
@@ -158,6 +160,9 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 		srv.DoubtData(string(doubted.Code), doubted.Text, inventory.VerifyFull, now)
 	} else {
 		f.doubt(&srv, v.found, now)
+	}
+	if marks.news {
+		marks.take(&srv, now)
 	}
 	if v.state != srv.State || v.state != inventory.ServerReady {
 		if err := srv.SetState(v.state, why); err != nil {

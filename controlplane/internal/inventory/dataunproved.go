@@ -28,6 +28,15 @@ func (s *Server) DoubtData(code, why string, level VerifyLevel, now time.Time) {
 		Level: level}
 }
 
+// MarksSeen is how far it is known what the agent of a replica noted of its replication.
+type MarksSeen struct {
+	// Record is the id of the agent's record, Number that of its latest mark.
+	Record string `json:"record"`
+	Number int64  `json:"number"`
+	// Volume is the id of the data volume that the marks are of.
+	Volume string `json:"volume"`
+}
+
 // UnprovedData is why the data that it has now may differ; false when nothing says so.
 func (s Server) UnprovedData() (DataUnproved, bool) {
 	u := s.DataUnproved

@@ -85,6 +85,7 @@ type Server struct {
 	Unproved Verification
 	// DataUnproved is why a replica may lack changes; see UnprovedData.
 	DataUnproved DataUnproved
+	MarksSeen    MarksSeen
 	FirstReady   time.Time // zero until it was READY
 	History      string    // of its primary's binary log: the id of what it follows
 	// AccessRevoked is when its agent was revoked, until what it reads of its primary is ended.

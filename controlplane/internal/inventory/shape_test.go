@@ -19,8 +19,8 @@ func TestShape(t *testing.T) {
 		{inventory.Server{}, "Name State StateReason Findings Role Primary Provider MachineID " +
 			"Zone Image Address AgentIdentity AgentVersion ControlPlane Port ServerID " +
 			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured " +
-			"BinlogAutoPurge Verified Unproved DataUnproved FirstReady History AccessRevoked Job " +
-			"Created Updated LastSeen Rev"},
+			"BinlogAutoPurge Verified Unproved DataUnproved MarksSeen FirstReady History " +
+			"AccessRevoked Job Created Updated LastSeen Rev"},
 		{inventory.Mount{}, "volume path fs_type fs_uuid"},
 		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot " +
 			"ImageDefault State Job EffectKey " +

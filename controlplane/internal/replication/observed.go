@@ -25,6 +25,8 @@ type Observed struct {
 	PausedBy string
 	// Starting is true while systemd starts the host, and MariaDB waits.
 	Starting bool
+	// Marks are what may have left changes out, also while nobody looked.
+	Marks Marks
 }
 
 // Unit is the state of MariaDB's unit.

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/understudy-db/understudy/agent/internal/marks"
 	"github.com/understudy-db/understudy/agent/internal/observe"
 	mariadbservice "github.com/understudy-db/understudy/agent/internal/service/mariadb"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -22,6 +23,9 @@ func toFacts(o observe.Observation) *agentv1.HostFacts {
 		Volume: &agentv1.VolumeFacts{ReadOnly: o.Volume.ReadOnly, WriteError: o.Volume.WriteError,
 			Full: o.Volume.Full, DeviceGone: o.Volume.DeviceGone},
 		ReplicationPausedBy: o.PausedBy, Starting: o.Starting}
+	if o.Marks.ID != "" {
+		facts.Marks = toMarks(o.Marks)
+	}
 	for _, line := range o.Errors {
 		facts.Unit.Errors = append(facts.Unit.Errors, cut(line))
 	}
@@ -34,6 +38,15 @@ func toFacts(o observe.Observation) *agentv1.HostFacts {
 	}
 	still(facts.GetMariadb(), o)
 	return facts
+}
+
+func toMarks(r marks.Record) *agentv1.ReplicationMarks {
+	made := &agentv1.ReplicationMarks{RecordId: r.ID, LastNumber: r.Last}
+	for _, m := range r.Marks {
+		made.Marks = append(made.Marks, &agentv1.ReplicationMark{Number: m.Number,
+			Text: cut(m.Text), Time: timestamppb.New(m.At)})
+	}
+	return made
 }
 
 // still leaves out what moves all the time, and what is long.

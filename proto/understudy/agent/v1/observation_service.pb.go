@@ -186,7 +186,9 @@ type HostFacts struct {
 	ReplicationPausedBy string `protobuf:"bytes,5,opt,name=replication_paused_by,json=replicationPausedBy,proto3" json:"replication_paused_by,omitempty"`
 	// Whether systemd is still starting the host, and MariaDB's unit waits: its volume may
 	// still come.
-	Starting      bool `protobuf:"varint,6,opt,name=starting,proto3" json:"starting,omitempty"`
+	Starting bool `protobuf:"varint,6,opt,name=starting,proto3" json:"starting,omitempty"`
+	// What the agent noted of replication.
+	Marks         *ReplicationMarks `protobuf:"bytes,7,opt,name=marks,proto3" json:"marks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -263,6 +265,142 @@ func (x *HostFacts) GetStarting() bool {
 	return false
 }
 
+func (x *HostFacts) GetMarks() *ReplicationMarks {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
+// ReplicationMarks are what may have left changes out since the data of this host was copied, also
+// while nobody looked.
+type ReplicationMarks struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the record; another one says that the agent lost what it had noted.
+	RecordId string `protobuf:"bytes,1,opt,name=record_id,json=recordId,proto3" json:"record_id,omitempty"`
+	// Number of the latest mark; grows as long as the record is the same.
+	LastNumber int64 `protobuf:"varint,2,opt,name=last_number,json=lastNumber,proto3" json:"last_number,omitempty"`
+	// The latest marks, the oldest first, one of a kind, at most 16.
+	Marks         []*ReplicationMark `protobuf:"bytes,3,rep,name=marks,proto3" json:"marks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicationMarks) Reset() {
+	*x = ReplicationMarks{}
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicationMarks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicationMarks) ProtoMessage() {}
+
+func (x *ReplicationMarks) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicationMarks.ProtoReflect.Descriptor instead.
+func (*ReplicationMarks) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReplicationMarks) GetRecordId() string {
+	if x != nil {
+		return x.RecordId
+	}
+	return ""
+}
+
+func (x *ReplicationMarks) GetLastNumber() int64 {
+	if x != nil {
+		return x.LastNumber
+	}
+	return 0
+}
+
+func (x *ReplicationMarks) GetMarks() []*ReplicationMark {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
+// ReplicationMark is one thing that may have left changes out.
+type ReplicationMark struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number; what happens again gets a new one.
+	Number int64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// What happened.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// When, by the host's clock.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicationMark) Reset() {
+	*x = ReplicationMark{}
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicationMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicationMark) ProtoMessage() {}
+
+func (x *ReplicationMark) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicationMark.ProtoReflect.Descriptor instead.
+func (*ReplicationMark) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReplicationMark) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ReplicationMark) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ReplicationMark) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 // UnitFacts are the state of MariaDB's unit.
 type UnitFacts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -283,7 +421,7 @@ type UnitFacts struct {
 
 func (x *UnitFacts) Reset() {
 	*x = UnitFacts{}
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[3]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -295,7 +433,7 @@ func (x *UnitFacts) String() string {
 func (*UnitFacts) ProtoMessage() {}
 
 func (x *UnitFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[3]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -308,7 +446,7 @@ func (x *UnitFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitFacts.ProtoReflect.Descriptor instead.
 func (*UnitFacts) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UnitFacts) GetActiveState() string {
@@ -363,7 +501,7 @@ type VolumeFacts struct {
 
 func (x *VolumeFacts) Reset() {
 	*x = VolumeFacts{}
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[4]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +513,7 @@ func (x *VolumeFacts) String() string {
 func (*VolumeFacts) ProtoMessage() {}
 
 func (x *VolumeFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[4]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +526,7 @@ func (x *VolumeFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeFacts.ProtoReflect.Descriptor instead.
 func (*VolumeFacts) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *VolumeFacts) GetReadOnly() bool {
@@ -437,7 +575,7 @@ type HungProbe struct {
 
 func (x *HungProbe) Reset() {
 	*x = HungProbe{}
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[5]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +587,7 @@ func (x *HungProbe) String() string {
 func (*HungProbe) ProtoMessage() {}
 
 func (x *HungProbe) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[5]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +600,7 @@ func (x *HungProbe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HungProbe.ProtoReflect.Descriptor instead.
 func (*HungProbe) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HungProbe) GetProbe() string {
@@ -515,7 +653,7 @@ type HostProgress struct {
 
 func (x *HostProgress) Reset() {
 	*x = HostProgress{}
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[6]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -527,7 +665,7 @@ func (x *HostProgress) String() string {
 func (*HostProgress) ProtoMessage() {}
 
 func (x *HostProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[6]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -540,7 +678,7 @@ func (x *HostProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostProgress.ProtoReflect.Descriptor instead.
 func (*HostProgress) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HostProgress) GetGtid() *GtidPositions {
@@ -634,7 +772,7 @@ type ConnectionProgress struct {
 
 func (x *ConnectionProgress) Reset() {
 	*x = ConnectionProgress{}
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +784,7 @@ func (x *ConnectionProgress) String() string {
 func (*ConnectionProgress) ProtoMessage() {}
 
 func (x *ConnectionProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_observation_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +797,7 @@ func (x *ConnectionProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectionProgress.ProtoReflect.Descriptor instead.
 func (*ConnectionProgress) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_agent_v1_observation_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ConnectionProgress) GetIoState() string {
@@ -719,14 +857,24 @@ const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"\x05facts\x18\x03 \x01(\v2\x1e.understudy.agent.v1.HostFactsR\x05facts\x12=\n" +
 	"\bprogress\x18\x04 \x01(\v2!.understudy.agent.v1.HostProgressR\bprogress\x12+\n" +
 	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12.\n" +
-	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xbb\x02\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xf8\x02\n" +
 	"\tHostFacts\x12<\n" +
 	"\amariadb\x18\x01 \x01(\v2\".understudy.agent.v1.MariaDBStatusR\amariadb\x122\n" +
 	"\x04unit\x18\x02 \x01(\v2\x1e.understudy.agent.v1.UnitFactsR\x04unit\x128\n" +
 	"\x06volume\x18\x03 \x01(\v2 .understudy.agent.v1.VolumeFactsR\x06volume\x122\n" +
 	"\x04hung\x18\x04 \x03(\v2\x1e.understudy.agent.v1.HungProbeR\x04hung\x122\n" +
 	"\x15replication_paused_by\x18\x05 \x01(\tR\x13replicationPausedBy\x12\x1a\n" +
-	"\bstarting\x18\x06 \x01(\bR\bstarting\"\x9c\x01\n" +
+	"\bstarting\x18\x06 \x01(\bR\bstarting\x12;\n" +
+	"\x05marks\x18\a \x01(\v2%.understudy.agent.v1.ReplicationMarksR\x05marks\"\x8c\x01\n" +
+	"\x10ReplicationMarks\x12\x1b\n" +
+	"\trecord_id\x18\x01 \x01(\tR\brecordId\x12\x1f\n" +
+	"\vlast_number\x18\x02 \x01(\x03R\n" +
+	"lastNumber\x12:\n" +
+	"\x05marks\x18\x03 \x03(\v2$.understudy.agent.v1.ReplicationMarkR\x05marks\"m\n" +
+	"\x0fReplicationMark\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9c\x01\n" +
 	"\tUnitFacts\x12!\n" +
 	"\factive_state\x18\x01 \x01(\tR\vactiveState\x12\x1b\n" +
 	"\tsub_state\x18\x02 \x01(\tR\bsubState\x12\x16\n" +
@@ -783,44 +931,49 @@ func file_understudy_agent_v1_observation_service_proto_rawDescGZIP() []byte {
 	return file_understudy_agent_v1_observation_service_proto_rawDescData
 }
 
-var file_understudy_agent_v1_observation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_understudy_agent_v1_observation_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_understudy_agent_v1_observation_service_proto_goTypes = []any{
 	(*ObserveRequest)(nil),        // 0: understudy.agent.v1.ObserveRequest
 	(*ObserveResponse)(nil),       // 1: understudy.agent.v1.ObserveResponse
 	(*HostFacts)(nil),             // 2: understudy.agent.v1.HostFacts
-	(*UnitFacts)(nil),             // 3: understudy.agent.v1.UnitFacts
-	(*VolumeFacts)(nil),           // 4: understudy.agent.v1.VolumeFacts
-	(*HungProbe)(nil),             // 5: understudy.agent.v1.HungProbe
-	(*HostProgress)(nil),          // 6: understudy.agent.v1.HostProgress
-	(*ConnectionProgress)(nil),    // 7: understudy.agent.v1.ConnectionProgress
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*MariaDBStatus)(nil),         // 10: understudy.agent.v1.MariaDBStatus
-	(*GtidPositions)(nil),         // 11: understudy.agent.v1.GtidPositions
-	(*HistoryClaim)(nil),          // 12: understudy.agent.v1.HistoryClaim
+	(*ReplicationMarks)(nil),      // 3: understudy.agent.v1.ReplicationMarks
+	(*ReplicationMark)(nil),       // 4: understudy.agent.v1.ReplicationMark
+	(*UnitFacts)(nil),             // 5: understudy.agent.v1.UnitFacts
+	(*VolumeFacts)(nil),           // 6: understudy.agent.v1.VolumeFacts
+	(*HungProbe)(nil),             // 7: understudy.agent.v1.HungProbe
+	(*HostProgress)(nil),          // 8: understudy.agent.v1.HostProgress
+	(*ConnectionProgress)(nil),    // 9: understudy.agent.v1.ConnectionProgress
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*MariaDBStatus)(nil),         // 12: understudy.agent.v1.MariaDBStatus
+	(*GtidPositions)(nil),         // 13: understudy.agent.v1.GtidPositions
+	(*HistoryClaim)(nil),          // 14: understudy.agent.v1.HistoryClaim
 }
 var file_understudy_agent_v1_observation_service_proto_depIdxs = []int32{
-	8,  // 0: understudy.agent.v1.ObserveRequest.beat_interval:type_name -> google.protobuf.Duration
+	10, // 0: understudy.agent.v1.ObserveRequest.beat_interval:type_name -> google.protobuf.Duration
 	2,  // 1: understudy.agent.v1.ObserveResponse.facts:type_name -> understudy.agent.v1.HostFacts
-	6,  // 2: understudy.agent.v1.ObserveResponse.progress:type_name -> understudy.agent.v1.HostProgress
-	8,  // 3: understudy.agent.v1.ObserveResponse.age:type_name -> google.protobuf.Duration
-	9,  // 4: understudy.agent.v1.ObserveResponse.time:type_name -> google.protobuf.Timestamp
-	10, // 5: understudy.agent.v1.HostFacts.mariadb:type_name -> understudy.agent.v1.MariaDBStatus
-	3,  // 6: understudy.agent.v1.HostFacts.unit:type_name -> understudy.agent.v1.UnitFacts
-	4,  // 7: understudy.agent.v1.HostFacts.volume:type_name -> understudy.agent.v1.VolumeFacts
-	5,  // 8: understudy.agent.v1.HostFacts.hung:type_name -> understudy.agent.v1.HungProbe
-	9,  // 9: understudy.agent.v1.HungProbe.since:type_name -> google.protobuf.Timestamp
-	11, // 10: understudy.agent.v1.HostProgress.gtid:type_name -> understudy.agent.v1.GtidPositions
-	7,  // 11: understudy.agent.v1.HostProgress.connections:type_name -> understudy.agent.v1.ConnectionProgress
-	12, // 12: understudy.agent.v1.HostProgress.history_claim:type_name -> understudy.agent.v1.HistoryClaim
-	8,  // 13: understudy.agent.v1.ConnectionProgress.seconds_behind:type_name -> google.protobuf.Duration
-	0,  // 14: understudy.agent.v1.ObservationService.Observe:input_type -> understudy.agent.v1.ObserveRequest
-	1,  // 15: understudy.agent.v1.ObservationService.Observe:output_type -> understudy.agent.v1.ObserveResponse
-	15, // [15:16] is the sub-list for method output_type
-	14, // [14:15] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	8,  // 2: understudy.agent.v1.ObserveResponse.progress:type_name -> understudy.agent.v1.HostProgress
+	10, // 3: understudy.agent.v1.ObserveResponse.age:type_name -> google.protobuf.Duration
+	11, // 4: understudy.agent.v1.ObserveResponse.time:type_name -> google.protobuf.Timestamp
+	12, // 5: understudy.agent.v1.HostFacts.mariadb:type_name -> understudy.agent.v1.MariaDBStatus
+	5,  // 6: understudy.agent.v1.HostFacts.unit:type_name -> understudy.agent.v1.UnitFacts
+	6,  // 7: understudy.agent.v1.HostFacts.volume:type_name -> understudy.agent.v1.VolumeFacts
+	7,  // 8: understudy.agent.v1.HostFacts.hung:type_name -> understudy.agent.v1.HungProbe
+	3,  // 9: understudy.agent.v1.HostFacts.marks:type_name -> understudy.agent.v1.ReplicationMarks
+	4,  // 10: understudy.agent.v1.ReplicationMarks.marks:type_name -> understudy.agent.v1.ReplicationMark
+	11, // 11: understudy.agent.v1.ReplicationMark.time:type_name -> google.protobuf.Timestamp
+	11, // 12: understudy.agent.v1.HungProbe.since:type_name -> google.protobuf.Timestamp
+	13, // 13: understudy.agent.v1.HostProgress.gtid:type_name -> understudy.agent.v1.GtidPositions
+	9,  // 14: understudy.agent.v1.HostProgress.connections:type_name -> understudy.agent.v1.ConnectionProgress
+	14, // 15: understudy.agent.v1.HostProgress.history_claim:type_name -> understudy.agent.v1.HistoryClaim
+	10, // 16: understudy.agent.v1.ConnectionProgress.seconds_behind:type_name -> google.protobuf.Duration
+	0,  // 17: understudy.agent.v1.ObservationService.Observe:input_type -> understudy.agent.v1.ObserveRequest
+	1,  // 18: understudy.agent.v1.ObservationService.Observe:output_type -> understudy.agent.v1.ObserveResponse
+	18, // [18:19] is the sub-list for method output_type
+	17, // [17:18] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_observation_service_proto_init() }
@@ -835,7 +988,7 @@ func file_understudy_agent_v1_observation_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_observation_service_proto_rawDesc), len(file_understudy_agent_v1_observation_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
