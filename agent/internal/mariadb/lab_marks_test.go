@@ -97,7 +97,7 @@ func TestMarksOfAReplica(t *testing.T) {
 			end := time.Now().Add(mariadbtest.Patience)
 			for {
 				var got []string
-				for _, m := range k.Observe(nil).Marks {
+				for _, m := range k.Observe(nil, "").Marks {
 					got = append(got, m.Kind)
 				}
 				if slices.Equal(got, kinds) {
@@ -123,6 +123,11 @@ func TestMarksOfAReplica(t *testing.T) {
 		writes()
 		reaches("killed")
 		noted("nothing was left out", "")
+		all, err := replica.Server.Connections(ctx)
+		if err != nil || len(all) != 1 || all[0].SQLThread == "" || !strings.Contains(
+			replica.ErrorLog(), " "+all[0].SQLThread+" [Note] Slave SQL thread initialized") {
+			t.Errorf("%+v %v: the log has no such thread\n%s", all, err, replica.ErrorLog())
+		}
 
 		replica.Exec("STOP SLAVE")
 		writes()

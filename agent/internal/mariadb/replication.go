@@ -44,6 +44,9 @@ type Replication struct {
 	// ReadFile and ReadOffset are how far it has read the primary's binary log.
 	ReadFile   string
 	ReadOffset int64
+	// SQLThread is the number of its SQL thread in MariaDB; empty when it does not run, there is
+	// more than one, or it was not asked for.
+	SQLThread string
 	// executed moves with the end of each event group that is applied.
 	executed string
 }

@@ -69,5 +69,14 @@ func momentary() []string {
 // Connections are the replication connections of the running server. While a STOP SLAVE waits for
 // an event in flight, MariaDB does not answer this, and everything else.
 func (s *Server) Connections(ctx context.Context) ([]Replication, error) {
-	return replications(ctx, s.db)
+	all, err := replications(ctx, s.db)
+	if err != nil || len(all) != 1 || all[0].SQLRunning != "Yes" {
+		return all, err
+	}
+	threads, err := query(ctx, s.db, "SELECT id FROM information_schema.processlist WHERE "+
+		"command = 'Slave_SQL'")
+	if err == nil && len(threads) == 1 {
+		all[0].SQLThread = threads[0]["id"]
+	}
+	return all, err
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/atomicfile"
 )
@@ -23,6 +24,8 @@ const (
 	most = 16
 	// renewEvery is the shortest time between two numbers of one mark.
 	renewEvery = 10 * time.Second
+	// lateLog is how much later than a sample a line of the log may come.
+	lateLog = 30 * time.Second
 	// followAgain is the pause before a log is followed again that could not be.
 	followAgain = 5 * time.Second
 )
@@ -72,6 +75,8 @@ type Keeper struct {
 	ongoing map[string]string    // what the latest sample had, by kind
 	waiting map[string]string    // what gets a number once it may, by kind
 	at      map[string]time.Time // of the latest number, by kind, on the monotonic clock
+	other   string               // the SQL thread that runs, which the log does not have
+	otherAt time.Time            // when it was first seen
 	begun   int                  // how often a copy began
 	again   context.CancelFunc   // follows the log again
 }
@@ -143,8 +148,9 @@ func (k *Keeper) take(e systemd.Entry, begun int) error {
 }
 
 // Observe takes what a sample of MariaDB has that leaves changes out, by kind, nil when it does not
-// answer, and answers with the record.
-func (k *Keeper) Observe(found map[string]string) Record {
+// answer, and the number of its SQL thread, empty when that is not known. It answers with the
+// record.
+func (k *Keeper) Observe(found map[string]string, thread string) Record {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.load(); err != nil {
@@ -164,10 +170,29 @@ func (k *Keeper) Observe(found map[string]string) Record {
 		}
 		k.ongoing = maps.Clone(found)
 	}
+	k.compare(thread)
 	k.save()
 	record := k.kept.Record
 	record.Marks = slices.Clone(record.Marks)
 	return record
+}
+
+// compare notes an SQL thread that runs and that the log does not have, although it had the one
+// before: MariaDB does not log all any more. One that logs elsewhere never did.
+func (k *Keeper) compare(running string) {
+	logged := &k.kept.Thread
+	switch {
+	case running == "" || logged.State != stopped && logged.ID == running:
+		k.other = ""
+	case k.other != running:
+		k.other, k.otherAt = running, time.Now()
+	case time.Since(k.otherAt) >= lateLog:
+		if logged.State != 0 {
+			k.note("start", "where its SQL thread started that runs now is not in the journal of "+
+				mariadb.Unit+" (log_error, log_warnings)", false)
+		}
+		*logged, k.other, k.dirty = thread{ID: running}, "", true
+	}
 }
 
 // Begin forgets the marks: the data is a copy that begins to follow its primary. The numbers go on.
@@ -182,6 +207,7 @@ func (k *Keeper) Begin() error {
 	k.kept = kept{Record: Record{ID: k.kept.ID, Last: k.kept.Last}}
 	clear(k.ongoing)
 	clear(k.waiting)
+	k.other = ""
 	return atomicfile.WriteJSON(k.cfg.File, k.kept)
 }
 

@@ -141,7 +141,7 @@ func TestWhatTheLogSays(t *testing.T) {
 				run(t, j, file, func(k *marks.Keeper) {
 					j.write(test.lines...)
 					synctest.Wait()
-					if got := texts(k.Observe(nil)); got != test.want {
+					if got := texts(k.Observe(nil, "")); got != test.want {
 						t.Errorf("marks %q, want %q", got, test.want)
 					}
 				})
@@ -163,13 +163,13 @@ func TestWhatHappenedWithoutTheAgent(t *testing.T) {
 		j.write(fmt.Sprintf(starts, 9, "0-1-6"), fresh)
 		var id string
 		run(t, j, file, func(k *marks.Keeper) {
-			r := k.Observe(nil)
+			r := k.Observe(nil, "")
 			if id = r.ID; texts(r) != "position" || r.Last != 1 || id == "" {
 				t.Errorf("noted %+v", r)
 			}
 		})
 		run(t, j, file, func(k *marks.Keeper) {
-			if r := k.Observe(nil); texts(r) != "position" || r.Last != 1 || r.ID != id {
+			if r := k.Observe(nil, ""); texts(r) != "position" || r.Last != 1 || r.ID != id {
 				t.Errorf("after a restart: %+v", r)
 			}
 			// A copy begins: the marks are of other data, and so is what the log says until now.
@@ -180,12 +180,12 @@ func TestWhatHappenedWithoutTheAgent(t *testing.T) {
 			synctest.Wait()
 			j.write(fmt.Sprintf(starts, 4, "0-1-100"))
 			synctest.Wait()
-			if r := k.Observe(nil); len(r.Marks) != 0 || r.Last != 1 || r.ID != id {
+			if r := k.Observe(nil, ""); len(r.Marks) != 0 || r.Last != 1 || r.ID != id {
 				t.Errorf("of a new copy: %+v", r)
 			}
 			j.write(fmt.Sprintf(skips, 4))
 			synctest.Wait()
-			if r := k.Observe(nil); texts(r) != "skipped" || r.Marks[0].Number != 2 {
+			if r := k.Observe(nil, ""); texts(r) != "skipped" || r.Marks[0].Number != 2 {
 				t.Errorf("since it follows: %+v", r)
 			}
 		})
@@ -193,7 +193,7 @@ func TestWhatHappenedWithoutTheAgent(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(t, j, file, func(k *marks.Keeper) {
-			if r := k.Observe(nil); r.ID == id || r.ID == "" || r.Last != 0 {
+			if r := k.Observe(nil, ""); r.ID == id || r.ID == "" || r.Last != 0 {
 				t.Errorf("of a record that was lost: %+v", r)
 			}
 		})
@@ -208,7 +208,7 @@ func TestWhatASampleHas(t *testing.T) {
 		run(t, newJournal(), file, func(k *marks.Keeper) {
 			sample := func(when string, last int64, kinds string, found map[string]string) {
 				t.Helper()
-				if r := k.Observe(found); r.Last != last || texts(r) != kinds {
+				if r := k.Observe(found, ""); r.Last != last || texts(r) != kinds {
 					t.Errorf("%s: %+v", when, r)
 				}
 				time.Sleep(time.Second)
@@ -223,9 +223,9 @@ func TestWhatASampleHas(t *testing.T) {
 			sample("it was there until now", 2, "slave_exec_mode", none)
 			sample("it is over", 2, "slave_exec_mode", none)
 			for n := range 20 {
-				k.Observe(map[string]string{fmt.Sprint("error ", n): "an error"})
+				k.Observe(map[string]string{fmt.Sprint("error ", n): "an error"}, "")
 			}
-			if r := k.Observe(nil); len(r.Marks) != 16 || r.Last != r.Marks[15].Number {
+			if r := k.Observe(nil, ""); len(r.Marks) != 16 || r.Last != r.Marks[15].Number {
 				t.Errorf("%d marks, the last %+v", len(r.Marks), r.Marks[len(r.Marks)-1])
 			}
 		})
@@ -243,12 +243,53 @@ func TestALogOfThousandsOfLines(t *testing.T) {
 				j.write(fmt.Sprintf(fails, 18, 1032))
 			}
 			synctest.Wait()
-			if r := k.Observe(nil); r.Last != 1 {
+			if r := k.Observe(nil, ""); r.Last != 1 {
 				t.Errorf("%d numbers at once", r.Last)
 			}
 			time.Sleep(11 * time.Second)
-			if r := k.Observe(nil); r.Last != 2 {
+			if r := k.Observe(nil, ""); r.Last != 2 {
 				t.Errorf("%d numbers, want 2", r.Last)
+			}
+		})
+	})
+}
+
+// TestAThreadThatTheLogDoesNotHave has MariaDB log an SQL thread late, and not at all.
+func TestAThreadThatTheLogDoesNotHave(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "marks.json")
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		run(t, j, file, func(k *marks.Keeper) {
+			samples := func(when, thread, want string) {
+				t.Helper()
+				for range 40 {
+					k.Observe(nil, thread)
+					time.Sleep(time.Second)
+				}
+				if got := texts(k.Observe(nil, thread)); got != want {
+					t.Errorf("%s: marks %q, want %q", when, got, want)
+				}
+			}
+			samples("the first that is seen", "7", "")
+			samples("it does not run", "", "")
+			for range 5 {
+				k.Observe(nil, "9")
+				time.Sleep(time.Second)
+			}
+			j.write(fmt.Sprintf(starts, 9, "0-1-5"))
+			synctest.Wait()
+			samples("logged late", "9", "")
+			samples("not logged", "11", "start")
+			samples("it goes on", "11", "start")
+			samples("it never logs", "13", "start")
+			if k.Observe(nil, "13").Last != 1 {
+				t.Error("it is noted again and again")
+			}
+			j.write(fmt.Sprintf(stops, 13, "0-1-6"), fmt.Sprintf(starts, 15, "0-1-6"))
+			synctest.Wait()
+			if k.Observe(nil, "15").Last != 1 {
+				t.Error("it is noted once more when it stops")
 			}
 		})
 	})

@@ -87,9 +87,9 @@ func (s said) errno() string {
 
 // thread is what the log said of the SQL thread last.
 type thread struct {
-	State what   `json:"state,omitempty"` // started, stopped, or 0
-	ID    string `json:"id,omitempty"`
-	At    string `json:"at,omitempty"` // where it stopped
+	State what   `json:"state,omitempty"` // started, stopped; 0 when it said nothing
+	ID    string `json:"id,omitempty"`    // of the one that started, or is known to run
+	At    string `json:"at,omitempty"`    // where it stopped
 }
 
 // take is the next line. It answers with what may have left changes out, by kind.

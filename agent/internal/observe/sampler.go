@@ -44,8 +44,8 @@ type Config struct {
 	// Unrenewed is why the agent's certificate, which ends soon, was not renewed; nil if it was.
 	Unrenewed func() (since time.Time, why error)
 	// Marks takes what the sample has that leaves changes out, nil while MariaDB does not answer,
-	// and answers with what was noted so far.
-	Marks func(found map[string]string) marks.Record
+	// and the number of the SQL thread; it answers with what was noted so far.
+	Marks func(found map[string]string, thread string) marks.Record
 	// Hanging is a call of the agent that goes on although it is over.
 	Hanging func() (method string, since time.Time)
 	// Datadir is where the datadir is until MariaDB's options were read.
@@ -187,11 +187,15 @@ func (s *Sampler) sample(ctx context.Context) *part {
 	s.tellStale(p, run)
 	p.Errors = s.words.of(ctx, p.Observation)
 	var losses map[string]string
+	thread := ""
 	if p.Status.Answers && !p.untold {
 		losses = p.Status.Live.Losses()
+		for _, r := range p.Status.Live.Replication {
+			thread = r.SQLThread
+		}
 	}
 	p.Marks, _ = s.marks.run(ctx, probeLimit, func(context.Context) marks.Record {
-		return s.cfg.Marks(losses)
+		return s.cfg.Marks(losses, thread)
 	})
 	return p
 }

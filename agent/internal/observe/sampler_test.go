@@ -71,7 +71,7 @@ func (w *world) config(datadir string) observe.Config {
 			w.read.Add(1)
 			return []string{"[ERROR] InnoDB: no"}
 		},
-		Marks:    func(map[string]string) marks.Record { return marks.Record{} },
+		Marks:    func(map[string]string, string) marks.Record { return marks.Record{} },
 		Quiesced: w.held.Load, PausedBy: func() string { return "jobs/1" },
 		Datadir: datadir,
 	}
