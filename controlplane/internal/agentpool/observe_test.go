@@ -48,7 +48,9 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 			Volume: &agentv1.VolumeFacts{ReadOnly: true}, ReplicationPausedBy: "jobs/1",
 			Starting: true,
 			Unit:     &agentv1.UnitFacts{ActiveState: "active", Errors: []string{"no"}},
-			Hung:     []*agentv1.HungProbe{{Probe: "volume"}}}
+			Hung:     []*agentv1.HungProbe{{Probe: "volume"}},
+			Marks: &agentv1.ReplicationMarks{RecordId: "r", LastNumber: 2,
+				Marks: []*agentv1.ReplicationMark{{Number: 2, Text: "skipped"}}}}
 		if r.GetKnownHash() == hashA {
 			facts = nil
 		}
@@ -77,6 +79,10 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 		!first.Starting || first.Unit.Errors[0] != "no" || first.BinlogOffset != 1 ||
 		time.Since(first.At) < time.Hour {
 		t.Errorf("first %+v", first)
+	}
+	if first.Marks.Record != "r" || first.Marks.Last != 2 || len(first.Marks.All) != 1 ||
+		first.Marks.All[0] != (replication.Mark{Number: 2, Text: "skipped"}) {
+		t.Errorf("noted %+v", first.Marks)
 	}
 	if second.ServerID != 7 || second.BinlogOffset != 2 || time.Since(second.At) > time.Minute ||
 		second.Connections[0].IOState != "busy" || !second.Connections[0].SecondsKnown ||

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Marks are what an agent noted that may have left changes out since its host's data was copied.
@@ -40,7 +41,7 @@ func (m Marks) News(record string, number int64) string {
 		return "its agent noted that changes may be missing"
 	}
 	latest := slices.MaxFunc(later, func(a, b Mark) int { return cmp.Compare(a.Number, b.Number) })
-	text := latest.Text[:min(len(latest.Text), longestMark)]
+	text := strings.ToValidUTF8(latest.Text[:min(len(latest.Text), longestMark)], "")
 	if more := len(later) - 1; more > 0 {
 		return fmt.Sprintf("%s (and %d more)", text, more)
 	}

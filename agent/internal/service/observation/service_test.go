@@ -3,12 +3,14 @@ package observation
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
+	"github.com/understudy-db/understudy/agent/internal/marks"
 	"github.com/understudy-db/understudy/agent/internal/observe"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -158,6 +160,12 @@ func TestAUUIDIsOfTheFilesystemThatIsThere(t *testing.T) {
 		if uuid := got.GetMariadb().GetFilesystemUuid(); uuid != c.uuid {
 			t.Errorf("%s: %q, want %q", name, uuid, c.uuid)
 		}
+	}
+	noted := toFacts(observe.Observation{Marks: marks.Record{ID: "r", Last: 2,
+		Marks: []marks.Mark{{Number: 2, Text: strings.Repeat("x", 2*maxText)}}}}).GetMarks()
+	if noted.GetRecordId() != "r" || noted.GetLastNumber() != 2 ||
+		noted.GetMarks()[0].GetNumber() != 2 || len(noted.GetMarks()[0].GetText()) != maxText {
+		t.Errorf("told %v", noted)
 	}
 	if !toFacts(observe.Observation{Starting: true}).GetStarting() {
 		t.Error("that the host is starting is not told")
