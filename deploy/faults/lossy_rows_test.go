@@ -187,7 +187,7 @@ func (l *lab) skippedError() {
 	table, name := l.table("skipped"), l.stand()
 	l.same(name)
 	l.sql(name, "SET sql_log_bin = 0; DELETE FROM "+table)
-	l.sql(primary, fmt.Sprintf("UPDATE %s SET n = n + 1", table))
+	l.sql(primary, fmt.Sprintf("SET binlog_format = ROW; UPDATE %s SET n = n + 1", table))
 	l.degraded(name, "1032")
 	l.sql(name, "STOP SLAVE; SET GLOBAL sql_slave_skip_counter = 1; START SLAVE")
 	l.same(name)
