@@ -41,6 +41,7 @@ type follower struct {
 
 	mu       sync.Mutex
 	srv      inventory.Server
+	seenAt   time.Time          // when its MarksSeen was first known here
 	primary  *inventory.Server  // of a replica; nil until it is known
 	upstream replication.Status // of the primary, when it answered last
 	lineage  string             // why the primary is not what it follows any more; empty when it is
@@ -65,7 +66,8 @@ type follower struct {
 
 func newFollower(m *Monitor, srv inventory.Server) *follower {
 	now := time.Now()
-	return &follower{m: m, name: srv.Name, srv: srv, heard: now, course: course{since: now}}
+	return &follower{m: m, name: srv.Name, srv: srv, seenAt: now, heard: now,
+		course: course{since: now}}
 }
 
 func (f *follower) start(ctx context.Context) {
@@ -173,9 +175,16 @@ func (f *follower) take(now replication.Observed) {
 // know, meet and excused tell it what the records are now.
 func (f *follower) know(srv inventory.Server) {
 	f.mu.Lock()
-	f.srv = srv
+	f.recordIs(srv)
 	f.mu.Unlock()
 	f.assess()
+}
+
+func (f *follower) recordIs(srv inventory.Server) {
+	if srv.MarksSeen != f.srv.MarksSeen || srv.DataVolume != f.srv.DataVolume {
+		f.seenAt = time.Now()
+	}
+	f.srv = srv
 }
 
 func (f *follower) meet(primary inventory.Server, status replication.Status) {
@@ -242,7 +251,7 @@ func (f *follower) assess() {
 		v.state != inventory.ServerUnreachable {
 		f.doubted = &f.found[n]
 	}
-	if v.decided && marksOf(f.srv, f.last.Marks).news && now.Sub(f.written) >= againAfter {
+	if v.decided && f.marks(f.srv, now).news && now.Sub(f.written) >= againAfter {
 		f.m.changes.mark(f.name)
 		return
 	}

@@ -14,16 +14,24 @@ type marks struct {
 	news bool   // seen is not what is on record
 }
 
-// marksOf compares what the agent of a server noted with what is on record. Of a copy that is new,
-// all that was noted counts: the agent begins to note where the copy begins to follow.
-func marksOf(srv inventory.Server, now replication.Marks) marks {
-	if srv.Role != inventory.RoleReplica || !srv.InService() || now.Record == "" {
+// marks compares what the agent of a server noted with what is on record. Of a copy that is new,
+// all that was noted counts: the agent begins to note where the copy begins to follow. Another
+// control plane may have heard the agent later than this one: what it recorded is compared with
+// what the agent observed since that was known here.
+func (f *follower) marks(srv inventory.Server, at time.Time) marks {
+	now := f.last.Marks
+	if srv.Role != inventory.RoleReplica || !srv.InService() || now.Record == "" ||
+		f.silent(at) != "" {
 		return marks{}
 	}
 	m := marks{seen: inventory.MarksSeen{Record: now.Record, Number: now.Last,
 		Volume: srv.DataVolume}}
 	was := srv.MarksSeen
-	m.news = m.seen != was
+	later := was.Record == now.Record && was.Volume == srv.DataVolume && was.Number < now.Last
+	m.news = m.seen != was && (later || f.last.At.After(f.seenAt))
+	if !m.news {
+		return m
+	}
 	if was.Record == "" || was.Volume != srv.DataVolume {
 		was = inventory.MarksSeen{Record: now.Record}
 		if len(now.All) == 0 {

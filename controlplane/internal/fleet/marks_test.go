@@ -97,9 +97,37 @@ func TestWhatAnAgentNotedLeavesItsReplicaUnproved(t *testing.T) {
 			}
 			got.ProveData(inventory.Verification{Level: inventory.VerifyFull}, time.Now())
 			f.know(got)
-			if _, still := f.record().UnprovedData(); still || marksOf(got, test.now).news {
+			if _, still := f.record().UnprovedData(); still || f.marks(got, time.Now()).news {
 				t.Error("a proof of all data does not end it")
 			}
 		})
+	}
+}
+
+// TestMarksThatAnotherControlPlaneHeard has the record further than what this one heard last. That
+// is news only when the agent says so again, and none when it does not answer.
+func TestMarksThatAnotherControlPlaneHeard(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{})
+	f.srv.State = inventory.ServerReady
+	f.last.Marks = replication.Marks{Record: "a", Last: 3}
+	for name, seen := range map[string]inventory.MarksSeen{
+		"a mark":         {Record: "a", Number: 5, Volume: "v1"},
+		"another record": {Record: "b", Number: 1, Volume: "v1"},
+		"another volume": {Record: "a", Number: 1, Volume: "v0"},
+	} {
+		srv := f.record()
+		srv.MarksSeen = seen
+		f.know(srv)
+		if m := f.marks(srv, time.Now()); m.news || m.why != "" {
+			t.Errorf("%s: taken for news before the agent was heard: %+v", name, m)
+		}
+		f.last.At = time.Now()
+		if m := f.marks(srv, time.Now()); !m.news {
+			t.Errorf("%s: no news after the agent was heard", name)
+		}
+		if m := f.marks(srv, time.Now().Add(2*f.m.cfg.UnreachableAfter)); m.news {
+			t.Errorf("%s: news of an agent that is silent: %+v", name, m)
+		}
 	}
 }

@@ -143,7 +143,7 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 	now := time.Now()
 	f.mu.Lock()
 	v, doubted := f.verdict(srv.State, now), f.doubted
-	marks := marksOf(srv, f.last.Marks)
+	marks := f.marks(srv, now)
 	f.mu.Unlock()
 	one := move{f: f, from: srv.State, srv: srv, doubted: doubted, changed: true}
 	over := doubted != nil && !slices.ContainsFunc(v.found, unproves)
@@ -186,7 +186,8 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 // done tells the follower what is on record now, and the log of a change of state.
 func (one move) done(log *slog.Logger) {
 	one.f.mu.Lock()
-	one.f.srv, one.f.written = one.srv, time.Now()
+	one.f.recordIs(one.srv)
+	one.f.written = time.Now()
 	if one.f.doubted == one.doubted {
 		one.f.doubted = nil
 	}
