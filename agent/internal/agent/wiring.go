@@ -73,8 +73,9 @@ func build(config Config, program string, tls identity.FilesConfig,
 		return nil, err
 	}
 	p.marks = marks.New(marks.Config{File: filepath.Join(config.StateDir, "marks.json"),
-		Follow: func(ctx context.Context, cursor string, each func(systemd.Entry) error) error {
-			return p.units.Journal.Follow(ctx, mariadb.Unit, cursor, each)
+		Follow: func(ctx context.Context, from systemd.From,
+			each func(systemd.Entry) error) error {
+			return p.units.Journal.Follow(ctx, mariadb.Unit, from, each)
 		}, Log: log})
 	p.watch = observe.New()
 	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units, Units: p.units.Files,

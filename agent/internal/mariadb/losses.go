@@ -2,6 +2,7 @@ package mariadb
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -94,6 +95,9 @@ func harmless() map[string]string {
 	return all
 }
 
+// LossError is the kind of an error of the SQL thread.
+const LossError = "error"
+
 // Losses are why this server may leave out changes of its primary at this moment, by kind; none
 // when it follows nobody. The kinds do not change from one look to the next.
 func (l Live) Losses() map[string]string {
@@ -113,7 +117,7 @@ func (l Live) Losses() map[string]string {
 			found["slave_type_conversions"] = "slave_type_conversions was " + kinds
 		}
 		if r.SQLRunning == "No" && r.SQLErrno != 0 && !passing(r.SQLErrno) {
-			found["error "+strconv.Itoa(r.SQLErrno)] = "its SQL thread had an error: " + r.SQLError
+			found[LossError] = fmt.Sprintf("its SQL thread had error %d: %s", r.SQLErrno, r.SQLError)
 		}
 	}
 	return found

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -28,6 +29,8 @@ const (
 	lateLog = 30 * time.Second
 	// followAgain is the pause before a log is followed again that could not be.
 	followAgain = 5 * time.Second
+	// unreadAfter is how long the log may not be followed before that is told.
+	unreadAfter = time.Minute
 )
 
 // Mark is one thing that may have left changes out. There is one of a kind: it gets the next number
@@ -45,22 +48,43 @@ type Record struct {
 	ID    string `json:"id"`
 	Last  int64  `json:"last"`
 	Marks []Mark `json:"marks,omitempty"` // the oldest first
+	// Unread is why nothing is noted that only MariaDB's log has; empty when it is.
+	Unread string `json:"-"`
+	// UnreadSince is when that began.
+	UnreadSince time.Time `json:"-"`
+}
+
+// Sample is what a sample of MariaDB has about its replication.
+type Sample struct {
+	// Losses are what leaves changes out, by kind; nil when MariaDB does not answer.
+	Losses map[string]string
+	// Follows is true when there is a connection without a name; Errno is the latest error of its
+	// SQL thread, 0 without one.
+	Follows bool
+	Errno   int
+	// Thread is the number of the SQL thread; empty when it does not run, or is not known.
+	Thread string
 }
 
 // kept is what outlives the agent.
 type kept struct {
 	Record
+	// Waiting are the texts of marks that get a number once they may, by kind.
+	Waiting map[string]string `json:"waiting,omitempty"`
 	// Cursor is the line of MariaDB's log up to which it was read, Thread what it said.
 	Cursor string `json:"cursor,omitempty"`
 	Thread thread `json:"thread"`
+	// Begun is when the copy began, from which on the log is read; zero when it was not noted.
+	Begun time.Time `json:"begun,omitzero"`
+	// Unlogged is when an SQL thread was found that the log should have; zero for none.
+	Unlogged time.Time `json:"unlogged,omitzero"`
 }
 
 // Config is what a Keeper needs; all of it is required.
 type Config struct {
 	File string
-	// Follow hands over the lines of MariaDB's log behind a cursor as they come, or the last one
-	// and those to come without a cursor, until ctx ends or each fails.
-	Follow func(ctx context.Context, cursor string, each func(systemd.Entry) error) error
+	// Follow hands over the lines of MariaDB's log as they come, until ctx ends or each fails.
+	Follow func(ctx context.Context, from systemd.From, each func(systemd.Entry) error) error
 	Log    *slog.Logger
 }
 
@@ -71,27 +95,30 @@ type Keeper struct {
 	mu      sync.Mutex
 	loaded  bool
 	kept    kept
-	dirty   bool                 // the file is older
+	dirty   bool                 // the file is older, and has to be written at once
+	moved   bool                 // the file is older; its place in the log can be read again
 	ongoing map[string]string    // what the latest sample had, by kind
-	waiting map[string]string    // what gets a number once it may, by kind
 	at      map[string]time.Time // of the latest number, by kind, on the monotonic clock
 	other   string               // the SQL thread that runs, which the log does not have
 	otherAt time.Time            // when it was first seen
 	begun   int                  // how often a copy began
 	again   context.CancelFunc   // follows the log again
+	follows time.Time            // since when the log is followed; zero when it is not
+	failing time.Time            // since when it cannot be followed; zero when it can
+	failure error                // why
 }
 
 // New makes a keeper; it reads its file when it is first used.
 func New(cfg Config) *Keeper {
-	return &Keeper{cfg: cfg, ongoing: map[string]string{}, waiting: map[string]string{},
-		at: map[string]time.Time{}, again: func() {}}
+	return &Keeper{cfg: cfg, ongoing: map[string]string{}, at: map[string]time.Time{},
+		again: func() {}}
 }
 
 // Run reads MariaDB's log until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := k.follow(ctx); err != nil && ctx.Err() == nil {
-			k.cfg.Log.Debug("cannot follow the log of MariaDB", "error", err)
+			k.fails(err)
 			pause := time.NewTimer(followAgain)
 			select {
 			case <-ctx.Done():
@@ -102,6 +129,17 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
+// fails notes that the log cannot be followed; the first time in a row is logged.
+func (k *Keeper) fails(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.failing.IsZero() {
+		k.cfg.Log.Warn("cannot follow the log of MariaDB", "error", err)
+		k.failing = time.Now()
+	}
+	k.failure = err
+}
+
 var errBegun = errors.New("another copy has begun")
 
 func (k *Keeper) follow(ctx context.Context) error {
@@ -109,15 +147,16 @@ func (k *Keeper) follow(ctx context.Context) error {
 	defer cancel()
 	k.mu.Lock()
 	err := k.load()
-	cursor, begun := k.kept.Cursor, k.begun
-	k.again = cancel
+	from, begun := systemd.From{Cursor: k.kept.Cursor, Since: k.kept.Begun}, k.begun
+	k.again, k.follows = cancel, time.Now()
 	k.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	err = k.cfg.Follow(ctx, cursor, func(e systemd.Entry) error { return k.take(e, begun) })
+	err = k.cfg.Follow(ctx, from, func(e systemd.Entry) error { return k.take(e, begun) })
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.follows = time.Time{}
 	if k.begun != begun {
 		return nil
 	}
@@ -131,54 +170,72 @@ func (k *Keeper) take(e systemd.Entry, begun int) error {
 	if k.begun != begun {
 		return errBegun
 	}
+	k.failing = time.Time{}
 	first := k.kept.Cursor == ""
-	k.kept.Cursor = e.Cursor
+	k.kept.Cursor, k.moved = e.Cursor, true
 	k.dirty = k.dirty || first
-	said, relevant := parse(e.Message)
-	if first || !relevant { // the first one may be of before the copy began
-		k.save()
-		return nil
-	}
-	k.dirty = true
-	for kind, text := range k.kept.Thread.take(said) {
-		k.note(kind, text, false)
+	said, relevant := parse(e)
+	if relevant && (!first || !k.kept.Begun.IsZero()) { // else it may be of before the copy began
+		k.noteAll(k.kept.Thread.take(said), false)
+		if k.kept.Thread.State != 0 {
+			k.kept.Unlogged = time.Time{}
+		}
 	}
 	k.save()
 	return nil
 }
 
-// Observe takes what a sample of MariaDB has that leaves changes out, by kind, nil when it does not
-// answer, and the number of its SQL thread, empty when that is not known. It answers with the
-// record.
-func (k *Keeper) Observe(found map[string]string, thread string) Record {
+// Observe takes a sample of MariaDB. It answers with the record.
+func (k *Keeper) Observe(s Sample) Record {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.load(); err != nil {
 		k.cfg.Log.Warn("cannot read what was noted of replication", "error", err)
-		return Record{}
+		if k.failing.IsZero() {
+			k.failing = time.Now()
+		}
+		return Record{Unread: err.Error(), UnreadSince: k.failing}
 	}
-	if found != nil {
-		for kind, text := range found {
-			if _, goesOn := k.ongoing[kind]; !goesOn {
+	if s.Losses != nil {
+		over := maps.Clone(k.ongoing)
+		for kind, text := range s.Losses {
+			if k.ongoing[kind] != text {
 				k.note(kind, text, true)
 			}
+			delete(over, kind)
 		}
-		for kind, text := range k.ongoing {
-			if _, goesOn := found[kind]; !goesOn { // it was there until now
-				k.note(kind, text, true)
-			}
-		}
-		k.ongoing = maps.Clone(found)
+		k.noteAll(over, true) // it was there until now
+		k.ongoing = maps.Clone(s.Losses)
 	}
-	k.compare(thread)
+	k.noteAll(k.kept.Thread.sampled(s), false)
+	k.compare(s.Thread)
+	k.dirty = k.dirty || k.moved
 	k.save()
 	record := k.kept.Record
 	record.Marks = slices.Clone(record.Marks)
+	record.Unread, record.UnreadSince = k.unread()
 	return record
 }
 
+// unread is why the log cannot be read, and since when; empty when it can.
+func (k *Keeper) unread() (string, time.Time) {
+	if !k.follows.IsZero() && time.Since(k.follows) >= lateLog {
+		k.failing = time.Time{} // it has nothing to say
+	}
+	switch {
+	case !k.failing.IsZero() && time.Since(k.failing) >= unreadAfter:
+		return fmt.Sprintf("the journal of %s cannot be followed: %v", mariadb.Unit, k.failure),
+			k.failing
+	case !k.kept.Unlogged.IsZero():
+		return "the journal of " + mariadb.Unit + " does not have the start of the SQL thread that " +
+			"runs (log_error, log_warnings)", k.kept.Unlogged
+	}
+	return "", time.Time{}
+}
+
 // compare notes an SQL thread that runs and that the log does not have, although it had the one
-// before: MariaDB does not log all any more. One that logs elsewhere never did.
+// before: MariaDB does not log all any more. One that started before the log was read is known
+// from then on.
 func (k *Keeper) compare(running string) {
 	logged := &k.kept.Thread
 	switch {
@@ -190,6 +247,9 @@ func (k *Keeper) compare(running string) {
 		if logged.State != 0 {
 			k.note("start", "where its SQL thread started that runs now is not in the journal of "+
 				mariadb.Unit+" (log_error, log_warnings)", false)
+		}
+		if logged.State != 0 || logged.ID != "" || !k.kept.Begun.IsZero() {
+			k.kept.Unlogged = time.Now().UTC()
 		}
 		*logged, k.other, k.dirty = thread{ID: running}, "", true
 	}
@@ -204,9 +264,8 @@ func (k *Keeper) Begin() error {
 	}
 	k.begun++
 	k.again()
-	k.kept = kept{Record: Record{ID: k.kept.ID, Last: k.kept.Last}}
+	k.kept = kept{Record: Record{ID: k.kept.ID, Last: k.kept.Last}, Begun: time.Now().UTC()}
 	clear(k.ongoing)
-	clear(k.waiting)
 	k.other = ""
 	return atomicfile.WriteJSON(k.cfg.File, k.kept)
 }
@@ -235,8 +294,8 @@ func (k *Keeper) load() error {
 // save numbers what waits, and writes what changed. A record that cannot be written counts: who
 // knows later numbers than it has after a restart takes it for an older one.
 func (k *Keeper) save() {
-	for _, kind := range slices.Sorted(maps.Keys(k.waiting)) {
-		k.note(kind, k.waiting[kind], false)
+	for _, kind := range slices.Sorted(maps.Keys(k.kept.Waiting)) {
+		k.note(kind, k.kept.Waiting[kind], false)
 	}
 	if !k.dirty {
 		return
@@ -245,17 +304,29 @@ func (k *Keeper) save() {
 		k.cfg.Log.Warn("cannot keep what was noted of replication", "error", err)
 		return
 	}
-	k.dirty = false
+	k.dirty, k.moved = false, false
+}
+
+func (k *Keeper) noteAll(found map[string]string, atOnce bool) {
+	for _, kind := range slices.Sorted(maps.Keys(found)) {
+		k.note(kind, found[kind], atOnce)
+	}
 }
 
 // note gives a mark the next number: at once, or no sooner than renewEvery after its latest one,
-// for a log may have thousands of lines a second.
+// for a log may have thousands of lines a second. What waits for that outlives the agent.
 func (k *Keeper) note(kind, text string, atOnce bool) {
 	if at, there := k.at[kind]; there && !atOnce && time.Since(at) < renewEvery {
-		k.waiting[kind] = text
+		if _, waits := k.kept.Waiting[kind]; !waits {
+			k.dirty = true
+		}
+		if k.kept.Waiting == nil {
+			k.kept.Waiting = map[string]string{}
+		}
+		k.kept.Waiting[kind] = text
 		return
 	}
-	delete(k.waiting, kind)
+	delete(k.kept.Waiting, kind)
 	k.kept.Last++
 	k.at[kind], k.dirty = time.Now(), true
 	k.kept.Marks = slices.DeleteFunc(slices.Clone(k.kept.Marks),

@@ -7,57 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/marks"
-	"github.com/understudy-db/understudy/agent/internal/systemd"
 )
-
-// journal is the log of a MariaDB that a test writes.
-type journal struct {
-	mu    sync.Mutex
-	lines []string
-	more  chan struct{}
-}
-
-func (j *journal) write(lines ...string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, text := range lines {
-		j.lines = append(j.lines, "2026-11-30  0:15:24 "+text)
-	}
-	close(j.more)
-	j.more = make(chan struct{})
-}
-
-func (j *journal) follow(ctx context.Context, cursor string,
-	each func(systemd.Entry) error) error {
-	next := 0
-	j.mu.Lock()
-	if _, err := fmt.Sscan(cursor, &next); err != nil {
-		next = max(0, len(j.lines)-1)
-	}
-	j.mu.Unlock()
-	for {
-		j.mu.Lock()
-		lines, more := j.lines, j.more
-		j.mu.Unlock()
-		for ; next < len(lines); next++ {
-			if err := each(systemd.Entry{Message: lines[next],
-				Cursor: fmt.Sprint(next + 1)}); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-more:
-		}
-	}
-}
 
 const (
 	starts = "%d [Note] Slave SQL thread initialized, starting replication in log 'b.000001' at " +
@@ -74,6 +29,14 @@ const (
 	fresh = "0 [Note] /usr/sbin/mariadbd: ready for connections."
 )
 
+const unnumbered = "7 [ERROR] Slave SQL: Error 'no' on query. Query: 'INSERT"
+
+// cut is a line that ends within its position.
+func cut(format string, thread int, position string) string {
+	text := fmt.Sprintf(format, thread, position)
+	return text[:strings.Index(text, "GTID position '")+len("GTID position '")+len(position)]
+}
+
 // run has a keeper follow the log while a test goes on.
 func run(t *testing.T, j *journal, file string, then func(k *marks.Keeper)) {
 	t.Helper()
@@ -84,10 +47,6 @@ func run(t *testing.T, j *journal, file string, then func(k *marks.Keeper)) {
 	then(k)
 	cancel()
 	synctest.Wait()
-}
-
-func newJournal() *journal {
-	return &journal{more: make(chan struct{}), lines: []string{"2026-11-30  0:15:23 " + fresh}}
 }
 
 func texts(r marks.Record) string {
@@ -110,7 +69,7 @@ func TestWhatTheLogSays(t *testing.T) {
 			fmt.Sprintf(stops, 7, "0-1-5"), fmt.Sprintf(starts, 11, "0-1-6")}, "position"},
 		"one that was set back": {[]string{fmt.Sprintf(stops, 7, "0-1-5"),
 			fmt.Sprintf(starts, 11, "0-1-4")}, "position"},
-		"MariaDB was killed": {[]string{fmt.Sprintf(starts, 7, "0-1-2"),
+		"MariaDB was killed": {[]string{fmt.Sprintf(starts, 7, "0-1-2"), fresh,
 			fmt.Sprintf(starts, 5, "0-1-8"), fmt.Sprintf(stops, 5, "0-1-9")}, ""},
 		"a start that is not logged": {[]string{fmt.Sprintf(starts, 7, "0-1-2"),
 			fmt.Sprintf(stops, 7, "0-1-5"), fmt.Sprintf(stops, 9, "0-1-6"),
@@ -119,13 +78,34 @@ func TestWhatTheLogSays(t *testing.T) {
 			fmt.Sprintf(stops, 9, "0-1-6")}, "start"},
 		"a stop that a user wrote": {[]string{fmt.Sprintf(stops, 7, "0-1-5"),
 			fmt.Sprintf(stops, 7, "0-1-6"), fmt.Sprintf(starts, 9, "0-1-6")}, "start"},
+		"a start that a user wrote": {[]string{fmt.Sprintf(stops, 7, "0-1-5"),
+			fmt.Sprintf(starts, 9, "0-1-5"), fmt.Sprintf(starts, 9, "0-1-6")}, "start"},
+		"a stop of a run that was killed": {[]string{fmt.Sprintf(starts, 7, "0-1-2"), fresh,
+			fmt.Sprintf(stops, 7, "0-1-5")}, "start"},
+		"a position that is cut": {[]string{cut(stops, 7, "0-1-5,1-1-7,2-1-34"),
+			cut(starts, 9, "1-1-7,0-1-5,2")}, ""},
+		"one that was set": {[]string{cut(stops, 7, "0-1-5,1-1-7,2-1-34"),
+			cut(starts, 9, "1-1-8,0-1-5")}, "position"},
+		"one that is whole": {[]string{cut(stops, 7, "0-1-5,1-1-7,2"),
+			fmt.Sprintf(starts, 9, "0-1-5")}, "position"},
+		"a line that is cut before it": {[]string{fmt.Sprintf(stops, 7, "0-1-5"),
+			"9 [Note] Slave SQL thread initialized, starting replication in log '" +
+				strings.Repeat("x", 1000)}, ""},
+		"no position": {[]string{fmt.Sprintf(stops, 7, "0-1-5"),
+			fmt.Sprintf(starts, 9, "")}, "position"},
 		"skipped":              {[]string{fmt.Sprintf(skips, 18)}, "skipped"},
-		"an error gone behind": {[]string{fmt.Sprintf(fails, 18, 1032)}, "error 1032"},
+		"an error gone behind": {[]string{fmt.Sprintf(fails, 18, 1032)}, "error"},
 		"a deadlock":           {[]string{fmt.Sprintf(fails, 18, 1213)}, ""},
 		"a statement with a number": {[]string{"7 [ERROR] Slave SQL: Error 'no' on query. Query: " +
-			"'SELECT \"Error_code: 1213\"', Internal MariaDB error code: 1062"}, "error 1062"},
-		"a statement of two lines": {[]string{"7 [ERROR] Slave SQL: Error 'no' on query. Query: " +
-			"'INSERT"}, "error unknown"},
+			"'SELECT \"Error_code: 1213\"', Internal MariaDB error code: 1062"}, "error"},
+		"a lock wait with a statement of two lines": {[]string{unnumbered}, ""},
+		"an error with one, and then a start": {[]string{fmt.Sprintf(starts, 7, "0-1-2"),
+			unnumbered, fmt.Sprintf(stops, 7, "0-1-5"), fmt.Sprintf(starts, 9, "0-1-5")}, "error"},
+		"a statement with the number of a deadlock": {[]string{fmt.Sprintf(starts, 7, "0-1-2"),
+			"7 [ERROR] Slave SQL: Error 'no' on query. Query: 'INSERT /* error code: 1213",
+			fmt.Sprintf(stops, 7, "0-1-5"), fmt.Sprintf(starts, 9, "0-1-5")}, "error"},
+		"MariaDB was killed behind it": {[]string{fmt.Sprintf(starts, 7, "0-1-2"), unnumbered,
+			fresh, fmt.Sprintf(starts, 9, "0-1-5")}, ""},
 		"another connection": {[]string{fmt.Sprintf(stops, 7, "0-1-5"),
 			"9 [Note] Master 'feed': Slave SQL thread exiting, replication stopped in log 'x' " +
 				"at position 4; GTID position '0-1-7', master: 192.0.2.3:3306"}, ""},
@@ -141,7 +121,7 @@ func TestWhatTheLogSays(t *testing.T) {
 				run(t, j, file, func(k *marks.Keeper) {
 					j.write(test.lines...)
 					synctest.Wait()
-					if got := texts(k.Observe(nil, "")); got != test.want {
+					if got := texts(k.Observe(marks.Sample{})); got != test.want {
 						t.Errorf("marks %q, want %q", got, test.want)
 					}
 				})
@@ -160,32 +140,34 @@ func TestWhatHappenedWithoutTheAgent(t *testing.T) {
 			j.write(fmt.Sprintf(starts, 7, "0-1-2"), fmt.Sprintf(stops, 7, "0-1-5"))
 			synctest.Wait()
 		})
-		j.write(fmt.Sprintf(starts, 9, "0-1-6"), fresh)
+		j.write(fmt.Sprintf(starts, 9, "0-1-6"))
 		var id string
 		run(t, j, file, func(k *marks.Keeper) {
-			r := k.Observe(nil, "")
+			r := k.Observe(marks.Sample{})
 			if id = r.ID; texts(r) != "position" || r.Last != 1 || id == "" {
 				t.Errorf("noted %+v", r)
 			}
 		})
 		run(t, j, file, func(k *marks.Keeper) {
-			if r := k.Observe(nil, ""); texts(r) != "position" || r.Last != 1 || r.ID != id {
+			if r := k.Observe(marks.Sample{}); texts(r) != "position" || r.Last != 1 || r.ID != id {
 				t.Errorf("after a restart: %+v", r)
 			}
 			// A copy begins: the marks are of other data, and so is what the log says until now.
 			j.write(fmt.Sprintf(stops, 9, "0-1-7"))
+			time.Sleep(time.Second)
 			if err := k.Begin(); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
 			j.write(fmt.Sprintf(starts, 4, "0-1-100"))
 			synctest.Wait()
-			if r := k.Observe(nil, ""); len(r.Marks) != 0 || r.Last != 1 || r.ID != id {
+			time.Sleep(time.Second)
+			if r := k.Observe(marks.Sample{}); len(r.Marks) != 0 || r.Last != 1 || r.ID != id {
 				t.Errorf("of a new copy: %+v", r)
 			}
 			j.write(fmt.Sprintf(skips, 4))
 			synctest.Wait()
-			if r := k.Observe(nil, ""); texts(r) != "skipped" || r.Marks[0].Number != 2 {
+			if r := k.Observe(marks.Sample{}); texts(r) != "skipped" || r.Marks[0].Number != 2 {
 				t.Errorf("since it follows: %+v", r)
 			}
 		})
@@ -193,7 +175,7 @@ func TestWhatHappenedWithoutTheAgent(t *testing.T) {
 			t.Fatal(err)
 		}
 		run(t, j, file, func(k *marks.Keeper) {
-			if r := k.Observe(nil, ""); r.ID == id || r.ID == "" || r.Last != 0 {
+			if r := k.Observe(marks.Sample{}); r.ID == id || r.ID == "" || r.Last != 0 {
 				t.Errorf("of a record that was lost: %+v", r)
 			}
 		})
@@ -208,7 +190,7 @@ func TestWhatASampleHas(t *testing.T) {
 		run(t, newJournal(), file, func(k *marks.Keeper) {
 			sample := func(when string, last int64, kinds string, found map[string]string) {
 				t.Helper()
-				if r := k.Observe(found, ""); r.Last != last || texts(r) != kinds {
+				if r := k.Observe(marks.Sample{Losses: found}); r.Last != last || texts(r) != kinds {
 					t.Errorf("%s: %+v", when, r)
 				}
 				time.Sleep(time.Second)
@@ -223,9 +205,10 @@ func TestWhatASampleHas(t *testing.T) {
 			sample("it was there until now", 2, "slave_exec_mode", none)
 			sample("it is over", 2, "slave_exec_mode", none)
 			for n := range 20 {
-				k.Observe(map[string]string{fmt.Sprint("error ", n): "an error"}, "")
+				k.Observe(marks.Sample{
+					Losses: map[string]string{fmt.Sprint("kind ", n): "an error"}})
 			}
-			if r := k.Observe(nil, ""); len(r.Marks) != 16 || r.Last != r.Marks[15].Number {
+			if r := k.Observe(marks.Sample{}); len(r.Marks) != 16 || r.Last != r.Marks[15].Number {
 				t.Errorf("%d marks, the last %+v", len(r.Marks), r.Marks[len(r.Marks)-1])
 			}
 		})
@@ -243,11 +226,11 @@ func TestALogOfThousandsOfLines(t *testing.T) {
 				j.write(fmt.Sprintf(fails, 18, 1032))
 			}
 			synctest.Wait()
-			if r := k.Observe(nil, ""); r.Last != 1 {
+			if r := k.Observe(marks.Sample{}); r.Last != 1 {
 				t.Errorf("%d numbers at once", r.Last)
 			}
 			time.Sleep(11 * time.Second)
-			if r := k.Observe(nil, ""); r.Last != 2 {
+			if r := k.Observe(marks.Sample{}); r.Last != 2 {
 				t.Errorf("%d numbers, want 2", r.Last)
 			}
 		})
@@ -264,17 +247,17 @@ func TestAThreadThatTheLogDoesNotHave(t *testing.T) {
 			samples := func(when, thread, want string) {
 				t.Helper()
 				for range 40 {
-					k.Observe(nil, thread)
+					k.Observe(marks.Sample{Thread: thread})
 					time.Sleep(time.Second)
 				}
-				if got := texts(k.Observe(nil, thread)); got != want {
+				if got := texts(k.Observe(marks.Sample{Thread: thread})); got != want {
 					t.Errorf("%s: marks %q, want %q", when, got, want)
 				}
 			}
 			samples("the first that is seen", "7", "")
 			samples("it does not run", "", "")
 			for range 5 {
-				k.Observe(nil, "9")
+				k.Observe(marks.Sample{Thread: "9"})
 				time.Sleep(time.Second)
 			}
 			j.write(fmt.Sprintf(starts, 9, "0-1-5"))
@@ -283,12 +266,12 @@ func TestAThreadThatTheLogDoesNotHave(t *testing.T) {
 			samples("not logged", "11", "start")
 			samples("it goes on", "11", "start")
 			samples("it never logs", "13", "start")
-			if k.Observe(nil, "13").Last != 1 {
+			if k.Observe(marks.Sample{Thread: "13"}).Last != 1 {
 				t.Error("it is noted again and again")
 			}
 			j.write(fmt.Sprintf(stops, 13, "0-1-6"), fmt.Sprintf(starts, 15, "0-1-6"))
 			synctest.Wait()
-			if k.Observe(nil, "15").Last != 1 {
+			if k.Observe(marks.Sample{Thread: "15"}).Last != 1 {
 				t.Error("it is noted once more when it stops")
 			}
 		})

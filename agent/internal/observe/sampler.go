@@ -43,9 +43,8 @@ type Config struct {
 	Unresumed func() (since time.Time, why error)
 	// Unrenewed is why the agent's certificate, which ends soon, was not renewed; nil if it was.
 	Unrenewed func() (since time.Time, why error)
-	// Marks takes what the sample has that leaves changes out, nil while MariaDB does not answer,
-	// and the number of the SQL thread; it answers with what was noted so far.
-	Marks func(found map[string]string, thread string) marks.Record
+	// Marks takes what the sample has of replication; it answers with what was noted so far.
+	Marks func(marks.Sample) marks.Record
 	// Hanging is a call of the agent that goes on although it is over.
 	Hanging func() (method string, since time.Time)
 	// Datadir is where the datadir is until MariaDB's options were read.
@@ -186,18 +185,33 @@ func (s *Sampler) sample(ctx context.Context) *part {
 	both.Wait()
 	s.tellStale(p, run)
 	p.Errors = s.words.of(ctx, p.Observation)
-	var losses map[string]string
-	thread := ""
+	s.noteMarks(ctx, p)
+	return p
+}
+
+// noteMarks has the sample noted. That nothing can be noted of a replica is a fact.
+func (s *Sampler) noteMarks(ctx context.Context, p *part) {
+	var now marks.Sample
 	if p.Status.Answers && !p.untold {
-		losses = p.Status.Live.Losses()
+		now.Losses = p.Status.Live.Losses()
 		for _, r := range p.Status.Live.Replication {
-			thread = r.SQLThread
+			now.Thread = r.SQLThread
+			if r.Connection == "" {
+				now.Follows, now.Errno = true, r.SQLErrno
+			}
 		}
 	}
-	p.Marks, _ = s.marks.run(ctx, probeLimit, func(context.Context) marks.Record {
-		return s.cfg.Marks(losses, thread)
+	var since time.Time
+	p.Marks, since = s.marks.run(ctx, probeLimit, func(context.Context) marks.Record {
+		return s.cfg.Marks(now)
 	})
-	return p
+	switch {
+	case !now.Follows:
+	case !since.IsZero():
+		p.hangs("marks", since, nil)
+	case p.Marks.Unread != "":
+		p.hangs("marks", p.Marks.UnreadSince, errors.New(p.Marks.Unread))
+	}
 }
 
 // heldThen is true for a full look at a MariaDB that was held then and is not any more: half of it

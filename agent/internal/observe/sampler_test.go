@@ -27,10 +27,11 @@ type world struct {
 	held          atomic.Bool
 	mute          atomic.Bool // systemd does not answer
 	unresumed     error       // why MariaDB has not resumed
-	unrenewed     error       // why the agent's certificate was not renewed
-	boots         bool        // systemd starts the host
-	hangs         bool        // MariaDB answers when hang is closed
-	threadsHang   bool        // the same of SHOW ALL SLAVES STATUS, and threads
+	marks         marks.Record
+	unrenewed     error // why the agent's certificate was not renewed
+	boots         bool  // systemd starts the host
+	hangs         bool  // MariaDB answers when hang is closed
+	threadsHang   bool  // the same of SHOW ALL SLAVES STATUS, and threads
 	hang, threads chan struct{}
 }
 
@@ -71,7 +72,7 @@ func (w *world) config(datadir string) observe.Config {
 			w.read.Add(1)
 			return []string{"[ERROR] InnoDB: no"}
 		},
-		Marks:    func(map[string]string, string) marks.Record { return marks.Record{} },
+		Marks:    func(marks.Sample) marks.Record { return w.marks },
 		Quiesced: w.held.Load, PausedBy: func() string { return "jobs/1" },
 		Datadir: datadir,
 	}
@@ -141,6 +142,18 @@ func TestACertificateThatIsNotRenewedIsTold(t *testing.T) {
 	w := &world{active: "active", unrenewed: errors.New("no route")}
 	observed(t, w, time.Millisecond, func(o observe.Observation, _ *observe.Sampler) {
 		if o.Hung["certificate"].Reason != "no route" {
+			t.Errorf("told: %+v", o.Hung)
+		}
+	})
+}
+
+// TestMarksThatCannotBeNotedAreTold has a replica, for on a primary nothing is to be noted.
+func TestMarksThatCannotBeNotedAreTold(t *testing.T) {
+	t.Parallel()
+	w := &world{active: "active", marks: marks.Record{Unread: "no journal",
+		UnreadSince: time.Now()}}
+	observed(t, w, time.Millisecond, func(o observe.Observation, _ *observe.Sampler) {
+		if o.Hung["marks"].Reason != "no journal" || o.Hung["marks"].Since.IsZero() {
 			t.Errorf("told: %+v", o.Hung)
 		}
 	})

@@ -20,11 +20,12 @@ func TestFollowsAJournalFromWhereItWas(t *testing.T) {
 		lab.Write(t, "/run/t-words", strings.Join(words, "\n")+"\n")
 		lab.Run(t, "systemctl", "start", name)
 	}
-	cursor, enough := "", errors.New("enough")
+	var from systemd.From
+	enough := errors.New("enough")
 	follow := func(until string, meanwhile func()) (read string) {
 		t.Helper()
-		err := m.Journal.Follow(t.Context(), name, cursor, func(e systemd.Entry) error {
-			cursor = e.Cursor
+		err := m.Journal.Follow(t.Context(), name, from, func(e systemd.Entry) error {
+			from.Cursor = e.Cursor
 			if strings.HasPrefix(e.Message, "word ") {
 				read += e.Message[len("word "):]
 			}
@@ -52,7 +53,7 @@ func TestFollowsAJournalFromWhereItWas(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := m.Journal.Follow(ctx, name, cursor, nil); !errors.Is(err, context.Canceled) {
+	if err := m.Journal.Follow(ctx, name, from, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("it ended with %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -67,17 +68,29 @@ func (j Journal) lines(ctx context.Context, command hostexec.Command,
 	})
 }
 
-// Follow hands over the lines of the unit's journal behind a cursor as they come, or the last one
-// and those to come without a cursor, until ctx is done or each returns an error. Where the entry
-// of the cursor is gone, it begins behind that place.
-func (j Journal) Follow(ctx context.Context, unit, cursor string, each func(Entry) error) error {
+// From is where a journal is followed from: behind the entry of a cursor, else from a time on,
+// else from the last entry on.
+type From struct {
+	Cursor string
+	Since  time.Time
+}
+
+// Follow hands over the lines of the unit's journal as they come, until ctx is done or each returns
+// an error. Where the entry of the cursor is gone, it begins behind that place.
+func (j Journal) Follow(ctx context.Context, unit string, from From,
+	each func(Entry) error) error {
 	if err := CheckName(unit); err != nil {
 		return err
 	}
-	args := []string{"--output=json", "--no-pager", "--quiet", "--unit=" + unit, "--follow",
-		"--lines=1"}
-	if cursor != "" {
-		args = append(args[:len(args)-1], "--no-tail", "--after-cursor="+cursor)
+	args := []string{"--output=json", "--no-pager", "--quiet", "--unit=" + unit, "--follow"}
+	switch {
+	case from.Cursor != "":
+		args = append(args, "--no-tail", "--after-cursor="+from.Cursor)
+	case !from.Since.IsZero():
+		args = append(args, "--no-tail", fmt.Sprintf("--since=@%d.%06d", from.Since.Unix(),
+			from.Since.Nanosecond()/1000))
+	default:
+		args = append(args, "--lines=1")
 	}
 	return j.lines(ctx, hostexec.Command{Tool: "journalctl", Args: args, Timeout: -1}, each)
 }
