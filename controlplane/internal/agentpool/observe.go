@@ -2,6 +2,7 @@ package agentpool
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/peer"
@@ -12,6 +13,9 @@ import (
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
+
+// longestID is what is taken of the id of a record of marks.
+const longestID = 64
 
 // Observe gives what the server's agent at the address observes to take, at once, whenever its
 // facts change, and at least once an interval, until ctx ends or the agent is out of reach. last is
@@ -86,8 +90,9 @@ func facts(f *agentv1.HostFacts) replication.Observed {
 		o.Hung = append(o.Hung, replication.Hung{Probe: h.GetProbe(), Since: moment(h.GetSince()),
 			Reason: h.GetReason()})
 	}
-	o.Marks = replication.Marks{Record: f.GetMarks().GetRecordId(),
-		Last: f.GetMarks().GetLastNumber()}
+	o.Marks = replication.Marks{Last: f.GetMarks().GetLastNumber()}
+	id := f.GetMarks().GetRecordId() // it is kept on the server's record
+	o.Marks.Record = strings.ToValidUTF8(id[:min(len(id), longestID)], "")
 	for _, m := range f.GetMarks().GetMarks() {
 		o.Marks.All = append(o.Marks.All, replication.Mark{Number: m.GetNumber(),
 			Text: m.GetText()})

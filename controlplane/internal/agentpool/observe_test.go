@@ -3,6 +3,7 @@ package agentpool_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 			Starting: true,
 			Unit:     &agentv1.UnitFacts{ActiveState: "active", Errors: []string{"no"}},
 			Hung:     []*agentv1.HungProbe{{Probe: "volume"}},
-			Marks: &agentv1.ReplicationMarks{RecordId: "r", LastNumber: 2,
+			Marks: &agentv1.ReplicationMarks{RecordId: strings.Repeat("r", 1000), LastNumber: 2,
 				Marks: []*agentv1.ReplicationMark{{Number: 2, Text: "skipped"}}}}
 		if r.GetKnownHash() == hashA {
 			facts = nil
@@ -80,8 +81,8 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 		time.Since(first.At) < time.Hour {
 		t.Errorf("first %+v", first)
 	}
-	if first.Marks.Record != "r" || first.Marks.Last != 2 || len(first.Marks.All) != 1 ||
-		first.Marks.All[0] != (replication.Mark{Number: 2, Text: "skipped"}) {
+	if first.Marks.Record != strings.Repeat("r", 64) || first.Marks.Last != 2 ||
+		len(first.Marks.All) != 1 || first.Marks.All[0] != (replication.Mark{Number: 2, Text: "skipped"}) {
 		t.Errorf("noted %+v", first.Marks)
 	}
 	if second.ServerID != 7 || second.BinlogOffset != 2 || time.Since(second.At) > time.Minute ||

@@ -40,6 +40,7 @@ const (
 	CertificateExpires    Code = "CERTIFICATE_EXPIRES"
 	AgentCertificate      Code = "AGENT_CERTIFICATE"
 	AccessOpen            Code = "ACCESS_OPEN"
+	MarksUnread           Code = "MARKS_UNREAD"
 )
 
 // Finding is one reason why a server does not do what its role says.

@@ -262,6 +262,9 @@ func (o Observed) hung(all *findings, h Hung) {
 	case h.Probe == "certificate":
 		all.add(true, AgentCertificate, "the certificate of its agent ends soon, and was not "+
 			"renewed at %s UTC: %s", h.Since.UTC().Format(time.DateTime), why)
+	case h.Probe == "marks":
+		all.add(true, MarksUnread, "its agent cannot note changes that are left out, since %s "+
+			"UTC: %s", h.Since.UTC().Format(time.DateTime), why)
 	case h.Probe == "unit":
 		all.add(true, UnitUnknown, "systemd has not told the state of %s since %s UTC: %s", unit,
 			since, why)
@@ -341,6 +344,10 @@ func (f Finding) hint(server string) errs.Hint {
 	case AgentCertificate:
 		return errs.Hint{Text: "see on " + server + " with `understudy-agent renew` whether it " +
 			"is kept from it still; once it has ended, the agent cannot be called until it renews"}
+	case MarksUnread:
+		return errs.Hint{Text: "have MariaDB on " + server + " log to the journal, with " +
+			"log_warnings 1 or more; then `STOP REPLICA; START REPLICA`, and verify all data, with " +
+			"--level full, for the time until then"}
 	case NotResumed:
 		return errs.Hint{Text: "correct on " + server + " what the text says: its agent then " +
 			"resumes MariaDB by itself. By hand: thaw the filesystem of its datadir, then `rm -f " +

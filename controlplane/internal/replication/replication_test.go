@@ -304,7 +304,7 @@ func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
 	for probe, want := range map[string]replication.Code{"facts": replication.FactsOld,
 		"unit": replication.UnitUnknown, "call": replication.CallHangs,
 		"resume": replication.NotResumed, "certificate": replication.AgentCertificate,
-		"mariadb":     replication.MariaDBDown,
+		"mariadb": replication.MariaDBDown, "marks": replication.MarksUnread,
 		"replication": replication.ReplicationHangs, "volume": replication.VolumeHangs} {
 		o := replication.Observed{Hung: []replication.Hung{{Probe: probe, Reason: "no room"}},
 			Status: replication.Status{Answers: true, ServerID: 7, LogBin: true,
@@ -314,7 +314,8 @@ func TestPartsThatAreNotKnownAreFindings(t *testing.T) {
 			t.Errorf("%s is not known: %+v", probe, found)
 		}
 		if told := strings.Contains(found[0].Text, "no room"); told != (probe == "facts" ||
-			probe == "unit" || probe == "call" || probe == "resume" || probe == "certificate") {
+			probe == "unit" || probe == "call" || probe == "resume" || probe == "certificate" ||
+			probe == "marks") {
 			t.Errorf("%s is not known: %s", probe, found[0].Text)
 		}
 	}
