@@ -97,15 +97,20 @@ func TestARoundBeginsAgainWithAnotherHistory(t *testing.T) {
 	v, began := New(Config{Interval: time.Hour}), time.Now().Add(-time.Minute)
 	for history, goesOn := range map[string]bool{"one": true, "two": false} {
 		w := &work{rec: &Record{Primary: "db1", History: "one", Began: began,
-			Tables: map[string]Proof{"a.t": {Proved: began}}}}
+			Tables: map[string]Proof{"a.t": {Proved: began}}, Listed: map[string]string{"a.t": ""}}}
 		due, err := v.begin(t.Context(), w, "db1", told{history: history}, told{})
 		if err != nil || !due || w.rec.Began.Equal(began) != goesOn ||
 			w.rec.Tables["a.t"].Proved.IsZero() == goesOn || w.rec.History != history {
 			t.Errorf("%s: %t, %v, %+v", history, due, err, w.rec)
 		}
-		if err := sameHistory(t.Context(), told{history: "one"}, w.rec); err != nil ||
-			(w.rec.History != "") != goesOn {
+		w.primary = told{}
+		if err := v.settle(t.Context(), told{history: "one"}, w); err != nil || (w.rec.History != "") != goesOn ||
+			w.rec.Ended.IsZero() == goesOn {
 			t.Errorf("%s at its end: %v, %+v", history, err, w.rec)
+		}
+		if due, err := v.begin(t.Context(), w, "db1", told{history: "one"}, told{}); err != nil ||
+			due == goesOn {
+			t.Errorf("%s: whether the next one begins is %t, %v", history, due, err)
 		}
 	}
 }

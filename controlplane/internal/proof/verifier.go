@@ -281,10 +281,7 @@ func (v *Verifier) compare(ctx context.Context, primary, name string, r *replica
 	}
 	err = w.run(ctx, slice)
 	if len(w.pending) == 0 && err == nil {
-		err = sameHistory(ctx, p, w.rec)
-	}
-	if len(w.pending) == 0 && err == nil {
-		err = v.end(ctx, w)
+		err = v.settle(ctx, p, w)
 	}
 	v.keep(name, r, w)
 	return w.used, err
@@ -335,14 +332,18 @@ func (v *Verifier) begin(ctx context.Context, w *work, primary string, p,
 	return true, nil
 }
 
-// sameHistory forgets which history a round was against when the primary has another one now: the
-// round proves nothing of either.
-func sameHistory(ctx context.Context, primary kit.Agent, rec *Record) error {
+// settle ends a round whose tables were compared. One whose primary has another history now proves
+// nothing of either: it does not end, so that the next one begins at once.
+func (v *Verifier) settle(ctx context.Context, primary kit.Agent, w *work) error {
 	theirs, err := primary.Status(ctx)
-	if err == nil && theirs.BinlogHistory != rec.History {
-		rec.History = ""
+	switch {
+	case err != nil:
+		return err
+	case theirs.BinlogHistory != w.rec.History:
+		w.rec.History = ""
+		return nil
 	}
-	return err
+	return v.end(ctx, w)
 }
 
 // end ends a round of which all tables were compared. Those that were made or renamed meanwhile are
