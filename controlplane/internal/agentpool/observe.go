@@ -108,6 +108,9 @@ func move(s *replication.Status, p *agentv1.HostProgress) {
 	s.OldestBinlog, s.OldestGTID = p.GetOldestBinlog(), p.GetOldestGtid()
 	s.HistoryClaim = claim(p.GetHistoryClaim())
 	s.FilesystemUsed, s.FilesystemFree = p.GetFilesystemUsedBytes(), p.GetFilesystemFreeBytes()
+	if p != nil && p.LockHolders != nil {
+		s.LockHolders = p.GetLockHolders()
+	}
 	// What was given to others is theirs.
 	connections := make([]replication.Connection, len(s.Connections))
 	copy(connections, s.Connections)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
@@ -45,6 +46,7 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 	f.db1(&agent{observe: observationService{observe: func(r *agentv1.ObserveRequest,
 		stream grpc.ServerStreamingServer[agentv1.ObserveResponse]) error {
 		facts := &agentv1.HostFacts{Mariadb: &agentv1.MariaDBStatus{Answers: true, ServerId: 7,
+			LockHolders: "session 7",
 			Replication: []*agentv1.ReplicationStatus{{IoRunning: "Yes"}}},
 			Volume: &agentv1.VolumeFacts{ReadOnly: true}, ReplicationPausedBy: "jobs/1",
 			Starting: true,
@@ -59,6 +61,7 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 			{Change: 1, Hash: hashA, Facts: facts, Progress: &agentv1.HostProgress{BinlogOffset: 1},
 				Age: durationpb.New(time.Hour)},
 			{Change: 1, Hash: hashA, Progress: &agentv1.HostProgress{BinlogOffset: 2,
+				LockHolders:  proto.String("session 8"),
 				HistoryClaim: &agentv1.HistoryClaim{Id: "one"},
 				Connections: []*agentv1.ConnectionProgress{{IoState: "busy", ReadFile: "b",
 					ReadOffset: 9, SecondsBehind: durationpb.New(time.Second)},
@@ -76,19 +79,20 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 	}
 	first, second := all[0], all[1]
 	if !first.Answers || first.ServerID != 7 || !first.Volume.ReadOnly || len(first.Hung) != 1 ||
-		first.PausedBy != "jobs/1" ||
+		first.PausedBy != "jobs/1" || first.LockHolders != "session 7" ||
 		!first.Starting || first.Unit.Errors[0] != "no" || first.BinlogOffset != 1 ||
 		time.Since(first.At) < time.Hour {
 		t.Errorf("first %+v", first)
 	}
 	if first.Marks.Record != strings.Repeat("r", 64) || first.Marks.Last != 2 ||
-		len(first.Marks.All) != 1 || first.Marks.All[0] != (replication.Mark{Number: 2, Text: "skipped"}) {
+		len(first.Marks.All) != 1 ||
+		first.Marks.All[0] != (replication.Mark{Number: 2, Text: "skipped"}) {
 		t.Errorf("noted %+v", first.Marks)
 	}
 	if second.ServerID != 7 || second.BinlogOffset != 2 || time.Since(second.At) > time.Minute ||
 		second.Connections[0].IOState != "busy" || !second.Connections[0].SecondsKnown ||
 		second.Connections[0].ReadFile != "b" || second.Connections[0].ReadOffset != 9 ||
-		second.HistoryClaim.ID != "one" ||
+		second.HistoryClaim.ID != "one" || second.LockHolders != "session 8" ||
 		first.Connections[0].IOState != "" {
 		t.Errorf("second %+v", second)
 	}

@@ -56,7 +56,7 @@ func still(m *agentv1.MariaDBStatus, o observe.Observation) {
 	m.BinlogHistoryReason = cut(m.GetBinlogHistoryReason())
 	m.FilesystemUsedBytes, m.FilesystemFreeBytes = 0, 0
 	m.Options, m.NonTransactionalTables = nil, nil
-	m.DownReason = cut(m.GetDownReason())
+	m.DownReason, m.LockHolders = cut(m.GetDownReason()), ""
 	if o.Volume.Mount != "" {
 		m.FilesystemMount, m.Filesystem = o.Volume.Mount, o.Volume.Type
 		if o.Status.Volume.IsOther(o.Volume.Number, o.Volume.MountID) {
@@ -76,7 +76,7 @@ func progressOf(o observe.Observation) *agentv1.HostProgress {
 		BinlogOffset: m.GetBinlogOffset(), BinlogBytes: m.GetBinlogBytes(),
 		OldestBinlog: m.GetOldestBinlog(), OldestGtid: m.GetOldestGtid(),
 		FilesystemUsedBytes: o.Volume.UsedBytes, FilesystemFreeBytes: o.Volume.FreeBytes,
-		HistoryClaim: m.GetHistoryClaim()}
+		HistoryClaim: m.GetHistoryClaim(), LockHolders: new(cut(m.GetLockHolders()))}
 	for _, c := range m.GetReplication() {
 		p.Connections = append(p.Connections, &agentv1.ConnectionProgress{IoState: c.GetIoState(),
 			SqlState: c.GetSqlState(), GtidIoPos: c.GetGtidIoPos(),

@@ -3,6 +3,7 @@ package observation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -80,6 +81,7 @@ func TestFactsWhenTheyChangeAndBeatsOtherwise(t *testing.T) {
 			moving++
 			source.see(func(o *observe.Observation) {
 				o.Status = mariadb.Status{Answers: true, Live: mariadb.Live{ReadOnly: readOnly,
+					Holders:      fmt.Sprint("session 7, for ", moving, " s"),
 					BinlogOffset: moving, Started: time.Unix(1000+moving%2, 0), History: "one",
 					HistoryClaim: mariadb.HistoryClaim{ID: "one", Offset: moving},
 					Replication:  []mariadb.Replication{{ReadFile: "b", ReadOffset: moving}}}}
@@ -104,6 +106,7 @@ func TestFactsWhenTheyChangeAndBeatsOtherwise(t *testing.T) {
 		if len(beat) != 1 || beat[0].GetFacts() != nil || beat[0].GetHash() != first[0].GetHash() ||
 			beat[0].GetProgress().GetBinlogOffset() != 5 ||
 			beat[0].GetProgress().GetHistoryClaim().GetOffset() != 5 ||
+			beat[0].GetProgress().GetLockHolders() != "session 7, for 5 s" ||
 			beat[0].GetProgress().GetConnections()[0].GetReadOffset() != 5 ||
 			beat[0].GetAge().AsDuration() != time.Second {
 			t.Fatalf("beat %v", beat)

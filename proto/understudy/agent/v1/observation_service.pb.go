@@ -646,7 +646,9 @@ type HostProgress struct {
 	// The replication connections, in the order of the facts.
 	Connections []*ConnectionProgress `protobuf:"bytes,9,rep,name=connections,proto3" json:"connections,omitempty"`
 	// What proves the history of the binary log.
-	HistoryClaim  *HistoryClaim `protobuf:"bytes,10,opt,name=history_claim,json=historyClaim,proto3" json:"history_claim,omitempty"`
+	HistoryClaim *HistoryClaim `protobuf:"bytes,10,opt,name=history_claim,json=historyClaim,proto3" json:"history_claim,omitempty"`
+	// MariaDBStatus.lock_holders; absent from agents that tell it with the facts.
+	LockHolders   *string `protobuf:"bytes,11,opt,name=lock_holders,json=lockHolders,proto3,oneof" json:"lock_holders,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -749,6 +751,13 @@ func (x *HostProgress) GetHistoryClaim() *HistoryClaim {
 		return x.HistoryClaim
 	}
 	return nil
+}
+
+func (x *HostProgress) GetLockHolders() string {
+	if x != nil && x.LockHolders != nil {
+		return *x.LockHolders
+	}
+	return ""
 }
 
 // ConnectionProgress is what moves of a replication connection.
@@ -892,7 +901,7 @@ const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"\tHungProbe\x12\x14\n" +
 	"\x05probe\x18\x01 \x01(\tR\x05probe\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xf0\x03\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa9\x04\n" +
 	"\fHostProgress\x126\n" +
 	"\x04gtid\x18\x01 \x01(\v2\".understudy.agent.v1.GtidPositionsR\x04gtid\x12\x1f\n" +
 	"\vbinlog_file\x18\x02 \x01(\tR\n" +
@@ -906,7 +915,9 @@ const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"\x15filesystem_free_bytes\x18\b \x01(\x03R\x13filesystemFreeBytes\x12I\n" +
 	"\vconnections\x18\t \x03(\v2'.understudy.agent.v1.ConnectionProgressR\vconnections\x12F\n" +
 	"\rhistory_claim\x18\n" +
-	" \x01(\v2!.understudy.agent.v1.HistoryClaimR\fhistoryClaim\"\xec\x01\n" +
+	" \x01(\v2!.understudy.agent.v1.HistoryClaimR\fhistoryClaim\x12&\n" +
+	"\flock_holders\x18\v \x01(\tH\x00R\vlockHolders\x88\x01\x01B\x0f\n" +
+	"\r_lock_holders\"\xec\x01\n" +
 	"\x12ConnectionProgress\x12\x19\n" +
 	"\bio_state\x18\x01 \x01(\tR\aioState\x12\x1b\n" +
 	"\tsql_state\x18\x02 \x01(\tR\bsqlState\x12\x1e\n" +
@@ -982,6 +993,7 @@ func file_understudy_agent_v1_observation_service_proto_init() {
 		return
 	}
 	file_understudy_agent_v1_mariadb_service_proto_init()
+	file_understudy_agent_v1_observation_service_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
