@@ -117,7 +117,8 @@ func (l Live) Losses() map[string]string {
 			found["slave_type_conversions"] = "slave_type_conversions was " + kinds
 		}
 		if r.SQLRunning == "No" && r.SQLErrno != 0 && !passing(r.SQLErrno) {
-			found[LossError] = fmt.Sprintf("its SQL thread had error %d: %s", r.SQLErrno, r.SQLError)
+			found[LossError] = fmt.Sprintf("its SQL thread had error %d: %s", r.SQLErrno,
+				r.SQLError)
 		}
 	}
 	return found

@@ -227,8 +227,8 @@ func (k *Keeper) unread() (string, time.Time) {
 		return fmt.Sprintf("the journal of %s cannot be followed: %v", mariadb.Unit, k.failure),
 			k.failing
 	case !k.kept.Unlogged.IsZero():
-		return "the journal of " + mariadb.Unit + " does not have the start of the SQL thread that " +
-			"runs (log_error, log_warnings)", k.kept.Unlogged
+		return "the journal of " + mariadb.Unit + " does not have the start of the SQL thread " +
+			"that runs (log_error, log_warnings)", k.kept.Unlogged
 	}
 	return "", time.Time{}
 }

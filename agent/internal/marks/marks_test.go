@@ -190,7 +190,8 @@ func TestWhatASampleHas(t *testing.T) {
 		run(t, newJournal(), file, func(k *marks.Keeper) {
 			sample := func(when string, last int64, kinds string, found map[string]string) {
 				t.Helper()
-				if r := k.Observe(marks.Sample{Losses: found}); r.Last != last || texts(r) != kinds {
+				r := k.Observe(marks.Sample{Losses: found})
+				if r.Last != last || texts(r) != kinds {
 					t.Errorf("%s: %+v", when, r)
 				}
 				time.Sleep(time.Second)

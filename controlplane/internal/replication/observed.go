@@ -346,8 +346,8 @@ func (f Finding) hint(server string) errs.Hint {
 			"is kept from it still; once it has ended, the agent cannot be called until it renews"}
 	case MarksUnread:
 		return errs.Hint{Text: "have MariaDB on " + server + " log to the journal, with " +
-			"log_warnings 1 or more; then `STOP REPLICA; START REPLICA`, and verify all data, with " +
-			"--level full, for the time until then"}
+			"log_warnings 1 or more; then `STOP REPLICA; START REPLICA`, and verify all data " +
+			"(--level full), for what was left out before"}
 	case NotResumed:
 		return errs.Hint{Text: "correct on " + server + " what the text says: its agent then " +
 			"resumes MariaDB by itself. By hand: thaw the filesystem of its datadir, then `rm -f " +
