@@ -104,8 +104,8 @@ func TestARoundBeginsAgainWithAnotherHistory(t *testing.T) {
 			t.Errorf("%s: %t, %v, %+v", history, due, err, w.rec)
 		}
 		w.primary = told{}
-		if err := v.settle(t.Context(), told{history: "one"}, w); err != nil || (w.rec.History != "") != goesOn ||
-			w.rec.Ended.IsZero() == goesOn {
+		if err := v.settle(t.Context(), told{history: "one"}, w); err != nil ||
+			(w.rec.History != "") != goesOn || w.rec.Ended.IsZero() == goesOn {
 			t.Errorf("%s at its end: %v, %+v", history, err, w.rec)
 		}
 		if due, err := v.begin(t.Context(), w, "db1", told{history: "one"}, told{}); err != nil ||
