@@ -40,6 +40,7 @@ type plane struct {
 	address string
 
 	mu     sync.Mutex
+	shows  identity.Source   // what it shows and believes itself
 	tokens map[string]string // token -> key, "" while unused
 	keys   []string          // that got certificates, in order
 	life   time.Duration
@@ -67,10 +68,10 @@ func newPlaneOf(t *testing.T, ca *identitytest.CA) *plane {
 	}
 	p := &plane{t: t, ca: ca, address: listener.Addr().String(),
 		tokens: map[string]string{}, life: time.Hour / 2}
+	p.shows = p.ca.Source(identity.ControlPlane())
 	server, err := chassis.New(chassis.Config{
 		Listener: listener, Logger: quiet(),
-		TLS: identity.ServerConfig{Source: p.ca.Source(identity.ControlPlane()),
-			AllowAnonymous: true},
+		TLS:   identity.ServerConfig{Source: p, AllowAnonymous: true},
 		Rules: rules(),
 	})
 	if err != nil {
@@ -87,6 +88,13 @@ func newPlaneOf(t *testing.T, ca *identitytest.CA) *plane {
 		}
 	})
 	return p
+}
+
+// Credentials are what it shows and believes itself.
+func (p *plane) Credentials() (*identity.Credentials, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shows.Credentials()
 }
 
 // rules let an agent call what it calls; everything else is an operator's.

@@ -101,8 +101,8 @@ func pause(ctx context.Context, delay time.Duration, err error) bool {
 	return loop.Pause(ctx, delay/2+rand.N(delay/2+1)) == nil
 }
 
-// keep writes the certificates into the slot, the agent's own last, and looks whether they are what
-// was asked for: MariaDB's is left as it is when there is to be no other one.
+// keep writes the certificates into the slot, the agent's own last, once they are what was asked
+// for: the slot may be the one in use. MariaDB's is left as it is when there is to be no other one.
 func (e *Enroller) keep(s slot, server string, certificates *controlplanev1.Certificates,
 	mariadb bool) error {
 	type file struct {
@@ -112,16 +112,20 @@ func (e *Enroller) keep(s slot, server string, certificates *controlplanev1.Cert
 	own, other := s.files(), s.mariadbFiles()
 	files := []file{{other.CA, certificates.GetCaPem()}, {own.CA, certificates.GetCaPem()},
 		{own.Cert, certificates.GetAgentPem()}}
-	if mariadb {
+	_, err := verify(certificates.GetAgentPem(), certificates.GetCaPem(), own.Key, e.config.Now(),
+		identity.Agent(server))
+	if mariadb && err == nil {
 		files = append([]file{{other.Cert, certificates.GetMariadbPem()}}, files...)
+		_, err = verify(certificates.GetMariadbPem(), certificates.GetCaPem(), other.Key,
+			e.config.Now(), identity.Identity{})
+	}
+	if err != nil {
+		return fmt.Errorf("the control plane's certificates for %s cannot be used: %w", server, err)
 	}
 	for _, f := range files {
 		if err := atomicfile.Write(f.path, f.data, 0o644); err != nil {
 			return err
 		}
-	}
-	if _, err := s.load(e.config.Now()); err != nil {
-		return fmt.Errorf("the control plane's certificates for %s cannot be used: %w", server, err)
 	}
 	return nil
 }

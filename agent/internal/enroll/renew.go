@@ -223,6 +223,10 @@ func (e *Enroller) renew(ctx context.Context, have loaded, what renewal) error {
 	if err != nil {
 		return err
 	}
+	if !what.mariadb && e.leaves(answer.GetCertificates().GetCaPem()) {
+		what.mariadb = true
+		return e.renew(ctx, have, what)
+	}
 	if !what.mariadb {
 		if err := e.slots.current().copyMariaDB(s); err != nil {
 			return err
@@ -232,6 +236,17 @@ func (e *Enroller) renew(ctx context.Context, have loaded, what renewal) error {
 		return err
 	}
 	return e.use(s)
+}
+
+// leaves says whether the roots are no longer those that MariaDB's certificate is of.
+func (e *Enroller) leaves(bundle []byte) bool {
+	files := e.MariaDBFiles()
+	cert, err := os.ReadFile(files.Cert)
+	if err != nil {
+		return false
+	}
+	_, err = verify(cert, bundle, files.Key, e.config.Now(), identity.Identity{})
+	return isForeign(err)
 }
 
 // renewalOf is what the keys of the identity are for that follows the one with that certificate.

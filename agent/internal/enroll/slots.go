@@ -136,7 +136,7 @@ func (s slot) keepMeta(m meta) error {
 type loaded struct {
 	meta
 	cert    *x509.Certificate
-	mariadb *x509.Certificate // nil when it has expired
+	mariadb *x509.Certificate // nil when it has expired, or is of a root that went
 }
 
 // mariadbIsDue says whether MariaDB's certificate is to be renewed.
@@ -158,9 +158,9 @@ func (s slot) load(now time.Time) (loaded, error) {
 		return loaded{}, err
 	}
 	// MariaDB's certificate carries no identity: who shows it is nobody to the fleet. One that has
-	// expired keeps nobody from renewing it.
+	// expired, or whose root is believed no longer, keeps nobody from renewing it.
 	mariadb, err := check(s.mariadbFiles(), now, identity.Identity{})
-	if err != nil && !hasExpired(err) {
+	if err != nil && !hasExpired(err) && !isForeign(err) {
 		return loaded{}, fmt.Errorf("MariaDB's files: %w", err)
 	}
 	return loaded{meta: m, cert: cert, mariadb: mariadb}, nil
@@ -173,11 +173,17 @@ func hasExpired(err error) bool {
 	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
 }
 
+// isForeign says whether a certificate was refused because none of the roots beside it signed it.
+func isForeign(err error) bool {
+	var unknown x509.UnknownAuthorityError
+	return errors.As(err, &unknown)
+}
+
 // check reads a certificate with its key and CA, and says whether it is good now, and whose it
 // should be.
 func check(files identity.FilesConfig, now time.Time,
 	want identity.Identity) (*x509.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	cert, err := os.ReadFile(files.Cert)
 	if err != nil {
 		return nil, err
 	}
@@ -185,9 +191,23 @@ func check(files identity.FilesConfig, now time.Time,
 	if err != nil {
 		return nil, err
 	}
+	return verify(cert, bundle, files.Key, now, want)
+}
+
+// verify is check of what is not in files yet, but for the key.
+func verify(certificate, bundle []byte, key string, now time.Time,
+	want identity.Identity) (*x509.Certificate, error) {
+	keyPEM, err := os.ReadFile(key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(certificate, keyPEM)
+	if err != nil {
+		return nil, err
+	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(bundle) {
-		return nil, fmt.Errorf("no certificate in %s", files.CA)
+		return nil, errors.New("no certificate of an authority")
 	}
 	cert, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
