@@ -107,7 +107,11 @@ func (r *Rotation) status(ctx context.Context, records Records) (Status, error) 
 	status.Since = s.since
 	agents := identity.Agent("").String()
 	prefixes := []string{agents}
-	if s.phase == PhaseRenewing { // an agent hands MariaDB the roots with its own
+	signed, err := r.config.Authority.successorSigned()
+	if err != nil {
+		return Status{}, err
+	}
+	if signed { // MariaDB may show what the root signed that goes next, on the way back too
 		prefixes = append(prefixes, inventory.MariaDBIdentity(""))
 	}
 	for _, role := range identity.Operators() {
