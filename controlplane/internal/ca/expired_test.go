@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/pem"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -193,5 +194,61 @@ func (h *house) inStore(do func(ctx context.Context, tx *store.Tx) error) {
 	h.t.Helper()
 	if err := h.store.Write(h.t.Context(), do); err != nil {
 		h.t.Fatal(err)
+	}
+}
+
+// short is the registry with the lives and graces of a control plane that sets none.
+func (h *house) short() *ca.Registry {
+	h.t.Helper()
+	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"),
+		Now: h.clock.Now, Logger: quiet()})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	registry, err := ca.New(h.t.Context(), ca.Config{Authority: authority,
+		Store: ca.StoreOf(h.store, records), ControlPlane: []string{"10.0.0.1:7440"},
+		Now: h.clock.Now, Logger: quiet()})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return registry
+}
+
+// An admin whose certificate has expired overnight gets no lesser role beside it: the key would
+// renew the admin's, once the lesser certificate has expired as well.
+func TestARoleThatCanBeRenewedIsInTheWayOfAnother(t *testing.T) {
+	t.Parallel()
+	h, key := build(t), newKey(t)
+	h.registry = h.short()
+	create := func(role identity.Role, key *ecdsa.PrivateKey) (ca.OperatorBundle, error) {
+		return h.registry.CreateOperator(t.Context(), ca.OperatorRequest{Name: "ann", Role: role,
+			CSR: csr(t, key), Caller: byRoot()})
+	}
+	admin, err := create(identity.RoleAdmin, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.clock.forward(9 * time.Hour)
+	if _, err := create(identity.RoleViewer, newKey(t)); errs.KindOf(err) != errs.AlreadyExists {
+		t.Errorf("a viewer beside an admin's certificate that can be renewed: %v", err)
+	}
+	h.revoke(identity.Identity{Role: identity.RoleAdmin, Name: "ann"})
+	if _, err := create(identity.RoleViewer, newKey(t)); err != nil {
+		t.Fatal(err)
+	}
+	h.clock.forward(9 * time.Hour)
+	_, err = h.expired(admin.Certificate, key)
+	refusedFor(t, err, errorsv1.Reason_REASON_CERTIFICATE_REVOKED, "revoked")
+
+	away := build(t)
+	away.registry = away.short()
+	if _, err := away.registry.CreateOperator(t.Context(), ca.OperatorRequest{Name: "ann",
+		Role: identity.RoleAdmin, CSR: csr(t, key), Caller: byRoot()}); err != nil {
+		t.Fatal(err)
+	}
+	away.clock.forward(8*time.Hour + 72*time.Hour + time.Minute)
+	if _, err := away.registry.CreateOperator(t.Context(), ca.OperatorRequest{Name: "ann",
+		Role: identity.RoleViewer, CSR: csr(t, newKey(t)), Caller: byRoot()}); err != nil {
+		t.Errorf("beside one that nobody can renew: %v", err)
 	}
 }

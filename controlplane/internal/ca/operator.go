@@ -3,6 +3,7 @@ package ca
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -101,7 +102,8 @@ func (r *Registry) notExpired(peer identity.Peer) error {
 }
 
 // hasNoOtherRole keeps an operator from having two roles at a time: a lesser one would be worth
-// nothing.
+// nothing. A certificate counts until it can be renewed no more, since RenewExpired gives its role
+// back.
 func (r *Registry) hasNoOtherRole(ctx context.Context, records Records,
 	who identity.Identity) error {
 	for _, role := range identity.Operators() {
@@ -109,18 +111,25 @@ func (r *Registry) hasNoOtherRole(ctx context.Context, records Records,
 		if other == who {
 			continue
 		}
-		_, good, err := r.goodOnes(ctx, records, []string{other.String()})
+		certs, err := records.Certificates.Of(ctx, other.String())
 		if err != nil {
 			return err
 		}
-		if len(good) > 0 {
+		if slices.ContainsFunc(certs, r.renewable) {
 			return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
-				fmt.Sprintf("operator %s has a valid certificate in the role %s", who.Name, role),
+				fmt.Sprintf("operator %s has a certificate in the role %s that is valid, or can be "+
+					"renewed", who.Name, role),
 				errs.WithHint("revoke it first, then create the operator in the other role",
 					errs.Call("Revoke", "name", operatorSubject(who.Name))))
 		}
 	}
 	return nil
+}
+
+// renewable says whether an operator's certificate is good, or can be renewed after its end.
+func (r *Registry) renewable(cert inventory.Certificate) bool {
+	return cert.RevokedAt.IsZero() &&
+		!r.config.Now().After(cert.NotAfter.Add(r.config.OperatorGrace))
 }
 
 // RenewOperator gives an operator a new certificate for itself, in its role. PERMISSION_DENIED for
