@@ -24,13 +24,44 @@ type RenewerConfig struct {
 
 // Renewer has agents renew their certificates while the root of the certificate authority is being
 // replaced, and spares the operator to wait for the half of their lives.
-type Renewer struct{ cfg RenewerConfig }
+type Renewer struct {
+	cfg RenewerConfig
+
+	round int
+	waits map[string]wait
+}
+
+// wait is how long a server is left alone that was asked before, in rounds.
+type wait struct{ until, rounds int }
+
+// mostRounds bounds it.
+const mostRounds = 32
 
 // NewRenewer makes one.
-func NewRenewer(cfg RenewerConfig) *Renewer { return &Renewer{cfg: cfg} }
+func NewRenewer(cfg RenewerConfig) *Renewer {
+	return &Renewer{cfg: cfg, waits: map[string]wait{}}
+}
 
-// Round asks all that lag. Who does not answer is asked again in the next one, and is no error of
-// it: the state of the replacement names them.
+// due are the servers that are asked in this round: one that was asked and still lags waits twice as
+// long each time, since each time costs it certificates.
+func (r *Renewer) due(lagging []string) (servers []string) {
+	r.round++
+	waits := make(map[string]wait, len(lagging))
+	for _, server := range lagging {
+		w := r.waits[server]
+		if r.round >= w.until {
+			servers = append(servers, server)
+			w.rounds = min(max(1, 2*w.rounds), mostRounds)
+			w.until = r.round + w.rounds
+		}
+		waits[server] = w
+	}
+	r.waits = waits
+	return servers
+}
+
+// Round asks those that lag. Who does not answer is asked again in a later one, and is no error of
+// it: the state of the replacement names them. Rounds come one after the other.
 func (r *Renewer) Round(ctx context.Context) error {
 	lagging, err := r.cfg.Lagging(ctx)
 	if err != nil {
@@ -38,7 +69,7 @@ func (r *Renewer) Round(ctx context.Context) error {
 	}
 	var group errgroup.Group
 	group.SetLimit(announceAtOnce)
-	for _, server := range lagging {
+	for _, server := range r.due(lagging) {
 		group.Go(func() error {
 			bounded, cancel := context.WithTimeout(ctx, renewLimit)
 			defer cancel()

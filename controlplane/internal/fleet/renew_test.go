@@ -41,3 +41,33 @@ func TestLaggardsAreAskedToRenew(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A server that was asked and still lags is asked less and less often, and at once again when it
+// lags anew.
+func TestALaggardIsLeftAloneLongerEachTime(t *testing.T) {
+	t.Parallel()
+	lagging, round := []string{"db1"}, 0
+	var asked []int
+	renewer := fleet.NewRenewer(fleet.RenewerConfig{Log: slog.New(slog.DiscardHandler),
+		Lagging: func(context.Context) ([]string, error) { return lagging, nil },
+		Renew:   func(context.Context, string) error { asked = append(asked, round); return nil }})
+	next := func() {
+		round++
+		if err := renewer.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 130 {
+		next()
+	}
+	if want := []int{1, 2, 4, 8, 16, 32, 64, 96, 128}; !slices.Equal(asked, want) {
+		t.Errorf("asked in %v, want %v", asked, want)
+	}
+	lagging = nil
+	next()
+	lagging, asked = []string{"db1"}, nil
+	next()
+	if len(asked) != 1 {
+		t.Errorf("lags anew, and is asked in %v", asked)
+	}
+}
