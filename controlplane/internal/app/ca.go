@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/query"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/loop"
@@ -157,12 +158,26 @@ func (a *App) lagging(ctx context.Context) (servers []string, err error) {
 	return servers, err
 }
 
-// renew has a server's agent renew its certificate and that of its MariaDB.
+// renew has a server's agent renew its certificate and that of its MariaDB, unless it shows to have
+// them. Only a new connection shows what is new.
 func (a *App) renew(ctx context.Context, server string) error {
+	host, err := query.Servers{Store: a.st}.Address(ctx, server)
+	if err != nil {
+		return err
+	}
+	if _, err := a.agents.Reach(ctx, server, host); err != nil {
+		return err
+	}
+	if lagging, err := a.lagging(ctx); err != nil || !slices.Contains(lagging, server) {
+		return err
+	}
 	agent, err := a.agents.Agent(ctx, server)
 	if err != nil {
 		return err
 	}
-	_, err = agent.RenewCertificates(ctx, kit.FencingToken{})
+	if _, err := agent.RenewCertificates(ctx, kit.FencingToken{}); err != nil {
+		return err
+	}
+	_, err = a.agents.Reach(ctx, server, host)
 	return err
 }

@@ -285,7 +285,7 @@ func TestWhatABackupCannotKnow(t *testing.T) {
 	must(t, r.store.Read(t.Context(), func(ctx context.Context, tx *store.Tx) error {
 		for when, want := range map[time.Time]bool{before: false, at.Add(time.Minute): true,
 			at.Add(4 * time.Hour): false} {
-			if lost, err := tx.Lost(ctx, when); err != nil || lost != want {
+			if lost, err := tx.Lost(ctx, "agents/db-1", when); err != nil || lost != want {
 				t.Errorf("recorded at %s: %v, %v", when, lost, err)
 			}
 		}

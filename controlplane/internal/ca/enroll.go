@@ -182,8 +182,8 @@ func (r *Registry) stillGood(ctx context.Context, records Records, peer identity
 	}
 	if err != nil && records.Lost != nil {
 		// It is of this CA, as the handshake proved, and its record may be what a restore lost.
-		lost, err := records.Lost(ctx, identity.IssuedAt(peer.Certificate.NotBefore,
-			peer.Certificate.NotAfter))
+		lost, err := records.Lost(ctx, peer.Identity.String(),
+			identity.IssuedAt(peer.Certificate.NotBefore, peer.Certificate.NotAfter))
 		if err != nil || lost {
 			return err
 		}
@@ -247,23 +247,12 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 			return Bundle{}, err
 		}
 	}
-	agent, err := r.config.Authority.issue(peerRequest(c.agent, c.names, r.config.AgentLife,
-		agentKey))
-	if err != nil {
-		return Bundle{}, err
-	}
-	issued := []Issued{agent}
-	if mariadbKey != nil {
-		mariadb, err := r.config.Authority.issue(mariadbRequest(identity.MariaDB{
-			Server: c.agent.Name, Generation: c.generation}, c.names, r.config.MariaDBLife,
-			mariadbKey))
-		if err != nil {
-			return Bundle{}, err
-		}
-		issued = append(issued, mariadb)
-	}
-	err = r.alone(ctx, what, func(ctx context.Context, records Records) error {
+	var issued []Issued
+	err = r.alone(ctx, what, func(ctx context.Context, records Records) (err error) {
 		if err := c.admit(ctx, records, print); err != nil {
+			return err
+		}
+		if issued, err = r.sign(ctx, records, c, agentKey, mariadbKey); err != nil {
 			return err
 		}
 		return c.record(ctx, records, r.config.Now().UTC(), issued)
@@ -271,13 +260,51 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 	if err != nil {
 		return Bundle{}, err
 	}
-	bundle := Bundle{CA: r.config.Authority.PEM(), Agent: agent.PEM,
-		Expires: agent.Record.NotAfter}
+	bundle := Bundle{CA: r.config.Authority.PEM(), Agent: issued[0].PEM,
+		Expires: issued[0].Record.NotAfter}
 	if len(issued) > 1 {
 		bundle.MariaDB = issued[1].PEM
 		bundle.Expires = earliest(bundle.Expires, issued[1].Record.NotAfter)
 	}
 	return bundle, nil
+}
+
+// sign issues the agent's certificate, and MariaDB's unless it has no key, for keys that are
+// trusted. Each is issued after all of its identity that are on record: a clock that was ahead makes
+// no old key the newest.
+func (r *Registry) sign(ctx context.Context, records Records, c certification,
+	agentKey, mariadbKey *ecdsa.PublicKey) (issued []Issued, err error) {
+	wanted := []request{peerRequest(c.agent, c.names, r.config.AgentLife, agentKey)}
+	if mariadbKey != nil {
+		wanted = append(wanted, mariadbRequest(identity.MariaDB{Server: c.agent.Name,
+			Generation: c.generation}, c.names, r.config.MariaDBLife, mariadbKey))
+	}
+	for _, want := range wanted {
+		known, err := records.Certificates.Of(ctx, want.recordedAs)
+		if err != nil {
+			return nil, err
+		}
+		want.after = newestOf(known)
+		one, err := r.config.Authority.issue(want)
+		if err != nil {
+			return nil, err
+		}
+		if err := trusted(ctx, records, one.Record.KeyPrint); err != nil {
+			return nil, err
+		}
+		issued = append(issued, one)
+	}
+	return issued, nil
+}
+
+// newestOf is when the newest of the certificates was issued.
+func newestOf(certs []inventory.Certificate) (newest time.Time) {
+	for _, cert := range certs {
+		if at := identity.IssuedAt(cert.NotBefore, cert.NotAfter); at.After(newest) {
+			newest = at
+		}
+	}
+	return newest
 }
 
 // record keeps the certificates, of which the agent's is the first. An agent's own renewals, twice

@@ -279,7 +279,7 @@ func TestRenewAndRevoke(t *testing.T) {
 		}
 	}
 	h.clock.forward(time.Second)
-	if _, err := h.enroll(h.joinFile("db-1").Token, "db-1", mine); err != nil {
+	if _, err := h.enroll(h.joinFile("db-1").Token, "db-1", keys(t)); err != nil {
 		t.Errorf("a new token after revocation: %v", err)
 	}
 }

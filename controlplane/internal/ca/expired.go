@@ -3,6 +3,7 @@ package ca
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -49,9 +50,10 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 	if e.print, err = keyPrint(key); err != nil {
 		return Renewed{}, err
 	}
-	if e.peer, err = shown(r.config.Authority, req); err != nil {
+	if e.peer, err = shown(req); err != nil {
 		return Renewed{}, err
 	}
+	e.foreign = r.config.Authority.believes(e.peer.Certificate)
 	who, what := e.peer.Identity, "cannot renew the certificate of "+e.peer.Identity.String()
 	if err := r.config.Store.Read(ctx, e.admit); err != nil {
 		return Renewed{}, storeError(what, err)
@@ -79,12 +81,9 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 	return Renewed{CA: bundle.CA, Certificate: bundle.Agent, Expires: bundle.Expires}, err
 }
 
-// shown is the agent or the operator that a certificate of this CA is of, whenever that was good.
-func shown(authority *Authority, req ExpiredRequest) (identity.Peer, error) {
+// shown is the agent or the operator that a certificate says it is of.
+func shown(req ExpiredRequest) (identity.Peer, error) {
 	cert, err := parseCertificate(req.Certificate)
-	if err == nil {
-		err = authority.believes(cert)
-	}
 	var who identity.Identity
 	if err == nil {
 		who, err = identity.FromCertificate(cert)
@@ -93,11 +92,15 @@ func shown(authority *Authority, req ExpiredRequest) (identity.Peer, error) {
 		err = fmt.Errorf("%s does not renew it so", who)
 	}
 	if err != nil {
-		return identity.Peer{}, errs.New(errs.Unauthenticated,
-			errorsv1.Reason_REASON_UNAUTHENTICATED, "no certificate of this CA was shown",
-			errs.Wrap(err), errs.WithHint("show the certificate of an agent or an operator"))
+		return identity.Peer{}, noneShown(err)
 	}
 	return identity.Peer{Identity: who, Certificate: cert, Address: req.Address}, nil
+}
+
+func noneShown(err error) error {
+	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
+		"no certificate of this CA was shown", errs.Wrap(err),
+		errs.WithHint("show the certificate of an agent or an operator"))
 }
 
 // expired is a renewal of a certificate that has expired.
@@ -105,6 +108,32 @@ type expired struct {
 	*Registry
 	peer  identity.Peer // as the certificate says that was shown
 	print string        // of the key that was proved
+	// foreign is why no root of now signed the certificate that was shown; nil when one did.
+	foreign error
+}
+
+// known refuses a certificate that is neither of a root of now nor on record. One of a root that
+// went is on record: its host may have missed that another one came.
+func (e expired) known(ctx context.Context, records Records) error {
+	if e.foreign == nil {
+		return nil
+	}
+	record, err := records.Certificates.Get(ctx, e.peer.Serial())
+	if err != nil && !errors.Is(err, inventory.ErrNotFound) {
+		return err
+	}
+	if err != nil || record.Identity != e.peer.Identity.String() ||
+		record.KeyPrint != identity.Pin(e.peer.Certificate) {
+		return noneShown(e.foreign)
+	}
+	return nil
+}
+
+// early says whether the certificate that was shown is still good by any clock that may be right: it
+// is renewed otherwise, unless its root has gone.
+func (e expired) early() bool {
+	return e.foreign == nil &&
+		e.config.Now().Add(identity.MaxClockDifference).Before(e.peer.Certificate.NotAfter)
 }
 
 // admit says whether the one who has the key gets another certificate. An agent makes a new key for
@@ -112,6 +141,9 @@ type expired struct {
 // keep theirs, and have one on each computer.
 func (e expired) admit(ctx context.Context, records Records) error {
 	who := e.peer.Identity
+	if err := e.known(ctx, records); err != nil {
+		return err
+	}
 	known, err := records.Certificates.Of(ctx, who.String())
 	if err != nil {
 		return err
@@ -126,6 +158,8 @@ func (e expired) admit(ctx context.Context, records Records) error {
 		return e.refused("a certificate for another key was issued since")
 	case !own.RevokedAt.IsZero():
 		return revoked(own.Serial, who)
+	case e.early():
+		return e.refused("the one that was shown has not expired")
 	}
 	grace := e.config.OperatorGrace
 	if who.Role == identity.RoleAgent {
@@ -135,8 +169,11 @@ func (e expired) admit(ctx context.Context, records Records) error {
 		return e.refused(fmt.Sprintf("it expired on %s, more than %s ago",
 			own.NotAfter.UTC().Format(time.RFC3339), grace))
 	}
-	if err := trusted(ctx, records, e.print); err != nil || who.Role == identity.RoleAgent {
+	if err := trusted(ctx, records, e.print); err != nil {
 		return err
+	}
+	if who.Role == identity.RoleAgent {
+		return e.mayRenew(ctx, records, e.peer, agentRenewals)
 	}
 	if err := knowsScope(ctx, records, e.peer); err != nil {
 		return err
@@ -144,7 +181,7 @@ func (e expired) admit(ctx context.Context, records Records) error {
 	if err := e.hasNoOtherRole(ctx, records, who); err != nil {
 		return err
 	}
-	return e.mayRenew(ctx, records, e.peer)
+	return e.mayRenew(ctx, records, e.peer, operatorRenewals)
 }
 
 // newest is the newest certificate of the key that was proved, without a serial for none, and
@@ -176,7 +213,8 @@ func (e expired) lost(ctx context.Context, records Records) (inventory.Certifica
 	if records.Lost == nil || identity.Pin(cert) != e.print {
 		return inventory.Certificate{}, nil
 	}
-	lost, err := records.Lost(ctx, identity.IssuedAt(cert.NotBefore, cert.NotAfter))
+	lost, err := records.Lost(ctx, e.peer.Identity.String(),
+		identity.IssuedAt(cert.NotBefore, cert.NotAfter))
 	if err != nil || !lost {
 		return inventory.Certificate{}, err
 	}

@@ -30,6 +30,7 @@ type request struct {
 	usage      []x509.ExtKeyUsage
 	life       time.Duration
 	key        crypto.PublicKey
+	after      time.Time // of others that it is newer than
 }
 
 // Issued is a certificate with its record.
@@ -72,7 +73,7 @@ func (a *Authority) issue(r request) (Issued, error) {
 	}
 	a.mu.RLock() // what is issued after another root signs says so by its time
 	defer a.mu.RUnlock()
-	signs, now := 0, a.config.Now()
+	signs, now := 0, a.stamp(r.after)
 	if r.identity.Role == identity.RoleControlPlane {
 		signs = a.signing.shown
 	}
@@ -95,6 +96,27 @@ func (a *Authority) issue(r request) (Issued, error) {
 		return Issued{}, fmt.Errorf("cannot issue a certificate for %s: %w", r.recordedAs, err)
 	}
 	return Issued{PEM: encode(blockCertificate, der), Record: recordOf(cert, r.recordedAs)}, nil
+}
+
+// maxAhead is how far a certificate's time follows a clock that was ahead: it is backdated by more,
+// and so is good at once.
+const maxAhead = backdate / 2
+
+// stamp is when a certificate is issued, as far as others are compared with it: after those that are
+// older, and in the phase of now, also where the clock has been set back since.
+func (a *Authority) stamp(after time.Time) time.Time {
+	now := a.config.Now()
+	at := now
+	if least := after.Add(time.Second); !after.IsZero() && least.After(at) { // they know seconds
+		at = least
+	}
+	if a.signing.phase != PhaseSingle && a.signing.since.After(at) {
+		at = a.signing.since
+	}
+	if at.Sub(now) > maxAhead {
+		return now
+	}
+	return at
 }
 
 func earliest(a, b time.Time) time.Time {

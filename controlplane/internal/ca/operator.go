@@ -12,11 +12,17 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// maxRenewals are the certificates that an operator may get in a time: by day nobody needs more
-// than one a laptop.
-const (
-	maxRenewals = 20
-	renewalsPer = 24 * time.Hour
+// renewals are how many certificates somebody may get within a time.
+type renewals struct {
+	most int
+	per  time.Duration
+}
+
+var (
+	// operatorRenewals: by day nobody needs more than one a laptop.
+	operatorRenewals = renewals{most: 20, per: 24 * time.Hour}
+	// agentRenewals leave room for an agent whose answers are lost, and which waits five minutes.
+	agentRenewals = renewals{most: 30, per: time.Hour}
 )
 
 // OperatorBundle is what an operator gets.
@@ -149,7 +155,7 @@ func (r *Registry) RenewOperator(ctx context.Context, peer identity.Peer, csr []
 		if err := knowsScope(ctx, records, peer); err != nil {
 			return err
 		}
-		return r.mayRenew(ctx, records, peer)
+		return r.mayRenew(ctx, records, peer, operatorRenewals)
 	}
 	return r.certifyOperator(ctx, OperatorRequest{Name: peer.Identity.Name,
 		Role: peer.Identity.Role, CSR: csr, Caller: Caller{Peer: peer, RequestID: requestID}},
@@ -157,21 +163,23 @@ func (r *Registry) RenewOperator(ctx context.Context, peer identity.Peer, csr []
 }
 
 // mayRenew refuses who fills the records with renewals.
-func (r *Registry) mayRenew(ctx context.Context, records Records, peer identity.Peer) error {
+func (r *Registry) mayRenew(ctx context.Context, records Records, peer identity.Peer,
+	bound renewals) error {
 	certs, err := records.Certificates.Of(ctx, peer.Identity.String())
-	if err != nil || len(certs) < maxRenewals {
+	if err != nil || len(certs) < bound.most {
 		return err
 	}
-	first := certs[maxRenewals-1]
+	first := certs[bound.most-1]
 	since := r.config.Now().Sub(identity.IssuedAt(first.NotBefore, first.NotAfter))
-	if since >= renewalsPer {
+	if since >= bound.per {
 		return nil
 	}
 	return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
-		fmt.Sprintf("%s got %d certificates within %s", peer.Identity, maxRenewals, renewalsPer),
-		errs.Retry(renewalsPer-since),
+		fmt.Sprintf("%s got %d certificates within %s", peer.Identity, bound.most, bound.per),
+		errs.Retry(bound.per-since),
 		errs.WithHint("go on with the newest of them; when nobody knows who renewed, the key is "+
-			"stolen: revoke it", errs.Call("Revoke", "name", operatorSubject(peer.Identity.Name))))
+			"stolen: revoke it", errs.Call("Revoke", "name",
+			RevokeRequest{Who: peer.Identity}.subject())))
 }
 
 // certifyOperator issues the certificate and records it in the transaction that admits it.

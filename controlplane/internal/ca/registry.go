@@ -71,6 +71,7 @@ type Registry struct {
 	config   Config
 	denied   denyList
 	keeps    keeps
+	shows    shows
 	rotating sync.RWMutex // held while the root is replaced, and shared by what names a root
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,11 +50,24 @@ type DenyList struct {
 // DenyList is the list as last read. It asks no store.
 func (r *Registry) DenyList() DenyList { return r.denied.list.Load().operators }
 
-// Denied says whether the certificate with that serial is revoked. It asks no store and can be
-// asked on every call.
+// Denied says whether the certificate with that serial, which somebody has just shown and proved, is
+// revoked. It asks no store and can be asked on every call.
 func (r *Registry) Denied(serial string) bool {
+	if r.config.Authority.now().phase != PhaseSingle {
+		r.shows.add(serial)
+	}
 	_, denied := r.denied.list.Load().serials[serial]
 	return denied
+}
+
+// shows are the serials of the certificates that were shown while the root is replaced.
+type shows struct{ serials sync.Map }
+
+func (s *shows) add(serial string) { s.serials.LoadOrStore(serial, struct{}{}) }
+
+func (s *shows) has(serial string) bool {
+	_, shown := s.serials.Load(serial)
+	return shown
 }
 
 // Refresh reads the deny list again.

@@ -67,9 +67,11 @@ func (a *Authority) load() error {
 			return err
 		}
 	}
-	if s.phase == PhaseSingle {
-		if err := remove(a.path(signedFile)); err != nil {
-			return err
+	if s.phase == PhaseSingle { // a key that is left here is of no root
+		for _, left := range []string{signedFile, nextKeyFile} {
+			if err := remove(a.path(left)); err != nil {
+				return err
+			}
 		}
 	}
 	a.signing = s
@@ -239,7 +241,7 @@ func (a *Authority) showSigner() {
 
 // introduce makes a successor. It has the name of the root: what demands an issuer, as accounts of
 // MariaDB do, demands the name. What stands of one that was given up is of no use any more.
-func (a *Authority) introduce() error {
+func (a *Authority) introduce(since time.Time) error {
 	old := a.now().roots[0]
 	for _, left := range []string{nextKeyFile, signedFile} {
 		if err := remove(a.path(left)); err != nil {
@@ -254,22 +256,22 @@ func (a *Authority) introduce() error {
 	if err != nil {
 		return err
 	}
-	return a.become(old, next)
+	return a.become(since, old, next)
 }
 
 // swap has the other root sign.
-func (a *Authority) swap() error {
+func (a *Authority) swap(since time.Time) error {
 	if err := atomicfile.Write(a.path(signedFile), nil, 0o600); err != nil {
 		return err
 	}
 	roots := a.now().roots
-	return a.become(roots[1], roots[0])
+	return a.become(since, roots[1], roots[0])
 }
 
 // drop believes the root alone that signs. The key of the other one goes.
-func (a *Authority) drop() error {
+func (a *Authority) drop(since time.Time) error {
 	s := a.now()
-	if err := a.become(s.roots[0]); err != nil || s.next {
+	if err := a.become(since, s.roots[0]); err != nil || s.next {
 		return err
 	}
 	return remove(a.path(nextKeyFile))
@@ -284,19 +286,23 @@ func (a *Authority) successorSigned() (bool, error) {
 	return err == nil, err
 }
 
-// become writes which roots are believed.
-func (a *Authority) become(roots ...*x509.Certificate) error {
+// become writes which roots are believed, in a phase that begins now, or then when that is later: it
+// is after all that was issued before.
+func (a *Authority) become(since time.Time, roots ...*x509.Certificate) error {
 	var data []byte
 	for _, root := range roots {
 		data = append(data, encode(blockCertificate, root.Raw)...)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	path, now := a.path(rootsFile), a.config.Now()
+	path := a.path(rootsFile)
 	if err := atomicfile.Write(path, data, 0o644); err != nil {
 		return err
 	}
-	if err := os.Chtimes(path, now, now); err != nil {
+	if now := a.config.Now(); since.Before(now) {
+		since = now
+	}
+	if err := os.Chtimes(path, since, since); err != nil {
 		return err
 	}
 	return a.load()

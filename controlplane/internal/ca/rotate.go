@@ -44,7 +44,8 @@ const (
 	LaggingToken    = "join_token"
 )
 
-// Laggard is who has no certificate of this phase yet, or a join token that names the old root.
+// Laggard is who has no certificate of this phase yet, or a join token that names the old root. An
+// agent has one once it has shown it since this process began: an answer can be lost.
 type Laggard struct {
 	// Kind says what lags.
 	Kind string
@@ -117,14 +118,19 @@ func (r *Rotation) status(ctx context.Context, records Records) (Status, error) 
 	for _, role := range identity.Operators() {
 		prefixes = append(prefixes, identity.Identity{Role: role}.String())
 	}
+	unshown := map[string]bool{}
 	for _, prefix := range prefixes {
 		newest, err := records.Certificates.Newest(ctx, prefix)
 		if err != nil {
 			return Status{}, err
 		}
 		for _, cert := range newest {
-			if r.lags(cert, s.since) {
-				status.Lagging = append(status.Lagging, laggard(cert))
+			l := laggard(cert)
+			if prefix == agents && !r.shows.has(cert.Serial) {
+				unshown[l.Name] = true
+			}
+			if r.counts(cert) && (r.issuedBefore(cert, s.since) || l.Renews() && unshown[l.Name]) {
+				status.Lagging = append(status.Lagging, l)
 			}
 		}
 	}
@@ -153,9 +159,9 @@ func (r *Rotation) openTokens(ctx context.Context, records Records) (open []Lagg
 	return open, err
 }
 
-// lags says whether a certificate that may still be shown is of an earlier phase. An agent may come
-// back with one that has expired; the registry's own are seen to when the phase begins.
-func (r *Rotation) lags(cert inventory.Certificate, since time.Time) bool {
+// counts says whether a certificate may still be shown. An agent may come back with one that has
+// expired; the registry's own are seen to when the phase begins.
+func (r *Rotation) counts(cert inventory.Certificate) bool {
 	until := cert.NotAfter
 	if strings.HasPrefix(cert.Identity, identity.Agent("").String()) {
 		until = until.Add(r.config.AgentGrace)
@@ -163,8 +169,11 @@ func (r *Rotation) lags(cert inventory.Certificate, since time.Time) bool {
 	own := slices.ContainsFunc(r.keeps.list(), func(k Kept) bool {
 		return k.Identity.String() == cert.Identity
 	})
-	return !own && cert.RevokedAt.IsZero() && r.config.Now().Before(until) &&
-		identity.IssuedAt(cert.NotBefore, cert.NotAfter).Before(since)
+	return !own && cert.RevokedAt.IsZero() && r.config.Now().Before(until)
+}
+
+func (r *Rotation) issuedBefore(cert inventory.Certificate, since time.Time) bool {
+	return identity.IssuedAt(cert.NotBefore, cert.NotAfter).Before(since)
 }
 
 func laggard(cert inventory.Certificate) Laggard {
@@ -201,7 +210,7 @@ type turn struct {
 	all bool
 	// pin is that of the root which stays alone, to be noted first; empty where both stay.
 	pin string
-	do  func() error
+	do  func(since time.Time) error
 }
 
 // Rotate takes the replacement of the root one phase on, or back: no phase refuses what was issued
@@ -216,6 +225,7 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 		return Status{}, err
 	}
 	var status Status
+	var since time.Time
 	check := func(ctx context.Context, records Records) error {
 		if err := r.inForce(ctx, records, req.Caller.Peer); err != nil {
 			return err
@@ -226,7 +236,8 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 		if next.all && len(status.Lagging) > 0 {
 			return lagging(status.Lagging)
 		}
-		return nil
+		since, err = r.last(ctx, records)
+		return err
 	}
 	if req.ValidateOnly {
 		err := storeError(what, r.config.Store.Read(ctx, check))
@@ -252,7 +263,7 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 			return Status{}, err
 		}
 	}
-	if err := next.do(); err != nil {
+	if err := next.do(since); err != nil {
 		return Status{}, fmt.Errorf("%s: %w", what, err)
 	}
 	r.config.Logger.Info("the root of the certificate authority: " + next.says)
@@ -260,6 +271,17 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 		return Status{}, err
 	}
 	return r.Status(ctx)
+}
+
+// last is when the last certificate of anybody was issued, by a clock that may have been ahead of
+// the one of now. One that is further ahead than certificates follow is left out.
+func (r *Rotation) last(ctx context.Context, records Records) (time.Time, error) {
+	newest, err := records.Certificates.Newest(ctx, "")
+	last, most := newestOf(newest), r.config.Now().Add(maxAhead-time.Minute)
+	if last.After(most) {
+		last = most
+	}
+	return last, err
 }
 
 // turn is the step from the phase of now.
@@ -304,8 +326,8 @@ func lagging(all []Laggard) error {
 	}
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
 		"not all have a certificate of this phase yet: "+strings.Join(names, ", "),
-		errs.WithHint("wait: agents that can be reached get one within a minute, operators with "+
-			"their next command after four hours, join tokens end within their 15 minutes; "+
+		errs.WithHint("wait: agents that can be reached get one within six minutes, operators "+
+			"with their next command after four hours, join tokens end within 15 minutes; "+
 			"start or delete the servers that stay away",
 			errs.Call("GetAuthorityStatus")))
 }

@@ -17,6 +17,7 @@ func (e *estate) alone(server string) {
 	}
 	bundle.MariaDB = e.hosts[server].MariaDB
 	e.hosts[server] = bundle
+	e.shown(server)
 }
 
 // On the way back nobody drops the successor while a MariaDB shows what it signed.

@@ -39,6 +39,9 @@ func (e *estate) keep() {
 	if err := e.registry.Keep(e.t.Context(), e.plane); err != nil {
 		e.t.Fatal(err)
 	}
+	for server := range e.hosts { // a control plane that starts connects to all
+		e.shown(server)
+	}
 }
 
 // renew has a host renew; its answer is lost when it is not kept.
@@ -51,6 +54,15 @@ func (e *estate) renew(server string, kept bool) {
 	}
 	if kept {
 		e.hosts[server] = bundle
+		e.shown(server)
+	}
+}
+
+// shown is what a handshake with a host's agent has the control plane do.
+func (e *estate) shown(server string) {
+	e.t.Helper()
+	if e.registry.Denied(peer(e.t, e.hosts[server]).Serial()) {
+		e.t.Errorf("%s is revoked", server)
 	}
 }
 
@@ -154,8 +166,11 @@ func TestTheRootIsReplacedAndNobodyIsRefused(t *testing.T) {
 	e.check("one has heard of the successor")
 	e.refuses("servers/db-2")
 	e.renew("db-2", false) // it is on record, and does not know
-	e.registry = e.open()  // a restart, at any time
+	e.refuses("servers/db-2")
+	e.registry = e.open() // a restart, at any time
 	e.keep()
+	e.refuses("servers/db-2")
+	e.renew("db-2", true)
 	if status := e.goes(ca.PhaseRenewing, false); status.Roots[1].Pin != identity.Pin(before) {
 		t.Errorf("renewing: %+v", status)
 	}

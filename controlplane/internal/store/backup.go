@@ -113,14 +113,20 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 		Message: "restored a backup of " + backedUp.UTC().Format(time.RFC3339)})
 }
 
-// Lost says whether something that was recorded at that time may be missing from the records: it
+// Lost says whether a certificate of that identity which was issued at that time may be missing from
+// the records, and none of the identity was revoked since, after the restore above all. The time
 // lies between a backup and its restore. That time and the backup's are by the clock of the host
 // before, the restore's is by another one, which may be behind: by less than certificates are
 // backdated, since nobody could use those of a clock that was further ahead.
-func (tx *Tx) Lost(ctx context.Context, at time.Time) (bool, error) {
+func (tx *Tx) Lost(ctx context.Context, of string, at time.Time) (bool, error) {
 	from, to, err := tx.restored(ctx)
-	to = max(from, to) + identity.Backdate.Milliseconds()
-	return err == nil && from > 0 && millis(at) >= from && millis(at) <= to, err
+	end := max(from, to) + identity.Backdate.Milliseconds()
+	if err != nil || from == 0 || millis(at) < from || millis(at) > end {
+		return false, err
+	}
+	revoked, err := rowsOf(ctx, tx, scanText, "SELECT serial FROM certificates WHERE identity = ? "+
+		"AND revoked_at <> 0 AND (revoked_at >= ? OR revoked_at >= ?) LIMIT 1", of, millis(at), to)
+	return err == nil && len(revoked) == 0, err
 }
 
 // restored is when the records were backed up and restored, in milliseconds; zero for never.

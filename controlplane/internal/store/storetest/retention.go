@@ -200,7 +200,7 @@ func testRestored(t *testing.T, open Open) {
 	})
 	epoch, generation := int64(0), int64(0)
 	write(t, st, func(ctx context.Context, tx *store.Tx) error {
-		if lost, err := tx.Lost(ctx, time.UnixMilli(0)); err != nil || lost {
+		if lost, err := tx.Lost(ctx, "agents/db-1", time.UnixMilli(0)); err != nil || lost {
 			t.Errorf("lost without a restore: %v, %v", lost, err)
 		}
 		return nil
@@ -221,7 +221,7 @@ func testRestored(t *testing.T, open Open) {
 				t.Errorf("generation %d, then %d, %v", generation, raised, err)
 			}
 			epoch, generation = held[0].Epoch, raised
-			if lost, err := tx.Lost(ctx, backedUp.Add(time.Minute)); err != nil || !lost {
+			if lost, err := tx.Lost(ctx, "agents/db-1", backedUp.Add(time.Minute)); err != nil || !lost {
 				t.Errorf("what a backup cannot know: %v, %v", lost, err)
 			}
 			return tx.Probe(ctx)

@@ -1,0 +1,102 @@
+package ca_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// A certificate that is on record, and whose answer was lost, counts once the host has shown it.
+func TestALostAnswerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, "db-1")
+	e.goes(ca.PhaseIntroduced, false)
+	e.renew("db-1", true)
+	e.goes(ca.PhaseRenewing, false)
+	e.renew("db-1", false)
+	e.joined()
+	e.refuses("servers/db-1", "servers/db-1 (MariaDB)")
+	e.renew("db-1", true)
+	e.goes(ca.PhaseSingle, false)
+}
+
+// A host that was left behind, whatever the reason, comes back by the key on record, although no
+// root believes its certificate any more. One that is on no record does not.
+func TestAHostOfARootThatWentComesBack(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t)
+	key, other := newKey(t), newKey(t)
+	left := e.agent("left", key)
+	e.goes(ca.PhaseIntroduced, false)
+	bundle, err := e.registry.Renew(t.Context(), ca.RenewRequest{Peer: peer(t, left), Keys: keys(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.registry.Denied(peer(t, bundle).Serial()) // shown, and gone with a snapshot of the host
+	e.goes(ca.PhaseRenewing, false)
+	newer, err := e.registry.Renew(t.Context(), ca.RenewRequest{Peer: peer(t, left),
+		Keys: ca.Keys{Agent: csr(t, key), MariaDB: csr(t, newKey(t))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.registry.Denied(peer(t, newer).Serial())
+	e.joined()
+	e.goes(ca.PhaseSingle, false)
+	_, err = e.expired(left.Agent, other)
+	refusedFor(t, err, errorsv1.Reason_REASON_UNAUTHENTICATED, "no certificate on record")
+	foreign := newEstate(t)
+	_, err = e.expired(foreign.agent("left", key).Agent, key)
+	refusedFor(t, err, errorsv1.Reason_REASON_UNAUTHENTICATED, "no certificate of this CA")
+	if _, err := e.expired(left.Agent, key); err != nil {
+		t.Errorf("of the root that went, before its end: %v", err)
+	}
+}
+
+// A clock that was ahead, and is set right, has nobody counted who shows a certificate of before,
+// and nobody lag who renewed since.
+func TestAClockThatWasAheadHidesNobody(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, "db-1")
+	e.goes(ca.PhaseIntroduced, false)
+	e.clock.forward(50 * time.Minute) // wrong
+	e.renew("db-1", true)
+	e.clock.forward(-50 * time.Minute) // right again
+	e.goes(ca.PhaseRenewing, false)
+	e.joined()
+	e.refuses("servers/db-1")
+	e.renew("db-1", true)
+	e.goes(ca.PhaseSingle, false)
+	e.clock.forward(50 * time.Minute)
+	e.goes(ca.PhaseIntroduced, false)
+	e.clock.forward(-50 * time.Minute)
+	e.renew("db-1", true)
+	status, err := ca.NewRotation(e.registry).Status(t.Context())
+	if err != nil || len(status.Lagging) > 0 {
+		t.Errorf("renewed, and lags: %+v %v", status.Lagging, err)
+	}
+	e.check("afterwards")
+}
+
+// A successor that was given up leaves no key, also where the control plane ended before that went.
+func TestNoKeyIsLeftOfASuccessorThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t)
+	e.goes(ca.PhaseIntroduced, false)
+	next := e.read("ca", "next-key.pem")
+	e.goes(ca.PhaseSingle, true)
+	file := filepath.Join(e.dir, "ca", "next-key.pem")
+	if err := os.WriteFile(file, slices.Clone(next), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.registry = e.open()
+	e.keep()
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+	e.check("afterwards")
+}
