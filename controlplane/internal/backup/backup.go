@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/store"
@@ -68,6 +69,8 @@ type Config struct {
 	Program string
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
+
+	copied func() // for tests
 }
 
 // Create writes an archive of the control plane to a new file that its owner alone can read. The
@@ -130,11 +133,12 @@ func create(ctx context.Context, config Config, path string) (manifest Manifest,
 
 // stage copies what is beside the store.
 func stage(config Config, staged string) error {
-	for _, dir := range []string{caDir, manualDir} {
-		err := copyTree(filepath.Join(config.StateDir, dir), filepath.Join(staged, dir))
-		if err != nil && (dir == caDir || !errors.Is(err, fs.ErrNotExist)) {
-			return err
-		}
+	if err := copyCA(config, staged); err != nil {
+		return err
+	}
+	err := copyTree(filepath.Join(config.StateDir, manualDir), filepath.Join(staged, manualDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	data, err := os.ReadFile(config.ConfigFile)
 	if config.ConfigFile == "" || errors.Is(err, fs.ErrNotExist) {
@@ -144,6 +148,32 @@ func stage(config Config, staged string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(staged, configName), data, 0o600)
+}
+
+// copies is how often the CA's files are copied at most.
+const copies = 5
+
+// copyCA copies the CA's files until two copies in a row are the same: while the root is replaced
+// several of them change one after the other, and belong together.
+func copyCA(config Config, staged string) error {
+	var before []File
+	for range copies {
+		err := errors.Join(os.RemoveAll(filepath.Join(staged, caDir)),
+			copyTree(filepath.Join(config.StateDir, caDir), filepath.Join(staged, caDir)))
+		if err != nil {
+			return err
+		}
+		if config.copied != nil {
+			config.copied()
+		}
+		now, err := list(filepath.Join(staged, caDir))
+		if err != nil || slices.Equal(now, before) {
+			return err
+		}
+		before = now
+	}
+	return fmt.Errorf("%s changes all the time: make the backup once the root is replaced",
+		filepath.Join(config.StateDir, caDir))
 }
 
 // copyTree copies regular files. Each is replaced as a whole by its writers, so it is read as a

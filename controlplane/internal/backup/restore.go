@@ -109,11 +109,31 @@ func stageArchive(ctx context.Context, config RestoreConfig, path string, m Mani
 		return errors.Join(err,
 			fmt.Errorf("its CA has the pin %q, its manifest says %s", pin, m.CAPin))
 	}
+	if err := successorSigned(staged); err != nil {
+		return err
+	}
 	at := store.Config{Path: records, Logger: config.Logger, Now: config.Now}
 	if err := Settle(ctx, at, m.Created); err != nil {
 		return err
 	}
 	return copyInto(staged, storeName, records)
+}
+
+// successorSigned notes that the successor of the CA's root may have signed since the backup: going
+// back then waits for what it signed.
+func successorSigned(staged *os.Root) error {
+	const next, signed = caDir + "/next-key.pem", caDir + "/next-signed"
+	if _, err := staged.Stat(next); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	note, err := into(staged, signed)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return note.Close()
 }
 
 const newFile = os.O_CREATE | os.O_EXCL | os.O_WRONLY
