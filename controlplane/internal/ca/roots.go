@@ -8,10 +8,15 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // Phase is how far the replacement of the root is.
@@ -102,7 +107,8 @@ func (a *Authority) read() (s signing, err error) {
 	}
 	switch other := s.roots[len(s.roots)-1]; {
 	case !s.next && !belong(key, s.roots[0]):
-		return s, fmt.Errorf("%s and the key beside it do not belong together", path)
+		return s, fmt.Errorf("%w: %s and the key beside it do not belong together: restore the "+
+			"folder from a backup", errLost, path)
 	case len(s.roots) == 1:
 		s.phase = PhaseSingle
 	case !s.next && belong(next, other):
@@ -113,10 +119,14 @@ func (a *Authority) read() (s signing, err error) {
 		return s, fmt.Errorf("%s has a second certificate, and no key beside it is its", path)
 	}
 	if !a.config.Now().Before(s.roots[0].NotAfter) {
-		return s, fmt.Errorf("%s expired on %s", path, s.roots[0].NotAfter.Format(time.DateOnly))
+		return s, fmt.Errorf("%w: %s expired on %s", errLost, path,
+			s.roots[0].NotAfter.Format(time.DateOnly))
 	}
 	return s, nil
 }
+
+// errLost says that a root signs no more, whatever is done on this host.
+var errLost = errors.New("the root is lost")
 
 // aside is what the names of files of a root end in that was lost.
 const aside = ".lost"
@@ -135,8 +145,9 @@ func (a *Authority) putAside() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.path(rootsFile), err)
 	}
-	if _, err := a.read(); err == nil {
-		return nil // nothing is lost
+	_, err = a.read()
+	if !errors.Is(err, errLost) && !errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing is lost, or what is wrong can be put right
 	}
 	a.config.Logger.Warn("the root of the certificate authority is lost, and another one is made: "+
 		"every host and operator has to join again", "pin", identity.Pin(roots[0]))
@@ -237,6 +248,32 @@ func (a *Authority) showSigner() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.signing.shown = 0
+}
+
+// claim keeps other processes from replacing the root, and refuses when one of them did: what this
+// one has in memory is not what is there then. Release it.
+func (a *Authority) claim() (release func(), err error) {
+	dir, err := os.Open(a.config.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another process works on %s: %w", a.config.Dir, err),
+			dir.Close())
+	}
+	release = func() { _ = dir.Close() }
+	there, err := a.read()
+	if now := a.now(); err == nil && !slices.EqualFunc(there.roots, now.roots,
+		(*x509.Certificate).Equal) {
+		err = errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
+			"another control plane has replaced the root in "+a.config.Dir,
+			errs.WithHint("let one control plane run alone until the root is replaced, and restart it"))
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
 }
 
 // introduce makes a successor. It has the name of the root: what demands an issuer, as accounts of

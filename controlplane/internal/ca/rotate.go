@@ -220,6 +220,11 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 	r.rotating.Lock()
 	defer r.rotating.Unlock()
 	const what = "cannot replace the root of the certificate authority"
+	release, err := r.config.Authority.claim()
+	if err != nil {
+		return Status{}, fmt.Errorf("%s: %w", what, err)
+	}
+	defer release()
 	next, err := r.turn(req)
 	if err != nil {
 		return Status{}, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -99,4 +100,43 @@ func TestNoKeyIsLeftOfASuccessorThatWasGivenUp(t *testing.T) {
 		t.Errorf("it is still there: %v", err)
 	}
 	e.check("afterwards")
+}
+
+// Of two control planes with one folder the one that did not take the last step takes none: it
+// would write what it has in memory.
+func TestAControlPlaneThatMissedAStepTakesNone(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t)
+	second := e.open()
+	e.goes(ca.PhaseIntroduced, false)
+	before := e.read("ca", "next-key.pem")
+	_, err := ca.NewRotation(second).Rotate(t.Context(), ca.RotateRequest{From: ca.PhaseSingle,
+		Caller: byRoot()})
+	if errs.KindOf(err) != errs.FailedPrecondition || errs.HintOf(err).Empty() {
+		t.Errorf("it took the first step again: %v", err)
+	}
+	if !slices.Equal(before, e.read("ca", "next-key.pem")) {
+		t.Error("the key of the successor is another one")
+	}
+	e.registry = e.open()
+	e.keep()
+	e.goes(ca.PhaseRenewing, false)
+}
+
+// A root whose files cannot be read at the moment is not lost, and stays.
+func TestARootThatIsNotLostIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t)
+	before := e.read("ca", "ca.pem")
+	left := filepath.Join(e.dir, "ca", "next-key.pem")
+	if err := os.WriteFile(left, nil, 0o600); err != nil { // as a full disk leaves a copy
+		t.Fatal(err)
+	}
+	if _, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(e.dir, "ca"),
+		ReplaceLost: true, Now: e.clock.Now, Logger: quiet()}); err == nil {
+		t.Error("a key without content was taken for none")
+	}
+	if !slices.Equal(before, e.read("ca", "ca.pem")) {
+		t.Error("the root was replaced")
+	}
 }
