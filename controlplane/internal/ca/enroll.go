@@ -270,8 +270,8 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 }
 
 // sign issues the agent's certificate, and MariaDB's unless it has no key, for keys that are
-// trusted. Each is issued after all of its identity that are on record: a clock that was ahead makes
-// no old key the newest.
+// trusted. Each is issued after all of its identity that are on record: a clock that was ahead
+// makes no old key the newest.
 func (r *Registry) sign(ctx context.Context, records Records, c certification,
 	agentKey, mariadbKey *ecdsa.PublicKey) (issued []Issued, err error) {
 	wanted := []request{peerRequest(c.agent, c.names, r.config.AgentLife, agentKey)}

@@ -129,8 +129,8 @@ func (e expired) known(ctx context.Context, records Records) error {
 	return nil
 }
 
-// early says whether the certificate that was shown is still good by any clock that may be right: it
-// is renewed otherwise, unless its root has gone.
+// early says whether the certificate that was shown is still good by any clock that may be right:
+// it is renewed otherwise, unless its root has gone.
 func (e expired) early() bool {
 	return e.foreign == nil &&
 		e.config.Now().Add(identity.MaxClockDifference).Before(e.peer.Certificate.NotAfter)

@@ -102,8 +102,8 @@ func (a *Authority) issue(r request) (Issued, error) {
 // and so is good at once.
 const maxAhead = backdate / 2
 
-// stamp is when a certificate is issued, as far as others are compared with it: after those that are
-// older, and in the phase of now, also where the clock has been set back since.
+// stamp is when a certificate is issued, as far as others are compared with it: after those that
+// are older, and in the phase of now, also where the clock has been set back since.
 func (a *Authority) stamp(after time.Time) time.Time {
 	now := a.config.Now()
 	at := now

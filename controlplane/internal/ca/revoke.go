@@ -50,8 +50,8 @@ type DenyList struct {
 // DenyList is the list as last read. It asks no store.
 func (r *Registry) DenyList() DenyList { return r.denied.list.Load().operators }
 
-// Denied says whether the certificate with that serial, which somebody has just shown and proved, is
-// revoked. It asks no store and can be asked on every call.
+// Denied says whether the certificate with that serial, which somebody has just shown and proved,
+// is revoked. It asks no store and can be asked on every call.
 func (r *Registry) Denied(serial string) bool {
 	if r.config.Authority.now().phase != PhaseSingle {
 		r.shows.add(serial)

@@ -323,8 +323,8 @@ func (a *Authority) successorSigned() (bool, error) {
 	return err == nil, err
 }
 
-// become writes which roots are believed, in a phase that begins now, or then when that is later: it
-// is after all that was issued before.
+// become writes which roots are believed, in a phase that begins now, or then when that is later:
+// it is after all that was issued before.
 func (a *Authority) become(since time.Time, roots ...*x509.Certificate) error {
 	var data []byte
 	for _, root := range roots {

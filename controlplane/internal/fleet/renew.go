@@ -42,8 +42,8 @@ func NewRenewer(cfg RenewerConfig) *Renewer {
 	return &Renewer{cfg: cfg, waits: map[string]wait{}}
 }
 
-// due are the servers that are asked in this round: one that was asked and still lags waits twice as
-// long each time, since each time costs it certificates.
+// due are the servers that are asked in this round: one that was asked and still lags waits twice
+// as long each time, since each time costs it certificates.
 func (r *Renewer) due(lagging []string) (servers []string) {
 	r.round++
 	waits := make(map[string]wait, len(lagging))

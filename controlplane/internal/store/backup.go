@@ -113,10 +113,10 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 		Message: "restored a backup of " + backedUp.UTC().Format(time.RFC3339)})
 }
 
-// Lost says whether a certificate of that identity which was issued at that time may be missing from
-// the records, and none of the identity was revoked since, after the restore above all. The time
-// lies between a backup and its restore. That time and the backup's are by the clock of the host
-// before, the restore's is by another one, which may be behind: by less than certificates are
+// Lost says whether a certificate of that identity which was issued at that time may be missing
+// from the records, and none of the identity was revoked since, after the restore above all. The
+// time lies between a backup and its restore. That time and the backup's are by the clock of the
+// host before, the restore's is by another one, which may be behind: by less than certificates are
 // backdated, since nobody could use those of a clock that was further ahead.
 func (tx *Tx) Lost(ctx context.Context, of string, at time.Time) (bool, error) {
 	from, to, err := tx.restored(ctx)
