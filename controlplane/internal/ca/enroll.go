@@ -252,7 +252,7 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 		if err := c.admit(ctx, records, print); err != nil {
 			return err
 		}
-		if issued, err = r.sign(ctx, records, c, agentKey, mariadbKey); err != nil {
+		if issued, err = c.sign(ctx, records, r.config, agentKey, mariadbKey); err != nil {
 			return err
 		}
 		return c.record(ctx, records, r.config.Now().UTC(), issued)
@@ -272,12 +272,12 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 // sign issues the agent's certificate, and MariaDB's unless it has no key, for keys that are
 // trusted. Each is issued after all of its identity that are on record: a clock that was ahead
 // makes no old key the newest.
-func (r *Registry) sign(ctx context.Context, records Records, c certification,
+func (c certification) sign(ctx context.Context, records Records, config Config,
 	agentKey, mariadbKey *ecdsa.PublicKey) (issued []Issued, err error) {
-	wanted := []request{peerRequest(c.agent, c.names, r.config.AgentLife, agentKey)}
+	wanted := []request{peerRequest(c.agent, c.names, config.AgentLife, agentKey)}
 	if mariadbKey != nil {
 		wanted = append(wanted, mariadbRequest(identity.MariaDB{Server: c.agent.Name,
-			Generation: c.generation}, c.names, r.config.MariaDBLife, mariadbKey))
+			Generation: c.generation}, c.names, config.MariaDBLife, mariadbKey))
 	}
 	for _, want := range wanted {
 		known, err := records.Certificates.Of(ctx, want.recordedAs)
@@ -285,7 +285,7 @@ func (r *Registry) sign(ctx context.Context, records Records, c certification,
 			return nil, err
 		}
 		want.after = newestOf(known)
-		one, err := r.config.Authority.issue(want)
+		one, err := config.Authority.issue(want)
 		if err != nil {
 			return nil, err
 		}

@@ -121,10 +121,10 @@ func (r *Registry) hasNoOtherRole(ctx context.Context, records Records,
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(certs, r.renewable) {
+		if slices.ContainsFunc(certs, r.config.renewable) {
 			return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
-				fmt.Sprintf("operator %s has a certificate in the role %s that is valid, or can be "+
-					"renewed", who.Name, role),
+				fmt.Sprintf("operator %s has a certificate in the role %s that is valid, or can "+
+					"be renewed", who.Name, role),
 				errs.WithHint("revoke it first, then create the operator in the other role",
 					errs.Call("Revoke", "name", operatorSubject(who.Name))))
 		}
@@ -133,9 +133,9 @@ func (r *Registry) hasNoOtherRole(ctx context.Context, records Records,
 }
 
 // renewable says whether an operator's certificate is good, or can be renewed after its end.
-func (r *Registry) renewable(cert inventory.Certificate) bool {
+func (c Config) renewable(cert inventory.Certificate) bool {
 	return cert.RevokedAt.IsZero() &&
-		!r.config.Now().After(cert.NotAfter.Add(r.config.OperatorGrace))
+		!c.Now().After(cert.NotAfter.Add(c.OperatorGrace))
 }
 
 // RenewOperator gives an operator a new certificate for itself, in its role. PERMISSION_DENIED for

@@ -84,8 +84,8 @@ type Records struct {
 	// NoteRoot writes that the certificate authority is the one with that pin from now on. May be
 	// nil.
 	NoteRoot func(ctx context.Context, pin string) error
-	// Lost says whether a certificate of that identity which was issued then may be missing, because
-	// a backup was restored, and none of the identity was revoked since; nil: never.
+	// Lost says whether a certificate of that identity which was issued then may be missing,
+	// because a backup was restored, and none of the identity was revoked since; nil: never.
 	Lost func(ctx context.Context, identity string, issued time.Time) (bool, error)
 }
 

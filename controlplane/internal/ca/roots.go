@@ -267,7 +267,8 @@ func (a *Authority) claim() (release func(), err error) {
 		(*x509.Certificate).Equal) {
 		err = errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
 			"another control plane has replaced the root in "+a.config.Dir,
-			errs.WithHint("let one control plane run alone until the root is replaced, and restart it"))
+			errs.WithHint("let one control plane run alone until the root is replaced, and "+
+				"restart it"))
 	}
 	if err != nil {
 		release()

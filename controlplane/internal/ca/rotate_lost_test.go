@@ -34,7 +34,8 @@ func TestAHostOfARootThatWentComesBack(t *testing.T) {
 	key, other := newKey(t), newKey(t)
 	left := e.agent("left", key)
 	e.goes(ca.PhaseIntroduced, false)
-	bundle, err := e.registry.Renew(t.Context(), ca.RenewRequest{Peer: peer(t, left), Keys: keys(t)})
+	bundle, err := e.registry.Renew(t.Context(), ca.RenewRequest{Peer: peer(t, left),
+		Keys: keys(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,8 @@ func TestWhatARestoreLostIsRevokedWithTheRest(t *testing.T) {
 	h.registry = h.open()
 	h.clock.forward(time.Minute)
 	renew := func() error {
-		_, err := h.registry.Renew(t.Context(), ca.RenewRequest{Peer: peer(t, bundle), Keys: keys(t)})
+		_, err := h.registry.Renew(t.Context(), ca.RenewRequest{Peer: peer(t, bundle),
+			Keys: keys(t)})
 		return err
 	}
 	h.revoke(identity.Agent("db-1")) // by a clock that is behind that of the host before

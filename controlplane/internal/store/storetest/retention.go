@@ -221,7 +221,8 @@ func testRestored(t *testing.T, open Open) {
 				t.Errorf("generation %d, then %d, %v", generation, raised, err)
 			}
 			epoch, generation = held[0].Epoch, raised
-			if lost, err := tx.Lost(ctx, "agents/db-1", backedUp.Add(time.Minute)); err != nil || !lost {
+			lost, err := tx.Lost(ctx, "agents/db-1", backedUp.Add(time.Minute))
+			if err != nil || !lost {
 				t.Errorf("what a backup cannot know: %v, %v", lost, err)
 			}
 			return tx.Probe(ctx)
