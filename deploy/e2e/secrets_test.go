@@ -59,6 +59,7 @@ func (r *secretsRun) listen(host string) {
 		"performance_schema_consumer_events_statements_current=ON",
 		"performance_schema_consumer_events_statements_history=ON",
 		"performance_schema_consumer_events_statements_history_long=ON",
+		"performance_schema_events_statements_history_long_size=20000", // of the whole run
 		"general_log=ON", "general_log_file=general.log", "slow_query_log=ON",
 		"slow_query_log_file=slow.log", "long_query_time=0", ""}, "\n"))
 	r.exec(host, "systemctl", "restart", "mariadb.service")
