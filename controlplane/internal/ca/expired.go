@@ -159,7 +159,9 @@ func (e expired) admit(ctx context.Context, records Records) error {
 	case !own.RevokedAt.IsZero():
 		return revoked(own.Serial, who)
 	case e.early():
-		return e.refused("the one that was shown has not expired")
+		return e.refused(fmt.Sprintf("the one that was shown has not expired: it ends on %s, and "+
+			"it is %s here", e.peer.Certificate.NotAfter.UTC().Format(time.RFC3339),
+			e.config.Now().UTC().Format(time.RFC3339)))
 	}
 	grace := e.config.OperatorGrace
 	if who.Role == identity.RoleAgent {
