@@ -69,7 +69,12 @@ which removes the key of the old root.`,
 			return err
 		}
 		return c.print(answer, func(show.Style) string {
-			return authorityText(answer.GetStatus())
+			text := authorityText(answer.GetStatus())
+			if !v.req.GetValidateOnly() {
+				text += "make a backup now (`understudy backup FILE`): one of before has " +
+					"another CA than the fleet\n"
+			}
+			return text
 		})
 	})
 }
