@@ -34,7 +34,7 @@ demo-down: ## Remove what `make demo KEEP=1` left up (LAB=name)
 .PHONY: test
 test: setup build ## Run every test, those on real hosts included (needs root)
 	@# the longest first, and one more at a time than there are cores: they wait for hosts
-	$(GO_TEST) lab,$(TAGS) -timeout 40m -p $$(($$(nproc) + 1)) ./deploy/... ./agent/... ./controlplane/... ./proto/...
+	$(GO_TEST) lab,$(TAGS) -timeout 50m -p $$(($$(nproc) + 1)) ./deploy/... ./agent/... ./controlplane/... ./proto/...
 
 .PHONY: test-faults
 test-faults: setup build ## Run the whole fault matrix on real hosts, and write its table to docs/faults.md (ROW=H1 runs some; PROVIDER=ec2 those about volumes; goes on where it was interrupted)
