@@ -94,12 +94,10 @@ func (e *Enroller) askForExpired(ctx context.Context, have meta, cert *x509.Cert
 	if err != nil {
 		return nil, err
 	}
-	bundle, err := os.ReadFile(e.Files().CA)
+	roots, err := identity.ReadRoots(e.Files().CA)
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(bundle)
 	shown := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 	answer, err := ask(ctx, have.ControlPlane, &identity.Static{Roots: roots},
 		func(ctx context.Context, c controlplanev1.EnrollmentServiceClient,

@@ -31,34 +31,30 @@ func TestAnErrorWithoutItsNumber(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			file := filepath.Join(t.TempDir(), "marks.json")
-			synctest.Test(t, func(t *testing.T) {
-				j := newJournal()
-				run(t, j, file, func(k *marks.Keeper) {
-					j.write(fmt.Sprintf(starts, 7, "0-1-2"), unnumbered)
-					if test.exits {
-						j.write(fmt.Sprintf(stops, 7, "0-1-5"))
-					}
-					synctest.Wait()
-					k.Observe(marks.Sample{}) // MariaDB does not answer
-					k.Observe(marks.Sample{Follows: true, Errno: test.before})
-					for range 40 {
-						k.Observe(marks.Sample{Follows: true, Errno: test.errno})
-					}
-					if got := texts(k.Observe(marks.Sample{})); got != test.want {
-						t.Errorf("marks %q, want %q", got, test.want)
-					}
-					stop := []string{}
-					if !test.exits {
-						stop = append(stop, fmt.Sprintf(stops, 7, "0-1-6"))
-					}
-					j.write(append(stop, fmt.Sprintf(starts, 9, map[bool]string{true: "0-1-5",
-						false: "0-1-6"}[test.exits]))...)
-					synctest.Wait()
-					if got := texts(k.Observe(marks.Sample{})); got != test.want {
-						t.Errorf("once it was started again: marks %q, want %q", got, test.want)
-					}
-				})
+			follows(t, func(t *testing.T, j *journal, k *marks.Keeper) {
+				j.write(fmt.Sprintf(starts, 7, "0-1-2"), unnumbered)
+				if test.exits {
+					j.write(fmt.Sprintf(stops, 7, "0-1-5"))
+				}
+				synctest.Wait()
+				k.Observe(marks.Sample{}) // MariaDB does not answer
+				k.Observe(marks.Sample{Follows: true, Errno: test.before})
+				for range 40 {
+					k.Observe(marks.Sample{Follows: true, Errno: test.errno})
+				}
+				if got := texts(k.Observe(marks.Sample{})); got != test.want {
+					t.Errorf("marks %q, want %q", got, test.want)
+				}
+				stop := []string{}
+				if !test.exits {
+					stop = append(stop, fmt.Sprintf(stops, 7, "0-1-6"))
+				}
+				j.write(append(stop, fmt.Sprintf(starts, 9, map[bool]string{true: "0-1-5",
+					false: "0-1-6"}[test.exits]))...)
+				synctest.Wait()
+				if got := texts(k.Observe(marks.Sample{})); got != test.want {
+					t.Errorf("once it was started again: marks %q, want %q", got, test.want)
+				}
 			})
 		})
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/systemd"
 	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/loop"
 )
 
 const (
@@ -119,12 +120,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := k.follow(ctx); err != nil && ctx.Err() == nil {
 			k.fails(err)
-			pause := time.NewTimer(followAgain)
-			select {
-			case <-ctx.Done():
-			case <-pause.C:
-			}
-			pause.Stop()
+			_ = loop.Pause(ctx, followAgain)
 		}
 	}
 }

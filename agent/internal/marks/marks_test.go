@@ -49,6 +49,17 @@ func run(t *testing.T, j *journal, file string, then func(k *marks.Keeper)) {
 	synctest.Wait()
 }
 
+// follows has a keeper with a file of its own follow a log of its own.
+func follows(t *testing.T, then func(t *testing.T, j *journal, k *marks.Keeper)) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "marks.json")
+	synctest.Test(t, func(t *testing.T) {
+		t.Helper()
+		j := newJournal()
+		run(t, j, file, func(k *marks.Keeper) { then(t, j, k) })
+	})
+}
+
 func texts(r marks.Record) string {
 	all := make([]string, 0, len(r.Marks))
 	for _, m := range r.Marks {
@@ -185,96 +196,85 @@ func TestWhatHappenedWithoutTheAgent(t *testing.T) {
 // TestWhatASampleHas has a setting on for a while, and an error for good.
 func TestWhatASampleHas(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "marks.json")
-	synctest.Test(t, func(t *testing.T) {
-		run(t, newJournal(), file, func(k *marks.Keeper) {
-			sample := func(when string, last int64, kinds string, found map[string]string) {
-				t.Helper()
-				r := k.Observe(marks.Sample{Losses: found})
-				if r.Last != last || texts(r) != kinds {
-					t.Errorf("%s: %+v", when, r)
-				}
-				time.Sleep(time.Second)
+	follows(t, func(t *testing.T, _ *journal, k *marks.Keeper) {
+		sample := func(when string, last int64, kinds string, found map[string]string) {
+			t.Helper()
+			r := k.Observe(marks.Sample{Losses: found})
+			if r.Last != last || texts(r) != kinds {
+				t.Errorf("%s: %+v", when, r)
 			}
-			on := map[string]string{"slave_exec_mode": "slave_exec_mode was IDEMPOTENT"}
-			none := map[string]string{}
-			sample("nothing is wrong", 0, "", none)
-			sample("a setting", 1, "slave_exec_mode", on)
-			sample("it goes on", 1, "slave_exec_mode", on)
-			sample("MariaDB does not answer", 1, "slave_exec_mode", nil)
-			sample("it goes on still", 1, "slave_exec_mode", on)
-			sample("it was there until now", 2, "slave_exec_mode", none)
-			sample("it is over", 2, "slave_exec_mode", none)
-			for n := range 20 {
-				k.Observe(marks.Sample{
-					Losses: map[string]string{fmt.Sprint("kind ", n): "an error"}})
-			}
-			if r := k.Observe(marks.Sample{}); len(r.Marks) != 16 || r.Last != r.Marks[15].Number {
-				t.Errorf("%d marks, the last %+v", len(r.Marks), r.Marks[len(r.Marks)-1])
-			}
-		})
+			time.Sleep(time.Second)
+		}
+		on := map[string]string{"slave_exec_mode": "slave_exec_mode was IDEMPOTENT"}
+		none := map[string]string{}
+		sample("nothing is wrong", 0, "", none)
+		sample("a setting", 1, "slave_exec_mode", on)
+		sample("it goes on", 1, "slave_exec_mode", on)
+		sample("MariaDB does not answer", 1, "slave_exec_mode", nil)
+		sample("it goes on still", 1, "slave_exec_mode", on)
+		sample("it was there until now", 2, "slave_exec_mode", none)
+		sample("it is over", 2, "slave_exec_mode", none)
+		for n := range 20 {
+			k.Observe(marks.Sample{
+				Losses: map[string]string{fmt.Sprint("kind ", n): "an error"}})
+		}
+		if r := k.Observe(marks.Sample{}); len(r.Marks) != 16 || r.Last != r.Marks[15].Number {
+			t.Errorf("%d marks, the last %+v", len(r.Marks), r.Marks[len(r.Marks)-1])
+		}
 	})
 }
 
 // TestALogOfThousandsOfLines has one error again and again: the last time counts, soon.
 func TestALogOfThousandsOfLines(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "marks.json")
-	synctest.Test(t, func(t *testing.T) {
-		j := newJournal()
-		run(t, j, file, func(k *marks.Keeper) {
-			for range 1000 {
-				j.write(fmt.Sprintf(fails, 18, 1032))
-			}
-			synctest.Wait()
-			if r := k.Observe(marks.Sample{}); r.Last != 1 {
-				t.Errorf("%d numbers at once", r.Last)
-			}
-			time.Sleep(11 * time.Second)
-			if r := k.Observe(marks.Sample{}); r.Last != 2 {
-				t.Errorf("%d numbers, want 2", r.Last)
-			}
-		})
+	follows(t, func(t *testing.T, j *journal, k *marks.Keeper) {
+		for range 1000 {
+			j.write(fmt.Sprintf(fails, 18, 1032))
+		}
+		synctest.Wait()
+		if r := k.Observe(marks.Sample{}); r.Last != 1 {
+			t.Errorf("%d numbers at once", r.Last)
+		}
+		time.Sleep(11 * time.Second)
+		if r := k.Observe(marks.Sample{}); r.Last != 2 {
+			t.Errorf("%d numbers, want 2", r.Last)
+		}
 	})
 }
 
 // TestAThreadThatTheLogDoesNotHave has MariaDB log an SQL thread late, and not at all.
 func TestAThreadThatTheLogDoesNotHave(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "marks.json")
-	synctest.Test(t, func(t *testing.T) {
-		j := newJournal()
-		run(t, j, file, func(k *marks.Keeper) {
-			samples := func(when, thread, want string) {
-				t.Helper()
-				for range 40 {
-					k.Observe(marks.Sample{Thread: thread})
-					time.Sleep(time.Second)
-				}
-				if got := texts(k.Observe(marks.Sample{Thread: thread})); got != want {
-					t.Errorf("%s: marks %q, want %q", when, got, want)
-				}
-			}
-			samples("the first that is seen", "7", "")
-			samples("it does not run", "", "")
-			for range 5 {
-				k.Observe(marks.Sample{Thread: "9"})
+	follows(t, func(t *testing.T, j *journal, k *marks.Keeper) {
+		samples := func(when, thread, want string) {
+			t.Helper()
+			for range 40 {
+				k.Observe(marks.Sample{Thread: thread})
 				time.Sleep(time.Second)
 			}
-			j.write(fmt.Sprintf(starts, 9, "0-1-5"))
-			synctest.Wait()
-			samples("logged late", "9", "")
-			samples("not logged", "11", "start")
-			samples("it goes on", "11", "start")
-			samples("it never logs", "13", "start")
-			if k.Observe(marks.Sample{Thread: "13"}).Last != 1 {
-				t.Error("it is noted again and again")
+			if got := texts(k.Observe(marks.Sample{Thread: thread})); got != want {
+				t.Errorf("%s: marks %q, want %q", when, got, want)
 			}
-			j.write(fmt.Sprintf(stops, 13, "0-1-6"), fmt.Sprintf(starts, 15, "0-1-6"))
-			synctest.Wait()
-			if k.Observe(marks.Sample{Thread: "15"}).Last != 1 {
-				t.Error("it is noted once more when it stops")
-			}
-		})
+		}
+		samples("the first that is seen", "7", "")
+		samples("it does not run", "", "")
+		for range 5 {
+			k.Observe(marks.Sample{Thread: "9"})
+			time.Sleep(time.Second)
+		}
+		j.write(fmt.Sprintf(starts, 9, "0-1-5"))
+		synctest.Wait()
+		samples("logged late", "9", "")
+		samples("not logged", "11", "start")
+		samples("it goes on", "11", "start")
+		samples("it never logs", "13", "start")
+		if k.Observe(marks.Sample{Thread: "13"}).Last != 1 {
+			t.Error("it is noted again and again")
+		}
+		j.write(fmt.Sprintf(stops, 13, "0-1-6"), fmt.Sprintf(starts, 15, "0-1-6"))
+		synctest.Wait()
+		if k.Observe(marks.Sample{Thread: "15"}).Last != 1 {
+			t.Error("it is noted once more when it stops")
+		}
 	})
 }

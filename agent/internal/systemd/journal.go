@@ -44,21 +44,24 @@ type Journal struct {
 // as they come, until ctx is done or each returns an error.
 func (j Journal) Tail(ctx context.Context, unit string, lines int, follow bool,
 	each func(Entry) error) error {
+	args := []string{"--lines=" + strconv.Itoa(lines)}
+	if follow {
+		args = append(args, "--follow")
+	}
+	return j.lines(ctx, unit, follow, args, each)
+}
+
+// lines reads the unit's journal with more arguments; what follows it has no limit of time.
+func (j Journal) lines(ctx context.Context, unit string, follows bool, args []string,
+	each func(Entry) error) error {
 	if err := CheckName(unit); err != nil {
 		return err
 	}
-	args := []string{"--output=json", "--no-pager", "--quiet", "--unit=" + unit,
-		"--lines=" + strconv.Itoa(lines)}
-	command := hostexec.Command{Tool: "journalctl", Args: args}
-	if follow {
-		command.Args = append(command.Args, "--follow")
+	command := hostexec.Command{Tool: "journalctl", Args: append([]string{"--output=json",
+		"--no-pager", "--quiet", "--unit=" + unit}, args...)}
+	if follows {
 		command.Timeout = -1
 	}
-	return j.lines(ctx, command, each)
-}
-
-func (j Journal) lines(ctx context.Context, command hostexec.Command,
-	each func(Entry) error) error {
 	return j.exec.Lines(ctx, command, func(line []byte) error {
 		entry, ok := parseEntry(line)
 		if !ok {
@@ -79,10 +82,7 @@ type From struct {
 // an error. Where the entry of the cursor is gone, it begins behind that place.
 func (j Journal) Follow(ctx context.Context, unit string, from From,
 	each func(Entry) error) error {
-	if err := CheckName(unit); err != nil {
-		return err
-	}
-	args := []string{"--output=json", "--no-pager", "--quiet", "--unit=" + unit, "--follow"}
+	args := []string{"--follow"}
 	switch {
 	case from.Cursor != "":
 		args = append(args, "--no-tail", "--after-cursor="+from.Cursor)
@@ -92,7 +92,7 @@ func (j Journal) Follow(ctx context.Context, unit string, from From,
 	default:
 		args = append(args, "--lines=1")
 	}
-	return j.lines(ctx, hostexec.Command{Tool: "journalctl", Args: args, Timeout: -1}, each)
+	return j.lines(ctx, unit, true, args, each)
 }
 
 // parseEntry reads one line of `journalctl -o json`. Values that are not UTF-8 come as a list of

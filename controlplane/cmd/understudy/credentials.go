@@ -157,12 +157,10 @@ func renewExpired(ctx context.Context, c *cli, cert *x509.Certificate,
 	if err != nil {
 		return nil, err
 	}
-	bundle, err := os.ReadFile(files.CA)
+	roots, err := identity.ReadRoots(files.CA)
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(bundle)
 	conn, err := chassis.Dial(chassis.DialConfig{Address: c.flags.address,
 		Deadline: c.flags.timeout.value, TLS: identity.ClientConfig{
 			Source: &identity.Static{Roots: roots}, Expect: identity.ControlPlane()}})

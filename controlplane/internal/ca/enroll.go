@@ -300,7 +300,7 @@ func (c certification) sign(ctx context.Context, records Records, config Config,
 // newestOf is when the newest of the certificates was issued.
 func newestOf(certs []inventory.Certificate) (newest time.Time) {
 	for _, cert := range certs {
-		if at := identity.IssuedAt(cert.NotBefore, cert.NotAfter); at.After(newest) {
+		if at := cert.Issued(); at.After(newest) {
 			newest = at
 		}
 	}

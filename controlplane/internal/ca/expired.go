@@ -190,14 +190,9 @@ func (e expired) admit(ctx context.Context, records Records) error {
 // whether there is a newer one of another key.
 func (e expired) newest(ctx context.Context, records Records,
 	known []inventory.Certificate) (own inventory.Certificate, newer bool, err error) {
-	var last time.Time
 	for _, cert := range known {
-		at := identity.IssuedAt(cert.NotBefore, cert.NotAfter)
-		if at.After(last) {
-			last = at
-		}
 		if cert.KeyPrint == e.print &&
-			(own.Serial == "" || at.After(identity.IssuedAt(own.NotBefore, own.NotAfter))) {
+			(own.Serial == "" || cert.Issued().After(own.Issued())) {
 			own = cert
 		}
 	}
@@ -206,7 +201,7 @@ func (e expired) newest(ctx context.Context, records Records,
 			return own, false, err
 		}
 	}
-	return own, last.After(identity.IssuedAt(own.NotBefore, own.NotAfter)), nil
+	return own, newestOf(known).After(own.Issued()), nil
 }
 
 // lost is the certificate that was shown when a restore may have lost its record.

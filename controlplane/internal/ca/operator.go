@@ -170,7 +170,7 @@ func (r *Registry) mayRenew(ctx context.Context, records Records, peer identity.
 		return err
 	}
 	first := certs[bound.most-1]
-	since := r.config.Now().Sub(identity.IssuedAt(first.NotBefore, first.NotAfter))
+	since := r.config.Now().Sub(first.Issued())
 	if since >= bound.per {
 		return nil
 	}

@@ -1,6 +1,10 @@
 package inventory
 
-import "time"
+import (
+	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+)
 
 // JoinToken lets a new machine's agent get its identity once. Only the token's hash is kept.
 type JoinToken struct {
@@ -28,6 +32,9 @@ type Certificate struct {
 // MariaDBIdentity is what the certificate of a server's MariaDB is recorded under; it carries no
 // identity itself.
 func MariaDBIdentity(server string) string { return "mariadb/" + server }
+
+// Issued is when it was issued.
+func (c Certificate) Issued() time.Time { return identity.IssuedAt(c.NotBefore, c.NotAfter) }
 
 // Good reports whether the certificate may be used at that time.
 func (c Certificate) Good(at time.Time) bool {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 // pruneBatch is how many rows one transaction removes at most.
@@ -54,9 +55,9 @@ func (s *Store) Prune(ctx context.Context, r Retention) (p Pruned, err error) {
 			"not_after < ? AND revoked_at = 0", before(r.Identities))},
 		// Renewals come twice a day. One of an operator counts as long as its key may come back.
 		{min(r.Identities, supersededFor), &p.Certificates, pruneRows("certificates", "serial",
-			"not_after < ? AND revoked_at = 0 AND (identity LIKE 'spiffe://understudy/agent/%' OR "+
-				"identity LIKE 'mariadb/%') AND EXISTS (SELECT 1 FROM certificates AS newer WHERE "+
-				"newer.identity = certificates.identity AND "+
+			"not_after < ? AND revoked_at = 0 AND (identity LIKE '"+identity.Agent("").String()+
+				"%' OR identity LIKE '"+inventory.MariaDBIdentity("")+"%') AND EXISTS (SELECT 1 "+
+				"FROM certificates AS newer WHERE newer.identity = certificates.identity AND "+
 				"newer.not_before > certificates.not_before)",
 			before(min(r.Identities, supersededFor)))},
 		{r.Identities, &p.Tokens, pruneRows("tokens", "hash", "expires_at < ?",

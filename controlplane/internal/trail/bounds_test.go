@@ -95,7 +95,7 @@ func TestAFloodOfChains(t *testing.T) {
 		round(t, f)
 		round(t, f)
 	}
-	all, err := w.Verify(t.Context())
+	all, err := w.Verify(t.Context(), "")
 	if err != nil || len(all) != 5 || all[1].Head == (audit.Head{}) {
 		t.Errorf("%d chains, %v", len(all), err)
 	}

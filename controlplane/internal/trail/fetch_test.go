@@ -92,7 +92,7 @@ func round(t *testing.T, f *trail.Fetcher) {
 // problems are all that is found, with the chain's name.
 func (w *world) problems() (all []string) {
 	w.t.Helper()
-	found, err := w.Verify(w.t.Context())
+	found, err := w.Verify(w.t.Context(), "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestAgentsRecordsAreKeptOnce(t *testing.T) {
 	again := &trail.Fetcher{Trail: w.Trail, Agents: from} // a control plane that was restarted
 	from.kept = audit.Head{Seq: 5}                        // and an agent that did not hear of all
 	round(t, again)
-	all, err := w.Verify(t.Context())
+	all, err := w.Verify(t.Context(), "")
 	if err != nil || len(all) != 2 || all[1].Count != 10 || all[1].Head != from.head ||
 		len(w.problems()) > 0 {
 		t.Errorf("kept %+v, %v, %v", all, w.problems(), err)
@@ -133,7 +133,8 @@ func TestTheLastRecordsOfAServer(t *testing.T) {
 	if err := f.Last(t.Context(), "db1"); err != nil {
 		t.Fatal(err)
 	}
-	if all, err := w.Verify(t.Context()); err != nil || len(all) != 2 || all[1].Head != from.head {
+	if all, err := w.Verify(t.Context(), ""); err != nil || len(all) != 2 ||
+		all[1].Head != from.head {
 		t.Errorf("kept %+v, %v", all, err)
 	}
 	from.err = errs.Unavailable
@@ -271,7 +272,7 @@ func TestABrokenChainHidesNoOther(t *testing.T) {
 		{whole, audit.Head{Seq: 2, Hash: "another"}, []string{trail.Chain, whole},
 			[]string{whole}},
 	} {
-		all, err := w.VerifyChain(t.Context(), test.asked, test.noted)
+		all, err := w.Verify(t.Context(), test.asked, test.noted)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -288,11 +289,11 @@ func TestABrokenChainHidesNoOther(t *testing.T) {
 	}
 	w.exec("DELETE FROM audit_records WHERE chain = '" + whole + "'; DELETE FROM audit_heads " +
 		"WHERE chain = '" + whole + "'")
-	if all, err := w.VerifyChain(t.Context(), whole); err != nil || len(all) != 2 ||
+	if all, err := w.Verify(t.Context(), whole); err != nil || len(all) != 2 ||
 		len(all[1].Problems) == 0 {
 		t.Errorf("one that was deleted, which the control plane had fetched: %+v, %v", all, err)
 	}
-	if _, err := w.VerifyChain(t.Context(), "servers/db1/000000000000000c"); !errors.Is(err,
+	if _, err := w.Verify(t.Context(), "servers/db1/000000000000000c"); !errors.Is(err,
 		errs.NotFound) {
 		t.Errorf("one that never was: %v", err)
 	}
@@ -309,7 +310,7 @@ func TestAReinstalledAgent(t *testing.T) {
 	fresh.append(t, 2)
 	f.Agents = fresh
 	round(t, f)
-	all, err := w.Verify(t.Context())
+	all, err := w.Verify(t.Context(), "")
 	if err != nil || len(all) != 3 || all[1].Count != 3 || all[2].Count != 2 ||
 		len(w.problems()) > 0 {
 		t.Errorf("%+v, %v", all, err)
@@ -317,7 +318,7 @@ func TestAReinstalledAgent(t *testing.T) {
 	f.Agents = newAgents("servers/db2/000000000000000c")
 	f.Agents.(*agents).append(t, 1)
 	round(t, f)
-	if all, err := w.Verify(t.Context()); err != nil || len(all) != 3 {
+	if all, err := w.Verify(t.Context(), ""); err != nil || len(all) != 3 {
 		t.Errorf("a chain of another server is kept: %+v, %v", all, err)
 	}
 }

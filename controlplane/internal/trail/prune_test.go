@@ -85,7 +85,7 @@ func TestPruningTrustsNoColumn(t *testing.T) {
 			if !strings.Contains(own, test.own) || !strings.Contains(agents, test.agents) {
 				t.Errorf("found %q and %q", own, agents)
 			}
-			all, err := w.Verify(t.Context())
+			all, err := w.Verify(t.Context(), "")
 			if err != nil || all[0].Count < 30 || all[1].Count < 4 {
 				t.Errorf("%d and %d records are left, %v", all[0].Count, all[1].Count, err)
 			}

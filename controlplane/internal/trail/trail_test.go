@@ -87,7 +87,7 @@ func (w *world) exec(query string) {
 
 func (w *world) verify(noted ...audit.Head) audit.Result {
 	w.t.Helper()
-	all, err := w.Verify(w.t.Context(), noted...)
+	all, err := w.Verify(w.t.Context(), "", noted...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestManyAtOnceMakeOneChain(t *testing.T) {
 	}
 	group.Go(func() {
 		for range 10 {
-			if got, err := w.Verify(context.Background()); err != nil ||
+			if got, err := w.Verify(context.Background(), ""); err != nil ||
 				len(got[0].Problems) > 0 {
 				t.Errorf("meanwhile: %v, %v", got, err)
 			}

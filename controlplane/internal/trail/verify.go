@@ -20,16 +20,11 @@ type Verified struct {
 	Chain string
 }
 
-// Verify reads all chains, the control plane's own first. Noted are heads of that one that somebody
-// wrote down; those of this process and of the file of notes are added.
-func (t *Trail) Verify(ctx context.Context, noted ...audit.Head) ([]Verified, error) {
-	return t.VerifyChain(ctx, "", noted...)
-}
-
-// VerifyChain reads the chain of that name, of which noted are heads; all chains without a name.
-// The control plane's own is read with that of an agent, before it: it has the notes of that one.
-// A chain of which nothing is known is errs.NotFound.
-func (t *Trail) VerifyChain(ctx context.Context, only string,
+// Verify reads the chain of that name, of which noted are heads that somebody wrote down; without a
+// name all chains, of which noted are those of the control plane's own. That one is read first,
+// with that of an agent too: it has the notes of it, and heads that this process and the file of
+// notes know. A chain of which nothing is known is errs.NotFound.
+func (t *Trail) Verify(ctx context.Context, only string,
 	noted ...audit.Head) (all []Verified, err error) {
 	notes, err := t.notes()
 	if err != nil {

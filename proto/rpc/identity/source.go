@@ -116,13 +116,22 @@ func load(config FilesConfig) (*Credentials, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use certificate %s: %w", config.Cert, err)
 	}
-	bundle, err := os.ReadFile(config.CA)
+	roots, err := ReadRoots(config.CA)
+	if err != nil {
+		return nil, err
+	}
+	return &Credentials{Certificate: &cert, Roots: roots}, nil
+}
+
+// ReadRoots reads the certificates of a file that are to be believed.
+func ReadRoots(path string) (*x509.CertPool, error) {
+	bundle, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read CA: %w", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(bundle) {
-		return nil, fmt.Errorf("cannot use CA %s: no certificate in it", config.CA)
+		return nil, fmt.Errorf("cannot use CA %s: no certificate in it", path)
 	}
-	return &Credentials{Certificate: &cert, Roots: roots}, nil
+	return roots, nil
 }

@@ -21,8 +21,8 @@ type Trail interface {
 		token string) ([]trail.Entry, string, error)
 	// Lines reads the next records of a chain, oldest first, and the number of the last.
 	Lines(ctx context.Context, chain string, after int64, most int) ([]audit.Line, int64, error)
-	// VerifyChain reads a chain of an agent behind the control plane's own, or all without a name.
-	VerifyChain(ctx context.Context, only string, noted ...audit.Head) ([]trail.Verified, error)
+	// Verify reads a chain of an agent behind the control plane's own, or all without a name.
+	Verify(ctx context.Context, only string, noted ...audit.Head) ([]trail.Verified, error)
 }
 
 // Service is AuditService.
@@ -111,7 +111,7 @@ func (s *Service) ExportAuditRecords(ctx context.Context,
 // VerifyAudit reads all chains, or the one that is asked for.
 func (s *Service) VerifyAudit(ctx context.Context,
 	req *cpv1.VerifyAuditRequest) (*cpv1.VerifyAuditResponse, error) {
-	all, err := s.trail.VerifyChain(ctx, req.GetChain(),
+	all, err := s.trail.Verify(ctx, req.GetChain(),
 		audit.Head{Seq: req.GetNotedSeq(), Hash: req.GetNotedHash()})
 	if err != nil {
 		return nil, err

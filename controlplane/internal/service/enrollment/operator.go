@@ -103,7 +103,7 @@ func (s *Service) operator(o query.Operator) *controlplanev1.Operator {
 	}
 	return &controlplanev1.Operator{Name: operatorPrefix + o.Name, State: state,
 		Role:       enum.Of[controlplanev1.OperatorRole](string(o.Role)),
-		IssueTime:  wire.Time(identity.IssuedAt(cert.NotBefore, cert.NotAfter)),
+		IssueTime:  wire.Time(cert.Issued()),
 		ExpireTime: wire.Time(cert.NotAfter), RevokeTime: wire.Time(cert.RevokedAt),
 		RevokeReason: cert.Reason, Serial: cert.Serial, Servers: o.Scope}
 }

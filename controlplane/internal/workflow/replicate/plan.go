@@ -177,8 +177,7 @@ func dryPlan(ctx context.Context, c *kit.Call, p *kit.Preview, args Args) (_ []s
 			return nil, err
 		}
 	}
-	if err := kit.CheckLog(kit.CopiedVersion(p.Snapshot, p.Source), p.Image.MariaDBVersion,
-		cmp.Or(p.Snapshot.Mode, s.args.Mode)); err != nil {
+	if err := s.checkImage(ctx, p.Source, p.Image); err != nil {
 		return nil, err
 	}
 	would := []string{kit.Sprintf("record %s and allocate a server_id", s.args.Server)}
