@@ -168,7 +168,7 @@ func (a *App) renew(ctx context.Context, server string) error {
 	if _, err := a.agents.Reach(ctx, server, host); err != nil {
 		return err
 	}
-	if lagging, err := a.lagging(ctx); err != nil || !slices.Contains(lagging, server) {
+	if lags, err := ca.NewRotation(a.registry).Lags(ctx, server); err != nil || !lags {
 		return err
 	}
 	agent, err := a.agents.Agent(ctx, server)

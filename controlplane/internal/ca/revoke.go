@@ -65,6 +65,8 @@ type shows struct{ serials sync.Map }
 
 func (s *shows) add(serial string) { s.serials.LoadOrStore(serial, struct{}{}) }
 
+func (s *shows) forget() { s.serials.Clear() }
+
 func (s *shows) has(serial string) bool {
 	_, shown := s.serials.Load(serial)
 	return shown

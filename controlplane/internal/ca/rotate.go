@@ -106,33 +106,15 @@ func (r *Rotation) status(ctx context.Context, records Records) (Status, error) 
 		return status, nil
 	}
 	status.Since = s.since
-	agents := identity.Agent("").String()
-	prefixes := []string{agents}
-	signed, err := r.config.Authority.successorSigned()
+	prefixes, err := r.ofHosts("")
 	if err != nil {
 		return Status{}, err
-	}
-	if signed { // MariaDB may show what the root signed that goes next, on the way back too
-		prefixes = append(prefixes, inventory.MariaDBIdentity(""))
 	}
 	for _, role := range identity.Operators() {
 		prefixes = append(prefixes, identity.Identity{Role: role}.String())
 	}
-	unshown := map[string]bool{}
-	for _, prefix := range prefixes {
-		newest, err := records.Certificates.Newest(ctx, prefix)
-		if err != nil {
-			return Status{}, err
-		}
-		for _, cert := range newest {
-			l := laggard(cert)
-			if prefix == agents && !r.shows.has(cert.Serial) {
-				unshown[l.Name] = true
-			}
-			if r.counts(cert) && (r.issuedBefore(cert, s.since) || l.Renews() && unshown[l.Name]) {
-				status.Lagging = append(status.Lagging, l)
-			}
-		}
+	if status.Lagging, err = r.lagging(ctx, records, s.since, prefixes); err != nil {
+		return Status{}, err
 	}
 	if s.phase == PhaseRenewing {
 		tokens, err := r.openTokens(ctx, records)
@@ -140,6 +122,58 @@ func (r *Rotation) status(ctx context.Context, records Records) (Status, error) 
 		return status, err
 	}
 	return status, nil
+}
+
+// Lags says whether the agent of a server or its MariaDB lags.
+func (r *Rotation) Lags(ctx context.Context, server string) (lags bool, err error) {
+	s := r.config.Authority.now()
+	if s.phase == PhaseSingle {
+		return false, nil
+	}
+	prefixes, err := r.ofHosts(server)
+	if err != nil {
+		return false, err
+	}
+	var found []Laggard
+	err = r.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
+		found, err = r.lagging(ctx, records, s.since, prefixes)
+		return err
+	})
+	return slices.ContainsFunc(found, func(l Laggard) bool { return l.Name == "servers/"+server }),
+		storeError("cannot read the certificates of "+server, err)
+}
+
+// ofHosts are how the identities of servers that begin so begin: of agents, and of MariaDB where it
+// may show what the root signed that goes next, on the way back too.
+func (r *Rotation) ofHosts(server string) ([]string, error) {
+	prefixes := []string{identity.Agent(server).String()}
+	signed, err := r.config.Authority.successorSigned()
+	if signed {
+		prefixes = append(prefixes, inventory.MariaDBIdentity(server))
+	}
+	return prefixes, err
+}
+
+// lagging are those who lag among the identities that begin so, of which agents come first.
+func (r *Rotation) lagging(ctx context.Context, records Records, since time.Time,
+	prefixes []string) (all []Laggard, err error) {
+	unshown := map[string]bool{}
+	for _, prefix := range prefixes {
+		newest, err := records.Certificates.Newest(ctx, prefix)
+		if err != nil {
+			return nil, err
+		}
+		for _, cert := range newest {
+			l := laggard(cert)
+			if l.Kind == LaggingAgent && !r.shows.has(cert.Serial) {
+				unshown[l.Name] = true
+			}
+			if r.counts(cert) && (cert.Issued().Before(since) || l.Renews() && unshown[l.Name]) {
+				all = append(all, l)
+			}
+		}
+	}
+	return all, nil
 }
 
 // joining is how long a machine that has shown its token may ask again for a lost answer.
@@ -172,12 +206,8 @@ func (r *Rotation) counts(cert inventory.Certificate) bool {
 	return !own && cert.RevokedAt.IsZero() && r.config.Now().Before(until)
 }
 
-func (r *Rotation) issuedBefore(cert inventory.Certificate, since time.Time) bool {
-	return identity.IssuedAt(cert.NotBefore, cert.NotAfter).Before(since)
-}
-
 func laggard(cert inventory.Certificate) Laggard {
-	l := Laggard{Issued: identity.IssuedAt(cert.NotBefore, cert.NotAfter), Expires: cert.NotAfter}
+	l := Laggard{Issued: cert.Issued(), Expires: cert.NotAfter}
 	who, err := identity.Parse(cert.Identity)
 	switch {
 	case err != nil:
@@ -239,7 +269,7 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 			return err
 		}
 		if next.all && len(status.Lagging) > 0 {
-			return lagging(status.Lagging)
+			return refuseFor(status.Lagging)
 		}
 		since, err = r.last(ctx, records)
 		return err
@@ -272,6 +302,9 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 		return Status{}, fmt.Errorf("%s: %w", what, err)
 	}
 	r.config.Logger.Info("the root of the certificate authority: " + next.says)
+	if r.config.Authority.now().phase == PhaseSingle {
+		r.shows.forget()
+	}
 	if err := r.keepAll(ctx, false); err != nil {
 		return Status{}, err
 	}
@@ -321,7 +354,8 @@ func (r *Rotation) turn(req RotateRequest) (turn, error) {
 			errs.Call("GetAuthorityStatus")))
 }
 
-func lagging(all []Laggard) error {
+// refuseFor refuses a step because of those who lag.
+func refuseFor(all []Laggard) error {
 	names := make([]string, 0, mostNamed)
 	for _, l := range all[:min(len(all), mostNamed)] {
 		names = append(names, l.String())

@@ -141,3 +141,25 @@ func TestARootThatIsNotLostIsNotReplaced(t *testing.T) {
 		t.Error("the root was replaced")
 	}
 }
+
+// Whether one server lags is asked of it alone, however others begin.
+func TestWhetherOneServerLags(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, "db-1", "db-10")
+	lags := func(when string, want map[string]bool) {
+		t.Helper()
+		for server, lags := range want {
+			got, err := ca.NewRotation(e.registry).Lags(t.Context(), server)
+			if err != nil || got != lags {
+				t.Errorf("%s: %s lags: %v, %v", when, server, got, err)
+			}
+		}
+	}
+	lags("one root", map[string]bool{"db-1": false, "db-10": false})
+	e.goes(ca.PhaseIntroduced, false)
+	lags("introduced", map[string]bool{"db-1": true, "db-10": true, "db-": false})
+	e.renew("db-1", true)
+	lags("one has renewed", map[string]bool{"db-1": false, "db-10": true})
+	e.renew("db-10", false)
+	lags("one has not shown it", map[string]bool{"db-1": false, "db-10": true})
+}
