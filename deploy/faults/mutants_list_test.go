@@ -96,7 +96,7 @@ var mutants = []mutant{
 		name: "the inventory is not compared", row: "F8/objects_that_were_lost",
 		says: "was to be refused",
 		file: "controlplane/internal/workflow/verify/inventory.go",
-		old:  "if a == b && !a.Busy ||", new: "if a == a || a == b && !a.Busy ||",
+		old:  "if a == b && !a.Busy &&", new: "if a == a || a == b && !a.Busy &&",
 	},
 	{
 		name: "a torn relay state is left", row: "V2/torn_relay_state_of_a_READY_replica",
