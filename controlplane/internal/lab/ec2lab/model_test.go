@@ -17,18 +17,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-
-	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 )
 
 func newServer(t *testing.T, behaviour Behaviour) *Server {
 	t.Helper()
-	lab, err := nspawn.New(nspawn.Config{Name: "ec2-unit", Dir: t.TempDir(), Zones: Zones(),
-		DevicePattern: DevicePattern})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(Config{Lab: lab, Behaviour: behaviour})
+	s, err := New(Config{Lab: NewMemory(), Behaviour: behaviour})
 	if err != nil {
 		t.Fatal(err)
 	}

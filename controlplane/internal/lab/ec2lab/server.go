@@ -15,8 +15,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/google/uuid"
-
-	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
 )
 
 // The region that the lab plays, and the key that it takes; the secret may be anything.
@@ -32,8 +30,8 @@ const apiVersion = "2016-11-15"
 
 // Config is what the endpoint stands in front of.
 type Config struct {
-	// Lab makes the machines, with Zones and DevicePattern of this package. Required.
-	Lab *nspawn.Provider
+	// Lab makes the machines. One of nspawn has Zones and DevicePattern of this package. Required.
+	Lab Lab
 	// StateFile keeps what EC2 knows beyond the lab, over restarts; empty: in memory alone.
 	StateFile string
 	// Behaviour may be changed later by SetBehaviour.
