@@ -90,6 +90,8 @@ type Dev struct {
 	Agents Agents
 	// Poll is how soon a step that waits looks again; as kit.Config has it.
 	Poll time.Duration
+	// Confirm is how often binary logs are asked for their histories; as fleet.MonitorConfig has it.
+	Confirm time.Duration
 	// Failpoints makes the hooks that break this process: at a point of a step, and before a call
 	// to an agent. quietly runs a function while this process writes nothing.
 	Failpoints func(quietly func(context.Context, func()) error) (atStep func(point job.Point, job,
@@ -287,8 +289,8 @@ func (a *App) openJobs(ctx context.Context) error {
 		Reconnect: workflow.Reconnect, Remount: workflow.Remount, Account: kit.Account,
 		AccessOpen: func(server string) string { return a.accessEnder.Open(server) },
 		Jobs:       a.engine, Beat: a.cfg.BeatInterval, UnreachableAfter: a.cfg.UnreachableAfter,
-		DegradedAfter: a.cfg.DegradedAfter,
-		Loops:         a.loops, Log: a.log})
+		DegradedAfter: a.cfg.DegradedAfter, Confirm: a.dev.Confirm,
+		Loops: a.loops, Log: a.log})
 	a.announcer = fleet.NewAnnouncer(fleet.AnnouncerConfig{Store: a.st,
 		Announce: a.agents.Announce, Addresses: a.advertise, Log: a.log})
 	a.accessEnder = fleet.NewAccessEnder(fleet.AccessEnderConfig{Store: a.st,

@@ -11,10 +11,8 @@ import (
 )
 
 const (
-	// confirmEvery is how often what replicas read on is confirmed.
-	confirmEvery = 10 * time.Second
-	// confirmPause is the shortest time between two calls.
-	confirmPause = time.Second
+	// defaultConfirm is how often what replicas read on is confirmed.
+	defaultConfirm = 10 * time.Second
 	// sameRun is how far two starts that were told of one run of MariaDB may be apart.
 	sameRun = 3 * time.Second
 )
@@ -50,7 +48,8 @@ func (f *follower) question(now time.Time) (q question, ask bool) {
 	q.l.mu.Lock()
 	defer q.l.mu.Unlock()
 	lost, known := st.BinlogHistory == "", q.l.known
-	if q.l.asking || now.Sub(q.l.asked) < confirmPause || !q.l.open(st, now) ||
+	asked, every := now.Sub(q.l.asked), f.m.cfg.Confirm
+	if q.l.asking || asked < every/10 || !q.l.open(st, asked >= every) ||
 		(lost || known.Restored) && !f.m.heardReplicas(f.name, known.Claim.ID, now) {
 		return q, false
 	}
@@ -63,8 +62,8 @@ func (f *follower) question(now time.Time) (q question, ask bool) {
 }
 
 // open reports whether something is not confirmed: an agent without a history, another run of
-// MariaDB, something that was read since.
-func (l *ledger) open(st replication.Status, now time.Time) bool {
+// MariaDB, something that was read since, once that is due.
+func (l *ledger) open(st replication.Status, due bool) bool {
 	switch {
 	case st.BinlogHistory == "":
 		return true
@@ -73,7 +72,7 @@ func (l *ledger) open(st replication.Status, now time.Time) bool {
 	case !l.confirmedOf(st):
 		return true
 	}
-	return l.news && (now.Sub(l.asked) >= confirmEvery || l.known.Beyond())
+	return l.news && (due || l.known.Beyond())
 }
 
 // confirmedOf reports whether it is confirmed of the MariaDB that runs.

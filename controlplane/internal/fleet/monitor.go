@@ -3,6 +3,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -75,8 +76,11 @@ type MonitorConfig struct {
 	// DegradedAfter is how long a server may be unhealthy before it is DEGRADED. At 0 it is so at
 	// once; what comes and goes is damped as at a second.
 	DegradedAfter time.Duration
-	Loops         *loop.Set
-	Log           *slog.Logger
+	// Confirm is how often an agent confirms what replicas read on of its binary log; 10 s if 0.
+	// Nothing is asked of it twice within a tenth of that, and what is known is recorded as often.
+	Confirm time.Duration
+	Loops   *loop.Set
+	Log     *slog.Logger
 }
 
 // Monitor follows every server's agent, each in a goroutine of its own, and records the state of
@@ -96,6 +100,7 @@ type Monitor struct {
 
 // NewMonitor makes a monitor.
 func NewMonitor(cfg MonitorConfig) *Monitor {
+	cfg.Confirm = cmp.Or(cfg.Confirm, defaultConfirm)
 	if cfg.Differs == nil {
 		cfg.Differs = func(string, string) ([]string, bool) { return nil, true }
 	}
@@ -141,7 +146,7 @@ func (m *Monitor) Run(ctx context.Context) {
 	})
 	all.Go(func() {
 		m.cfg.Loops.Run(ctx, loop.Spec{Name: "record the histories of binary logs",
-			Every: touchEvery, Limit: storeLimit, LateAfter: 2*touchEvery + lateAfter,
+			Every: m.cfg.Confirm, Limit: storeLimit, LateAfter: 2*m.cfg.Confirm + lateAfter,
 			Means: "what is known of the histories of binary logs is old"}, m.keepLedgers)
 	})
 	m.recordAll(ctx)

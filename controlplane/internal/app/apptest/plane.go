@@ -48,7 +48,7 @@ func Settings(t testing.TB, dir string, more map[string]any) app.Config {
 // Dev has a control plane work in the world: with another provider than its own, with the agents of
 // it alone.
 func Dev(in *workflowtest.Process, cfg app.Config) app.Dev {
-	dev := app.Dev{Agents: in.Agents(), Poll: 10 * time.Millisecond}
+	dev := app.Dev{Agents: in.Agents(), Poll: 10 * time.Millisecond, Confirm: time.Second}
 	if cfg.Provider == app.LabProvider {
 		dev.Provider = in.Provider()
 	}
