@@ -28,10 +28,11 @@ func lossyRows() []row {
 			why:     "MariaDB opens such tables at its start, without the binary log",
 		},
 		{
-			id: "F5", variant: "filter of the binary log", run: (*lab).binlogFilter,
-			planted: "binlog_ignore_db in an option file of a primary; a replica is asked for",
-			happens: "refused, naming the filter; nothing is made",
-			why:     "the running server says what it leaves out",
+			id: "F5", variant: "filter of the binary log", run: (*lab).lossyLog,
+			planted: "binlog_ignore_db in an option file of a primary, then " +
+				"binlog_format=STATEMENT; a replica is asked for",
+			happens: "refused, naming the setting; nothing is made",
+			why:     "the running server says what it logs, and how",
 		},
 		{
 			id: "F7", variant: "set in the running replica", run: (*lab).lossyLater,
@@ -118,17 +119,19 @@ func (l *lab) memoryTable() {
 	l.dropSnap()
 }
 
-func (l *lab) binlogFilter() {
+func (l *lab) lossyLog() {
 	source := l.unwritten("--image", "trixie")
-	l.put(source, "/etc/mysql/mariadb.conf.d/70-local.cnf", "[mariadbd]\nbinlog_ignore_db=app\n")
-	l.exec(source, "systemctl", "restart", mariadbUnit)
 	before := len(l.machines())
-	l.fails(l.detach("replica", "create", l.name(), "--of", source, "--image", "trixie-masked"),
-		"MARIADB_SETTING", "binlog_ignore_db=app")
-	if after := len(l.machines()); after != before {
-		l.t.Errorf("%d machines were made", after-before)
+	for _, setting := range []string{"binlog_ignore_db=app", "binlog_format=STATEMENT"} {
+		l.put(source, "/etc/mysql/mariadb.conf.d/70-local.cnf", "[mariadbd]\n"+setting+"\n")
+		l.exec(source, "systemctl", "restart", mariadbUnit)
+		l.fails(l.detach("replica", "create", l.name(), "--of", source, "--image", "trixie-masked"),
+			"MARIADB_SETTING", setting)
+		if after := len(l.machines()); after != before {
+			l.t.Errorf("%d machines were made with %s", after-before, setting)
+		}
+		l.degraded(source, setting)
 	}
-	l.degraded(source, "binlog_ignore_db=app")
 }
 
 // unproved waits until a finding is over, and has left the data of a server unproved: a proof that

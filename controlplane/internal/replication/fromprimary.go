@@ -15,7 +15,7 @@ func FromPrimary(replica, primary string, its, primarys Status) []Finding {
 		if lossy == RemovedLog(primarys) {
 			continue // who has not read it is refused, and says so
 		}
-		all.add(true, LossySettings, "its primary leaves changes out: %s", lossy)
+		all.add(true, LossySettings, "its primary does not log its changes as they are: %s", lossy)
 		all.unproves(true)
 		all.helps(errs.Hint{Text: "take the setting away on " + primary + ", then verify what " +
 			"it left out", Actions: []errs.Action{errs.Call("VerifyReplica", "name",

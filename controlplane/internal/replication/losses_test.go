@@ -56,6 +56,28 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 	judged(t, s, want, `connection "feed" applies the changes of 192.0.2.9:3306 too`)
 }
 
+// TestStatementsAreNoRecordOfRows where a primary logs them whatever they do. A replica logs what it
+// applies as it came.
+func TestStatementsAreNoRecordOfRows(t *testing.T) {
+	t.Parallel()
+	s := replication.Status{Answers: true, LogBin: true, LogUpdates: true,
+		BinlogFile: "mariadb-bin.000001", Settings: map[string]string{"binlog_format": "STATEMENT"}}
+	if found := replication.LogLosses(s); len(found) != 1 ||
+		!strings.HasPrefix(found[0], "binlog_format=STATEMENT ") {
+		t.Errorf("a primary: %q", found)
+	}
+	for _, format := range []string{"MIXED", "ROW"} {
+		s.Settings["binlog_format"] = format
+		if found := replication.LogLosses(s); len(found) != 0 {
+			t.Errorf("a primary with %s: %q", format, found)
+		}
+	}
+	s.Settings["binlog_format"], s.Connections = "STATEMENT", []replication.Connection{running()}
+	if found := replication.LogLosses(s); len(found) != 0 {
+		t.Errorf("a replica: %q", found)
+	}
+}
+
 // TestWhatUnprovesData are the findings after which a replica may lack changes, also once they are
 // over.
 func TestWhatUnprovesData(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// LogsAll refuses a server whose binary log leaves changes out: what follows it would differ from
-// it without an error.
+// LogsAll refuses a server whose binary log leaves changes out, or has statements that change other
+// rows elsewhere: what follows it would differ from it without an error.
 func LogsAll(n *kit.Node) error {
 	found := replication.LogLosses(n.Status)
 	if len(found) == 0 {
@@ -22,7 +22,7 @@ func LogsAll(n *kit.Node) error {
 	return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING,
 		kit.Hint("take this out of its option files (`my_print_defaults --mysqld` lists them), "+
 			"restart mariadb.service, then ask again"),
-		"replicas of %s would miss changes in silence: %s", n.Name, strings.Join(found, "; "))
+		"replicas of %s would differ from it in silence: %s", n.Name, strings.Join(found, "; "))
 }
 
 // appliesAll refuses a replica that would leave changes out, or go on behind an error.
