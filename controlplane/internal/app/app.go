@@ -90,7 +90,7 @@ type Dev struct {
 	Agents Agents
 	// Poll is how soon a step that waits looks again; as kit.Config has it.
 	Poll time.Duration
-	// Confirm is how often binary logs are asked for their histories; as fleet.MonitorConfig has it.
+	// Confirm is how often histories of binary logs are confirmed; as fleet.MonitorConfig has it.
 	Confirm time.Duration
 	// Failpoints makes the hooks that break this process: at a point of a step, and before a call
 	// to an agent. quietly runs a function while this process writes nothing.

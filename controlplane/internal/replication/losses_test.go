@@ -56,8 +56,8 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 	judged(t, s, want, `connection "feed" applies the changes of 192.0.2.9:3306 too`)
 }
 
-// TestStatementsAreNoRecordOfRows where a primary logs them whatever they do. A replica logs what it
-// applies as it came.
+// TestStatementsAreNoRecordOfRows where a primary logs them whatever they do. A replica logs what
+// it applies as it came.
 func TestStatementsAreNoRecordOfRows(t *testing.T) {
 	t.Parallel()
 	s := replication.Status{Answers: true, LogBin: true, LogUpdates: true,
