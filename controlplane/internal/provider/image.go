@@ -16,6 +16,8 @@ type Image struct {
 	DefaultVolume *DefaultVolume
 	// Ready says that machines can be made from it now.
 	Ready bool
+	// Problem says in words why no machine is made from it, and what to do; empty when one is.
+	Problem string
 }
 
 // DefaultVolume is a data volume that belongs to an image.

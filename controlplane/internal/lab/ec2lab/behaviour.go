@@ -20,6 +20,8 @@ type Behaviour struct {
 	PageSize int
 	// Denied are the actions that the credentials do not allow.
 	Denied []string
+	// Images is what the account's AMIs are like.
+	Images Images
 	// Fault is asked before each call; nil: no faults.
 	Fault func(action string) Fault
 }

@@ -68,7 +68,7 @@ func (s *Server) images(ctx context.Context) ([]types.Image, error) {
 	}
 	var all []types.Image
 	for _, i := range images {
-		all = append(all, toImage(i))
+		all = append(all, s.asMade(toImage(i)))
 	}
 	return all, nil
 }

@@ -82,7 +82,7 @@ func (s *Server) showInstance(ctx context.Context, m provider.Machine) (types.In
 		LaunchTime:   aws.Time(m.CreatedAt),
 		Placement: &types.Placement{AvailabilityZone: aws.String(m.Zone),
 			Tenancy: types.TenancyDefault},
-		RootDeviceName: aws.String(rootDevice), RootDeviceType: types.DeviceTypeEbs,
+		RootDeviceName: aws.String(s.rootDevice()), RootDeviceType: types.DeviceTypeEbs,
 		EnaSupport: aws.Bool(true),
 		MetadataOptions: &types.InstanceMetadataOptionsResponse{
 			State:                   types.InstanceMetadataOptionsStateApplied,
@@ -105,7 +105,7 @@ func (s *Server) showInstance(ctx context.Context, m provider.Machine) (types.In
 		Attachment: &types.InstanceNetworkInterfaceAttachment{AttachTime: aws.Time(m.CreatedAt),
 			DeviceIndex: aws.Int32(0), Status: types.AttachmentStatusAttached}}}
 	shown.BlockDeviceMappings = []types.InstanceBlockDeviceMapping{{DeviceName: aws.String(
-		rootDevice), Ebs: &types.EbsInstanceBlockDevice{
+		s.rootDevice()), Ebs: &types.EbsInstanceBlockDevice{
 		VolumeId: aws.String(rootVolume(id)), Status: types.AttachmentStatusAttached,
 		DeleteOnTermination: aws.Bool(true), AttachTime: aws.Time(m.CreatedAt)}}}
 	volumes, err := s.attachedTo(ctx, id)

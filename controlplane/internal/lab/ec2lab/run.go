@@ -71,6 +71,9 @@ func (s *Server) runInstances(ctx context.Context,
 	if err := s.tagDefaults(ctx, m.ID, volumeTags, image, in); err != nil {
 		return nil, err
 	}
+	if err := s.addVolumes(ctx, m, volumeTags, in); err != nil {
+		return nil, err
+	}
 	return s.ran(ctx, id)
 }
 
@@ -153,7 +156,7 @@ func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[strin
 			s.cfg.Now()
 	}
 	for _, m := range in.BlockDeviceMappings {
-		if *m.DeviceName != rootDevice && (m.Ebs == nil || !aws.ToBool(m.Ebs.DeleteOnTermination)) {
+		if *m.DeviceName == defaultDevice && (m.Ebs == nil || !aws.ToBool(m.Ebs.DeleteOnTermination)) {
 			return refuse("InvalidParameterValue",
 				"The lab always deletes an image's volume with its instance: ask for that")
 		}

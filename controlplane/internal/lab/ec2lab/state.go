@@ -57,6 +57,9 @@ type volumeState struct {
 	PlugAt   time.Time
 	PlugInto string
 	Modified *modification
+	// OfImage says that it came with its instance, GoesToo that it is deleted with it; both of
+	// volumes that the lab's image has not.
+	OfImage, GoesToo bool
 }
 
 type modification struct {

@@ -15,7 +15,7 @@ const attachTime = 150 * time.Millisecond
 func (s *Server) showVolume(v provider.Volume) types.Volume {
 	shown := s.trueVolume(v)
 	kept := s.state.volume(ec2ID(v.ID))
-	if len(shown.Attachments) > 0 && !v.Default &&
+	if len(shown.Attachments) > 0 && !v.Default && !kept.OfImage &&
 		s.cfg.Now().Sub(kept.AttachedAt) < s.currentBehaviour().Consistency &&
 		v.Attachment != provider.AttachmentDetaching {
 		shown.State, shown.Attachments = types.VolumeStateAvailable, nil
@@ -61,7 +61,7 @@ func (s *Server) trueVolume(v provider.Volume) types.Volume {
 
 func (s *Server) showAttachment(shown *types.Volume, v provider.Volume, kept *volumeState) {
 	a := types.VolumeAttachment{VolumeId: shown.VolumeId, Device: aws.String(kept.Device),
-		AttachTime: aws.Time(kept.AttachedAt), DeleteOnTermination: aws.Bool(v.DeleteOnTermination)}
+		AttachTime: aws.Time(kept.AttachedAt), DeleteOnTermination: aws.Bool(v.DeleteOnTermination || kept.GoesToo)}
 	switch {
 	case kept.PlugInto != "" && v.MachineID == "":
 		a.InstanceId, a.State = aws.String(kept.PlugInto), types.VolumeAttachmentStateAttached

@@ -203,7 +203,7 @@ func (s *Server) showRoot(m provider.Machine) types.Volume {
 		Tags:       toTags(s.state.instance(id).VolumeTags),
 		Attachments: []types.VolumeAttachment{{VolumeId: aws.String(rootVolume(id)),
 			InstanceId: aws.String(id),
-			Device:     aws.String(rootDevice), State: types.VolumeAttachmentStateAttached,
+			Device:     aws.String(s.rootDevice()), State: types.VolumeAttachmentStateAttached,
 			DeleteOnTermination: aws.Bool(true), AttachTime: aws.Time(m.CreatedAt)}}}
 }
 

@@ -70,6 +70,11 @@ func (p *Provider) missingThings(ctx context.Context) []string {
 		missing = append(missing, "no AMI of this account carries the tag "+tagImage+
 			": tag one with the name that jobs shall call it by")
 	}
+	for _, i := range images {
+		if i.Problem != "" {
+			missing = append(missing, i.Problem)
+		}
+	}
 	return missing
 }
 

@@ -84,13 +84,15 @@ func toImage(name string, i types.Image) provider.Image {
 		MariaDBVersion: tags[tagMariaDB],
 		MaskedUnits:    strings.Fields(tags[tagMasked]),
 		Ready:          i.State == types.ImageStateAvailable}
-	for _, m := range i.BlockDeviceMappings {
-		if m.Ebs != nil && aws.ToString(m.DeviceName) != aws.ToString(i.RootDeviceName) {
-			filesystem := tags[tagFilesystem]
-			fill(&filesystem, "ext4")
-			image.DefaultVolume = &provider.DefaultVolume{SizeBytes: bytesOf(m.Ebs.VolumeSize),
-				Filesystem: filesystem}
-		}
+	data, err := dataVolume(name, i)
+	if err != nil {
+		image.Problem = err.Error()
+	}
+	if data != nil {
+		filesystem := tags[tagFilesystem]
+		fill(&filesystem, "ext4")
+		image.DefaultVolume = &provider.DefaultVolume{SizeBytes: bytesOf(data.Ebs.VolumeSize),
+			Filesystem: filesystem}
 	}
 	return image
 }

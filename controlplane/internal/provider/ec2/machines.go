@@ -28,15 +28,17 @@ func (p *Provider) CreateMachine(ctx context.Context,
 	if err != nil {
 		return none, err
 	}
-	if req.Zone, err = p.zone(ctx, req.Zone); err != nil {
-		return none, err
-	}
-	data, err := userData(req.Name, req.UserData)
+	data, err := dataVolume(req.Image, image)
 	if err != nil {
 		return none, err
 	}
-	input := p.runInput(req, image)
-	input.UserData = data
+	if req.Zone, err = p.zone(ctx, req.Zone); err != nil {
+		return none, err
+	}
+	input := p.runInput(req, image, ofMachine(image, req.Image, data))
+	if input.UserData, err = userData(req.Name, req.UserData); err != nil {
+		return none, err
+	}
 	out, err := p.api.RunInstances(ctx, input)
 	if codeOf(err) == "IdempotentParameterMismatch" {
 		return p.madeBefore(ctx, req, err)
@@ -80,7 +82,7 @@ func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineReq
 }
 
 func (p *Provider) runInput(req provider.CreateMachineRequest,
-	image types.Image) *ec2.RunInstancesInput {
+	image types.Image, ofVolumes map[string]string) *ec2.RunInstancesInput {
 	name := map[string]string{"Name": req.Name}
 	own := map[string]string{tagHost: req.Name, tagImage: req.Image, tagRequest: requestHash(req)}
 	input := &ec2.RunInstancesInput{
@@ -97,8 +99,8 @@ func (p *Provider) runInput(req provider.CreateMachineRequest,
 		InstanceInitiatedShutdownBehavior: types.ShutdownBehaviorStop,
 		TagSpecifications: append(specification(types.ResourceTypeInstance,
 			with(own, with(req.Tags, name))),
-			specification(types.ResourceTypeVolume, with(map[string]string{tagOfImage: req.Image},
-				with(req.Tags, name)))...),
+			specification(types.ResourceTypeVolume,
+				with(ofVolumes, with(req.Tags, name)))...),
 	}
 	if subnet := p.cfg.Subnets[req.Zone]; subnet != "" {
 		input.SubnetId = aws.String(subnet)

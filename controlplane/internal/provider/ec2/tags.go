@@ -22,13 +22,19 @@ const (
 	tagRequest = "understudy:request"
 	// tagOfImage marks the volumes that came with an instance.
 	tagOfImage = "understudy:of-image"
+	// tagRootDevice is the device name of a machine's root volume, on all that came with it.
+	tagRootDevice = "understudy:root-device"
+	// tagDataDevice is the device name of the volume that jobs replace, on an image with several
+	// and on the volumes that came with a machine.
+	tagDataDevice = "understudy:data-device"
 	// tagFilesystem, tagMariaDB and tagMasked say on an image what is in it.
 	tagFilesystem = "understudy:filesystem"
 	tagMariaDB    = "understudy:mariadb"
 	tagMasked     = "understudy:masked"
 )
 
-var ownTags = []string{tagHost, tagImage, tagRequest, tagOfImage}
+var ownTags = []string{tagHost, tagImage, tagRequest, tagOfImage, tagRootDevice,
+	tagDataDevice}
 
 func toTags(tags map[string]string) []types.Tag {
 	var list []types.Tag

@@ -17,7 +17,7 @@ func toVolume(v types.Volume) provider.Volume {
 		SizeBytes: bytesOf(v.Size),
 		Type:      string(v.VolumeType), Zone: aws.ToString(v.AvailabilityZone),
 		SnapshotID: aws.ToString(v.SnapshotId),
-		Default:    ofImage, Tags: callers(tags), CreatedAt: aws.ToTime(v.CreateTime)}
+		Default:    isDefault(v, tags), Tags: callers(tags), CreatedAt: aws.ToTime(v.CreateTime)}
 	if ofImage {
 		shown.SnapshotID = "" // the AMI's own, which is nobody's business here
 	}
@@ -43,14 +43,6 @@ func attach(shown *provider.Volume, a types.VolumeAttachment) {
 	case types.VolumeAttachmentStateDetached:
 		shown.MachineID, shown.DeleteOnTermination = "", false
 	}
-}
-
-// rootDevices are the names that the root device of an AMI can have.
-var rootDevices = []string{"/dev/sda1", "/dev/xvda", "/dev/sda"}
-
-func isRoot(v types.Volume) bool {
-	return len(v.Attachments) > 0 &&
-		slices.Contains(rootDevices, aws.ToString(v.Attachments[0].Device))
 }
 
 // DeviceNames are the links that udev makes from the serial of the volume's NVMe device, without

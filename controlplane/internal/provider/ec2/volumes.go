@@ -116,8 +116,13 @@ func (a *account) volume(ctx context.Context, id string) (types.Volume, error) {
 
 // ListVolumes lists volumes, oldest first, without the root volumes of instances.
 func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provider.Volume, error) {
-	by := p.filters(f)
+	by, root := p.filters(f), ""
 	if f.MachineID != "" {
+		machine, err := p.instance(ctx, f.MachineID)
+		if err != nil && !errors.Is(err, provider.ErrNotFound) {
+			return nil, err
+		}
+		root = aws.ToString(machine.RootDeviceName)
 		// What is attached to the machine counts whoever made it.
 		by = append((&account{}).filters(f), filter("attachment.instance-id", f.MachineID))
 	}
@@ -131,7 +136,7 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 	var volumes []provider.Volume
 	for _, found := range list {
 		v := toVolume(found)
-		if isRoot(found) || v.State == provider.VolumeDeleted || !f.Matches(v.Tags) ||
+		if isRoot(found, root) || v.State == provider.VolumeDeleted || !f.Matches(v.Tags) ||
 			f.MachineID != "" && v.MachineID != f.MachineID {
 			continue
 		}

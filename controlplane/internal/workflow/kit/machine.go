@@ -122,7 +122,12 @@ func (k *Kit) Image(ctx context.Context, name string) (provider.Image, error) {
 	}
 	var names []string
 	for _, image := range images {
-		if image.Name == name || name == "" && image.Ready {
+		if image.Name == name && image.Problem != "" {
+			return image, Refuse(errorsv1.Reason_REASON_INVALID_FIELD,
+				Hint("see all that the provider needs", errs.Call("CheckProvider")),
+				"no machine can be made: %s", image.Problem)
+		}
+		if image.Name == name || name == "" && image.Ready && image.Problem == "" {
 			return image, nil
 		}
 		names = append(names, image.Name)
