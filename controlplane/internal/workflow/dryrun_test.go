@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -239,6 +240,19 @@ func TestCleanupIsPlannedOfJobsThatLeftSomething(t *testing.T) {
 				errs.HintOf(err).Empty() {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+	})
+}
+
+// An image that no machine can be made from ends the plan, with the provider's own words.
+func TestPlanRefusesAnImageWithAProblem(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := workflowtest.NewWorld(t)
+		w.Cloud.Images[0].Problem = "it has two data volumes"
+		_, err := w.Start().Flow.DryRun(t.Context(), kit.Request{Args: provision.Args{
+			ServerArgs: kit.ServerArgs{Server: "db9", Image: w.Cloud.Images[0].Name}}})
+		if err == nil || !strings.Contains(err.Error(), "it has two data volumes") {
+			t.Errorf("the plan says %v", err)
 		}
 	})
 }
