@@ -14,6 +14,7 @@ import (
 // endpoint is a lab's EC2 endpoint, as it tells of itself.
 type endpoint struct {
 	URL       string `json:"url"`
+	Subnets   string `json:"subnets"`
 	Region    string `json:"region"`
 	AccessKey string `json:"access_key"`
 	Host      string `json:"host_address"`

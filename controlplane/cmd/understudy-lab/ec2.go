@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,8 +29,9 @@ made does not show at once, an attached device appears late, and on request call
 are throttled or their answers get lost.
 
 When it serves it prints one line of JSON: the URL, the region, the access key
-that it takes (any secret will do), and the address in the lab's network that a
-control plane on this box must listen on to be reached by the hosts.
+that it takes (any secret will do), its subnets for --ec2-subnets, and the address
+in the lab's network that a control plane on this box must listen on to be
+reached by the hosts.
 
 Faults can also be put on demand, by a PUT of a list to /lab/faults; a GET says
 how often each has struck. Each fault has an action (none: every call), times
@@ -105,6 +107,15 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 	return listenEC2(ctx, o.listen, server, host, out)
 }
 
+// subnets are the lab's, as --ec2-subnets takes them.
+func subnets() string {
+	var pairs []string
+	for _, zone := range ec2lab.Zones() {
+		pairs = append(pairs, zone+"="+ec2lab.Subnet(zone))
+	}
+	return strings.Join(pairs, ",")
+}
+
 func listenEC2(ctx context.Context, address string, handler http.Handler, host string,
 	out io.Writer) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
@@ -117,7 +128,8 @@ func listenEC2(ctx context.Context, address string, handler http.Handler, host s
 	})
 	defer stop()
 	ready, err := json.Marshal(map[string]string{"url": "http://" + listener.Addr().String(),
-		"region": ec2lab.Region, "access_key": ec2lab.AccessKey, "host_address": host})
+		"region": ec2lab.Region, "access_key": ec2lab.AccessKey, "host_address": host,
+		"subnets": subnets()})
 	if err != nil {
 		return err
 	}

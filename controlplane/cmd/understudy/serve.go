@@ -72,10 +72,14 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.StringSlice("ec2-zones", nil, "`ZONE` that the provider ec2 may use, several with "+
 		"commas (default all of the region)")
 	flags.StringSlice("ec2-subnets", nil, "`ZONE=SUBNET` of machines in a zone, several with "+
-		"commas (default that of the default VPC)")
+		"commas; no other zone is used")
+	flags.Bool("ec2-default-vpc", false,
+		"make machines in the default VPC, where each gets a public address")
 	flags.StringSlice("ec2-security-groups", nil,
 		"`ID` of the machines' security groups, several with commas")
 	flags.String("ec2-instance-type", "", "`TYPE` of machines (default t3.large)")
+	flags.String("ec2-cpu-credits", "", "standard or unlimited, for types that earn CPU credits; "+
+		"unlimited costs extra (default standard)")
 	flags.String("ec2-instance-profile", "",
 		"`NAME` of the machines' IAM instance profile; with one their metadata service stays on")
 	flags.String("ec2-volume-type", "", "`TYPE` of volumes (default gp3)")

@@ -54,6 +54,10 @@ type Config struct {
 	EC2Zones []string `koanf:"ec2_zones"`
 	// EC2Subnets are the machines' subnets, zone=subnet.
 	EC2Subnets []string `koanf:"ec2_subnets"`
+	// EC2DefaultVPC lets machines be made in the default VPC, with a public address each.
+	EC2DefaultVPC bool `koanf:"ec2_default_vpc"`
+	// EC2CPUCredits is standard or unlimited, for types of machines that earn CPU credits.
+	EC2CPUCredits string `koanf:"ec2_cpu_credits"`
 	// EC2SecurityGroups are the IDs of the machines' security groups.
 	EC2SecurityGroups []string `koanf:"ec2_security_groups"`
 	// EC2InstanceType is what machines are.
@@ -140,6 +144,7 @@ func defaults() map[string]any {
 		"lab":             "default",
 		"image_cache_dir": "/var/cache/understudy/images",
 		"ec2_region":      "", "ec2_endpoint": "", "ec2_zones": []string{},
+		"ec2_default_vpc": false, "ec2_cpu_credits": "standard",
 		"ec2_subnets": []string{}, "ec2_security_groups": []string{},
 		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "",
 		"ec2_volume_iops": 0, "ec2_volume_throughput": 0,

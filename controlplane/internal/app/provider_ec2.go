@@ -23,8 +23,9 @@ func newEC2(ctx context.Context, cfg Config, log *slog.Logger) (*amazon, error) 
 	}
 	p, err := ec2.New(ctx, ec2.Config{
 		Region: cfg.EC2Region, Endpoint: cfg.EC2Endpoint, Fleet: cfg.Fleet, Zones: cfg.EC2Zones,
-		Subnets: subnets, SecurityGroups: cfg.EC2SecurityGroups,
-		InstanceType: cfg.EC2InstanceType, InstanceProfile: cfg.EC2InstanceProfile,
+		Subnets: subnets, DefaultVPC: cfg.EC2DefaultVPC, CPUCredits: cfg.EC2CPUCredits,
+		SecurityGroups: cfg.EC2SecurityGroups,
+		InstanceType:   cfg.EC2InstanceType, InstanceProfile: cfg.EC2InstanceProfile,
 		KeepMetadata: cfg.EC2InstanceProfile != "",
 		VolumeType:   cfg.EC2VolumeType, IOPS: cfg.EC2VolumeIOPS,
 		Throughput: cfg.EC2VolumeThroughput,

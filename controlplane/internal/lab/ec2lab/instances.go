@@ -99,6 +99,9 @@ func (s *Server) showInstance(ctx context.Context, m provider.Machine) (types.In
 	if m.State == provider.MachineTerminated {
 		return shown, nil
 	}
+	if kept.Public != "" {
+		shown.PublicIpAddress = aws.String(kept.Public)
+	}
 	shown.PrivateIpAddress, shown.SubnetId = aws.String(m.Address), aws.String(Subnet(m.Zone))
 	shown.NetworkInterfaces = []types.InstanceNetworkInterface{{NetworkInterfaceId: aws.String(
 		madeUpID("eni", id)), PrivateIpAddress: aws.String(m.Address),

@@ -67,7 +67,7 @@ func (s *Server) runInstances(ctx context.Context,
 		Image: *image.ImageId, InstanceType: string(in.InstanceType),
 		Subnet: aws.ToString(in.SubnetId), VolumeTags: volumeTags,
 		Metadata: metadataOf(in.MetadataOptions), UserData: aws.ToString(in.UserData),
-		CreatedAt: s.cfg.Now()}
+		CreatedAt: s.cfg.Now(), Public: publicAddress(in), Credits: creditsOf(in)}
 	if err := s.tagDefaults(ctx, m.ID, volumeTags, image, in); err != nil {
 		return nil, err
 	}
@@ -135,6 +135,15 @@ func (s *Server) zoneOf(in *ec2.RunInstancesInput) (string, error) {
 		*in.Placement.AvailabilityZone)
 }
 
+// Subnets are the lab's subnets by zone.
+func Subnets() map[string]string {
+	byZone := map[string]string{}
+	for _, zone := range Zones() {
+		byZone[zone] = Subnet(zone)
+	}
+	return byZone
+}
+
 // Subnet is the lab's subnet in a zone.
 func Subnet(zone string) string { return madeUpID("subnet", zone) }
 
@@ -156,7 +165,8 @@ func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[strin
 			s.cfg.Now()
 	}
 	for _, m := range in.BlockDeviceMappings {
-		if *m.DeviceName == defaultDevice && (m.Ebs == nil || !aws.ToBool(m.Ebs.DeleteOnTermination)) {
+		if *m.DeviceName == defaultDevice &&
+			(m.Ebs == nil || !aws.ToBool(m.Ebs.DeleteOnTermination)) {
 			return refuse("InvalidParameterValue",
 				"The lab always deletes an image's volume with its instance: ask for that")
 		}

@@ -32,10 +32,12 @@ type instanceState struct {
 	Image        string
 	InstanceType string
 	Subnet       string
-	VolumeTags   map[string]string
-	Metadata     metadataState
-	UserData     string
-	CreatedAt    time.Time
+	// Public is its public address, Credits how it is charged for CPU beyond what its type earns.
+	Public, Credits string
+	VolumeTags      map[string]string
+	Metadata        metadataState
+	UserData        string
+	CreatedAt       time.Time
 }
 
 type metadataState struct {

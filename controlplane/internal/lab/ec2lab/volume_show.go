@@ -61,7 +61,8 @@ func (s *Server) trueVolume(v provider.Volume) types.Volume {
 
 func (s *Server) showAttachment(shown *types.Volume, v provider.Volume, kept *volumeState) {
 	a := types.VolumeAttachment{VolumeId: shown.VolumeId, Device: aws.String(kept.Device),
-		AttachTime: aws.Time(kept.AttachedAt), DeleteOnTermination: aws.Bool(v.DeleteOnTermination || kept.GoesToo)}
+		AttachTime:          aws.Time(kept.AttachedAt),
+		DeleteOnTermination: aws.Bool(v.DeleteOnTermination || kept.GoesToo)}
 	switch {
 	case kept.PlugInto != "" && v.MachineID == "":
 		a.InstanceId, a.State = aws.String(kept.PlugInto), types.VolumeAttachmentStateAttached

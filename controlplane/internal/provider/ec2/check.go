@@ -59,7 +59,10 @@ func (p *Provider) missingThings(ctx context.Context) []string {
 	if _, err := p.zone(ctx, ""); err != nil {
 		missing = append(missing, err.Error())
 	}
-	if err := p.suitable(ctx); err != nil {
+	if err := p.cfg.placed(); err != nil {
+		missing = append(missing, err.Error())
+	}
+	if _, err := p.suitable(ctx); err != nil {
 		missing = append(missing, err.Error())
 	}
 	images, err := p.Images(ctx)

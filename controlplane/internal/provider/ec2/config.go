@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +19,7 @@ import (
 const (
 	defaultInstanceType = "t3.large"
 	defaultVolumeType   = "gp3"
+	standardCredits     = "standard"
 	defaultConsistency  = 5 * time.Second
 	callLimit           = 20 * time.Second
 	sdkAttempts         = 4
@@ -37,12 +39,19 @@ type Config struct {
 	// Zones are the availability zones to use, the first being the default; empty: all of the
 	// region.
 	Zones []string
-	// Subnets are the subnets of machines by zone; a zone without one uses the default VPC's.
+	// Subnets are the subnets of machines by zone. When there are any, their zones are all that is
+	// used.
 	Subnets map[string]string
+	// DefaultVPC lets machines without Subnets be made in the default VPC, whose subnets give each
+	// one a public address. Without both no machine is made.
+	DefaultVPC bool
 	// SecurityGroups are IDs; empty: the VPC's default group.
 	SecurityGroups []string
 	// InstanceType is what machines are; default t3.large.
 	InstanceType string
+	// CPUCredits is "standard" or "unlimited", for instance types that earn CPU credits; default
+	// standard, which costs no more than the type does.
+	CPUCredits string
 	// InstanceProfile is the name of the machines' IAM instance profile; default none.
 	InstanceProfile string
 	// VolumeType is that of volumes for which none is asked; default gp3.
@@ -86,7 +95,12 @@ func (c Config) withDefaults() (Config, error) {
 		return c, provider.Errorf(provider.ErrInvalid, "",
 			"initialization rate %d is not between 100 and 300 MiB/s", r)
 	}
-	return c, nil
+	fill(&c.CPUCredits, standardCredits)
+	if !slices.Contains([]string{standardCredits, "unlimited"}, c.CPUCredits) {
+		return c, provider.Errorf(provider.ErrInvalid, "",
+			"CPU credits %.40q must be one of standard, unlimited", c.CPUCredits)
+	}
+	return c.withZones()
 }
 
 func fill[T comparable](field *T, value T) {

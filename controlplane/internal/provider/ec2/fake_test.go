@@ -41,6 +41,9 @@ func newFake(t *testing.T, cfg Config, behaviour ec2lab.Behaviour) *fake {
 // another is a provider of another process, which remembers nothing.
 func (f *fake) another(t *testing.T, cfg Config) *Provider {
 	t.Helper()
+	if len(cfg.Subnets) == 0 && !cfg.DefaultVPC {
+		cfg.Subnets = ec2lab.Subnets()
+	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		t.Fatal(err)

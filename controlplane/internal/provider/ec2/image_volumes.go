@@ -31,15 +31,15 @@ func dataVolume(name string, i types.Image) (*types.BlockDeviceMapping, error) {
 	case tagged == "" && len(beside) == 1:
 		return &beside[0], nil
 	case tagged == "":
-		return nil, provider.Errorf(provider.ErrInvalid, "", "image %.70q (%s) has the volumes %s "+
-			"beside its root: tag the AMI with %s=%s, the one with the datadir, which jobs replace "+
-			"and delete, or =%s", name, aws.ToString(i.ImageId), strings.Join(devices, ", "),
+		return nil, provider.Errorf(provider.ErrInvalid, "", "image %.70q (%s) has the volumes "+
+			"%s beside its root: tag the AMI with %s=%s, the one with the datadir, which jobs "+
+			"replace and delete, or =%s", name, aws.ToString(i.ImageId), strings.Join(devices, ", "),
 			tagDataDevice, devices[0], noDataVolume)
 	}
 	at := slices.IndexFunc(devices, func(d string) bool { return letter(d) == letter(tagged) })
 	if at < 0 {
-		return nil, provider.Errorf(provider.ErrInvalid, "", "image %.70q (%s) is tagged %s=%.40s, "+
-			"and its volumes are %s: correct the tag", name, aws.ToString(i.ImageId),
+		return nil, provider.Errorf(provider.ErrInvalid, "", "image %.70q (%s) is tagged "+
+			"%s=%.40s, and its volumes are %s: correct the tag", name, aws.ToString(i.ImageId),
 			tagDataDevice, tagged, strings.Join(devices, ", "))
 	}
 	return &beside[at], nil

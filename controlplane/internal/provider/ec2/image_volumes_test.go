@@ -90,7 +90,8 @@ func TestRootVolumeIsNoDataVolume(t *testing.T) {
 
 func TestImagesSayWhyTheyCannotBeUsed(t *testing.T) {
 	t.Parallel()
-	f := newFake(t, Config{}, ec2lab.Behaviour{Images: ec2lab.Images{Volumes: []string{"/dev/sdg"}}})
+	f := newFake(t, Config{},
+		ec2lab.Behaviour{Images: ec2lab.Images{Volumes: []string{"/dev/sdg"}}})
 	images, err := f.Images(t.Context())
 	if err != nil || len(images) != 1 || !strings.Contains(images[0].Problem, tagDataDevice) {
 		t.Fatalf("%+v: %v", images, err)

@@ -21,11 +21,18 @@ func (p *Provider) CreateMachine(ctx context.Context,
 	if err := req.Validate(); err != nil {
 		return none, err
 	}
-	if err := p.suitable(ctx); err != nil {
+	if err := p.cfg.placed(); err != nil {
+		return none, err
+	}
+	kind, err := p.suitable(ctx)
+	if err != nil {
 		return none, err
 	}
 	image, err := p.image(ctx, req.Image)
 	if err != nil {
+		return none, err
+	}
+	if err := runsOn(kind, req.Image, image); err != nil {
 		return none, err
 	}
 	data, err := dataVolume(req.Image, image)
@@ -36,6 +43,10 @@ func (p *Provider) CreateMachine(ctx context.Context,
 		return none, err
 	}
 	input := p.runInput(req, image, ofMachine(image, req.Image, data))
+	if aws.ToBool(kind.BurstablePerformanceSupported) {
+		input.CreditSpecification = &types.CreditSpecificationRequest{
+			CpuCredits: aws.String(p.cfg.CPUCredits)}
+	}
 	if input.UserData, err = userData(req.Name, req.UserData); err != nil {
 		return none, err
 	}
@@ -102,11 +113,7 @@ func (p *Provider) runInput(req provider.CreateMachineRequest,
 			specification(types.ResourceTypeVolume,
 				with(ofVolumes, with(req.Tags, name)))...),
 	}
-	if subnet := p.cfg.Subnets[req.Zone]; subnet != "" {
-		input.SubnetId = aws.String(subnet)
-	} else {
-		input.Placement = &types.Placement{AvailabilityZone: aws.String(req.Zone)}
-	}
+	p.cfg.place(input, req.Zone)
 	if p.cfg.InstanceProfile != "" {
 		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(
 			p.cfg.InstanceProfile)}

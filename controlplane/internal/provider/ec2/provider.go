@@ -26,7 +26,7 @@ type account struct {
 	new *recent
 
 	mu    sync.Mutex
-	suits bool // the type of instance
+	suits *types.InstanceTypeInfo // the type of instance; nil: not yet read
 	zones []string
 }
 
