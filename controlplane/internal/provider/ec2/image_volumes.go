@@ -33,7 +33,8 @@ func dataVolume(name string, i types.Image) (*types.BlockDeviceMapping, error) {
 	case tagged == "":
 		return nil, provider.Errorf(provider.ErrInvalid, "", "image %.70q (%s) has the volumes "+
 			"%s beside its root: tag the AMI with %s=%s, the one with the datadir, which jobs "+
-			"replace and delete, or =%s", name, aws.ToString(i.ImageId), strings.Join(devices, ", "),
+			"replace and delete, or =%s", name, aws.ToString(i.ImageId),
+			strings.Join(devices, ", "),
 			tagDataDevice, devices[0], noDataVolume)
 	}
 	at := slices.IndexFunc(devices, func(d string) bool { return letter(d) == letter(tagged) })
