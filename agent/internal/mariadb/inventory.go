@@ -45,6 +45,8 @@ type Object struct {
 	// Value is a sequence's next value that is not reserved yet, and its cycle; of time zones their
 	// number.
 	Value string
+	// Remote is true for a table whose engine keeps its rows outside of the datadir.
+	Remote bool
 }
 
 // inventory reads the objects of one server, one at a time.

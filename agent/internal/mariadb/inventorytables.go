@@ -41,11 +41,12 @@ func (i *inventory) table(ctx context.Context, name tableName, kind, engine stri
 		err = i.sequence(ctx, name, engine, &o)
 	default:
 		var created row
+		o.Remote = remoteEngine(engine)
 		created, err = one(ctx, i.conn, "SHOW CREATE TABLE "+name.sql())
 		o.Digest = definitionHash(created["create table"])
 		switch {
 		case err != nil || !i.replica:
-		case remoteEngine(engine): // made since its volume was copied, which would be refused now
+		case o.Remote: // made since its volume was copied, which would be refused now
 			o.Problem, o.Digest = "engine "+engine+" keeps its rows outside of the datadir, where "+
 				"a replica changes them once more", ""
 		default:

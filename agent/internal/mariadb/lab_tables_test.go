@@ -85,11 +85,13 @@ func TestATableOfAnotherServerIsNamed(t *testing.T) {
 			"CREATE TABLE app.far (id INT) ENGINE=FEDERATED CONNECTION='mysql://far:x@127.0.0.1:"+
 				i.Value("SELECT @@port")+"/app/here'")
 		namedStrays(t, i, "app.far (table of engine FEDERATED)")
-		if o := inventoryOf(t, i)["TABLE app.far"]; o.Problem != "" || o.Digest == "" {
+		if o := inventoryOf(t, i)["TABLE app.far"]; o.Problem != "" || o.Digest == "" ||
+			!o.Remote {
 			t.Errorf("on a primary: %+v", o)
 		}
 		i.Exec("CHANGE MASTER TO master_host = '127.0.0.1', master_port = 1, master_user = 'r'")
-		if o := inventoryOf(t, i)["TABLE app.far"]; !strings.Contains(o.Problem, "FEDERATED") {
+		if o := inventoryOf(t, i)["TABLE app.far"]; !strings.Contains(o.Problem, "FEDERATED") ||
+			!o.Remote {
 			t.Errorf("on a replica it is a table like any other: %+v", o)
 		}
 	})

@@ -131,6 +131,7 @@ func object(m *agentv1.InventoryObject) kit.Object {
 	return kit.Object{
 		Kind: strings.ReplaceAll(enum.Word(m.GetKind()), "_", " "), Name: m.GetName(),
 		Digest: m.GetDigest(), Problem: m.GetProblem(), Busy: m.GetBusy(), Value: m.GetValue(),
+		Remote: m.GetRemote(),
 	}
 }
 

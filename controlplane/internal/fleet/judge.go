@@ -45,8 +45,8 @@ func (f *follower) judge() []replication.Finding {
 	found = append(found, f.stands()...)
 	found = append(found, f.stillReads()...)
 	different, known := f.m.cfg.Differs(f.name, f.srv.DataVolume)
-	if len(different) > 0 {
-		found = append(found, replication.Differs(f.name, different))
+	if len(different.Found) > 0 {
+		found = append(found, replication.Differs(f.name, f.srv.Primary, different))
 	}
 	if !known {
 		found = append(found, f.recorded(replication.DataDiffers)...)

@@ -36,11 +36,12 @@ func TestFindingStaysUntilItIsJudgedAgain(t *testing.T) {
 	primary := inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306}
 	var different []string
 	known := false
-	f := judged(t, MonitorConfig{Differs: func(_, volume string) ([]string, bool) {
+	f := judged(t, MonitorConfig{Differs: func(_, volume string) (replication.Differences,
+		bool) {
 		if volume != "v1" {
 			t.Errorf("asked for volume %s", volume)
 		}
-		return different, known
+		return replication.Differences{Found: different}, known
 	}}, inventory.Finding{Code: "LINEAGE_BROKEN", Text: "another history"},
 		inventory.Finding{Code: "DATA_DIFFERS", Text: "it differs in a.t"})
 	codes := func() (all []replication.Code) {

@@ -55,7 +55,7 @@ type MonitorConfig struct {
 	Jobs   Jobs
 	// Differs is what continuous verification found to differ of a replica on its volume; false
 	// when it is not known yet. nil: nothing does.
-	Differs func(server, volume string) ([]string, bool)
+	Differs func(server, volume string) (replication.Differences, bool)
 	// ProvedSince is true when continuous verification found all data of a replica equal to that of
 	// the primary that it follows, in a round that began after a time. nil: nothing does.
 	ProvedSince func(s inventory.Server, since time.Time) bool
@@ -102,7 +102,9 @@ type Monitor struct {
 func NewMonitor(cfg MonitorConfig) *Monitor {
 	cfg.Confirm = cmp.Or(cfg.Confirm, defaultConfirm)
 	if cfg.Differs == nil {
-		cfg.Differs = func(string, string) ([]string, bool) { return nil, true }
+		cfg.Differs = func(string, string) (replication.Differences, bool) {
+			return replication.Differences{}, true
+		}
 	}
 	if cfg.ProvedSince == nil {
 		cfg.ProvedSince = func(inventory.Server, time.Time) bool { return false }

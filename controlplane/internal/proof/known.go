@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 )
 
 // known is what this process knows of a replica; nil for nothing.
@@ -27,18 +28,19 @@ func (v *Verifier) Coverage(server string) (Coverage, bool) {
 	return c, !r.rec.Began.IsZero()
 }
 
-// Differs is what differs of a replica on its volume, in words; false when it is not known yet.
-func (v *Verifier) Differs(server, volume string) ([]string, bool) {
+// Differs is what differs of a replica on its volume; false when it is not known yet.
+func (v *Verifier) Differs(server, volume string) (replication.Differences, bool) {
 	r := v.known(server)
 	if r == nil {
-		return nil, false
+		return replication.Differences{}, false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.rec.Volume != volume {
-		return nil, true
+		return replication.Differences{}, true
 	}
-	return r.rec.Coverage(time.Now()).Different, true
+	return replication.Differences{Found: r.rec.Coverage(time.Now()).Different,
+		Remedies: r.rec.remedies()}, true
 }
 
 // ProvedSince is true when all data of a replica was equal to that of the primary that it follows,

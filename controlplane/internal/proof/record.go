@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
@@ -29,9 +30,11 @@ type Record struct {
 	Pass  Pass   `json:"pass"`
 	// Tables are the proofs, by table.
 	Tables map[string]Proof `json:"tables"`
-	// Objects are the differences of the inventory, ObjectsSeen is when they were found.
-	Objects     []string  `json:"objects,omitempty"`
-	ObjectsSeen time.Time `json:"objects_seen,omitzero"`
+	// Objects are the differences of the inventory, ObjectsSeen is when they were found, Remedies
+	// are what helps against them: none in a record of an earlier version.
+	Objects     []string             `json:"objects,omitempty"`
+	ObjectsSeen time.Time            `json:"objects_seen,omitzero"`
+	Remedies    []replication.Remedy `json:"remedies,omitempty"`
 	// Open is how many objects are locked or change all the time: they were not compared.
 	Open int `json:"open,omitempty"`
 	// Listed is when the tables of this round were made. Late is true once those that were made or
@@ -196,7 +199,8 @@ func (r *Record) begin(now time.Time, primary, history string, tables []kit.Tabl
 		}
 	}
 	*r = Record{Primary: primary, History: history, Volume: r.Volume, Began: now, Tables: kept,
-		Objects: r.Objects, ObjectsSeen: r.ObjectsSeen, Listed: kit.Listed(tables)}
+		Objects: r.Objects, ObjectsSeen: r.ObjectsSeen, Remedies: r.Remedies,
+		Listed: kit.Listed(tables)}
 }
 
 // moved are the tables that were made, renamed or made again since they were listed: what was
@@ -232,7 +236,7 @@ func (r *Record) skip(table string, rows int64, why string) {
 // none. It reports whether there was any.
 func (r *Record) repaired(began time.Time) (any bool) {
 	if len(r.Objects) > 0 && r.ObjectsSeen.Before(began) {
-		r.Objects, any = nil, true
+		r.Objects, r.Remedies, any = nil, nil, true
 	}
 	if len(r.Pass.Different) > 0 && r.Pass.Seen.Before(began) {
 		r.Pass, any = Pass{}, true
@@ -244,6 +248,17 @@ func (r *Record) repaired(began time.Time) (any bool) {
 		}
 	}
 	return any
+}
+
+// remedies are what helps against all that differs; of rows, a fresh copy.
+func (r *Record) remedies() []replication.Remedy {
+	all := slices.Clone(r.Remedies)
+	for _, p := range r.Tables {
+		if len(p.Different) > 0 {
+			return append(all, replication.RemedyRebuild)
+		}
+	}
+	return all
 }
 
 // provedSince is true when the latest round began after a time, has ended, and found equal all

@@ -326,7 +326,8 @@ func (v *Verifier) begin(ctx context.Context, w *work, primary string, p,
 			return false, err
 		}
 		rec.begin(now, primary, theirs.BinlogHistory, tables)
-		rec.Objects, rec.ObjectsSeen, rec.Open = objects.Different, time.Now(), len(objects.Open)
+		rec.Objects, rec.Remedies = objects.Different.Found, objects.Different.Remedies
+		rec.ObjectsSeen, rec.Open = time.Now(), len(objects.Open)
 	}
 	w.pending = slices.DeleteFunc(tables, func(t kit.Table) bool { return t.Name <= rec.Table })
 	return true, nil

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	"github.com/understudy-db/understudy/controlplane/internal/store/storetest"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
@@ -138,7 +140,7 @@ func TestWhatDiffersOutlivesTheProcess(t *testing.T) {
 	if _, err := v.servers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if different, known := v.Differs("db2", "v1"); !known || len(different) > 0 {
+	if different, known := v.Differs("db2", "v1"); !known || len(different.Found) > 0 {
 		t.Errorf("differs %v, known %v", different, known)
 	}
 	found := Record{Primary: "db1", Volume: "v1", Tables: map[string]Proof{"a.t": {
@@ -152,10 +154,10 @@ func TestWhatDiffersOutlivesTheProcess(t *testing.T) {
 	if _, err := next.servers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if different, known := next.Differs("db2", "v1"); !known || len(different) != 1 {
+	if different, known := next.Differs("db2", "v1"); !known || len(different.Found) != 1 {
 		t.Errorf("after a restart it differs %v, known %v", different, known)
 	}
-	if different, known := next.Differs("db2", "v2"); !known || len(different) > 0 {
+	if different, known := next.Differs("db2", "v2"); !known || len(different.Found) > 0 {
 		t.Errorf("on another volume it differs %v, known %v", different, known)
 	}
 }
@@ -226,8 +228,44 @@ func TestAProofOfAllDataEndsADifference(t *testing.T) {
 		}
 		different, _ := v.Differs("db2", "v1")
 		under := len(v.replicas["db2"].rec.Pass.Different)
-		if ended := len(different)+under == 0; ended != c.ends || !ended && len(different) != 2 {
+		if ended := len(different.Found)+under == 0; ended != c.ends || !ended &&
+			len(different.Found) != 2 {
 			t.Errorf("%s: %v, %d in the pass", name, different, under)
+		}
+	}
+}
+
+// TestWhatHelpsOutlivesTheProcess has a difference that a fresh copy would have again, then one of
+// rows beside it. A record of an earlier version does not say what helps.
+func TestWhatHelpsOutlivesTheProcess(t *testing.T) {
+	t.Parallel()
+	v := verifier(t, fleet{}, primaryOf("db1", inventory.ServerReady), replicaOf("db2", "db1"))
+	if _, err := v.servers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	row := map[string]Proof{"a.t": {Different: []Difference{{Primary: "1 rows"}}}}
+	zones := []replication.Remedy{replication.RemedyZones}
+	for name, c := range map[string]struct {
+		found Record
+		want  []replication.Remedy
+	}{
+		"zones": {Record{Objects: []string{"time zones"}, Remedies: zones}, zones},
+		"zones and rows": {Record{Objects: []string{"time zones"}, Remedies: zones, Tables: row},
+			[]replication.Remedy{replication.RemedyZones, replication.RemedyRebuild}},
+		"an earlier version's": {Record{Objects: []string{"time zones"}}, nil},
+	} {
+		c.found.Primary, c.found.Volume = "db1", "v1"
+		v.keep("db2", v.replicas["db2"], &work{rec: &c.found})
+		v.replicas["db2"].unsaved = true
+		if err := v.save(t.Context(), "db2", v.replicas["db2"]); err != nil {
+			t.Fatal(err)
+		}
+		next := New(v.cfg)
+		if _, err := next.servers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := next.Differs("db2", "v1"); !slices.Equal(got.Remedies, c.want) {
+			t.Errorf("%s: %v helps", name, got.Remedies)
 		}
 	}
 }

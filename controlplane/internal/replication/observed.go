@@ -106,12 +106,11 @@ func StillReads(primary, account string, revoked time.Time, why string) Finding 
 }
 
 // Differs is the finding of a replica whose data continuous verification found to be another.
-func Differs(server string, different []string) Finding {
-	f := Finding{Code: DataDiffers, Text: fmt.Sprintf("it differs from its primary in %d tables "+
-		"or objects: %s", len(different), different[0]),
-		Errors: different[1:min(len(different), 10)]}
-	f.Hint = f.hint(server)
-	return f
+func Differs(server, primary string, d Differences) Finding {
+	return Finding{Code: DataDiffers, Text: fmt.Sprintf("it differs from its primary in %d tables "+
+		"or objects: %s", len(d.Found), d.Found[0]), Errors: d.Found[1:min(len(d.Found), 10)],
+		Hint: Helps(server, primary, d.Remedies, errs.Call("VerifyReplica", "name",
+			"servers/"+server, "level", "VERIFY_LEVEL_FULL"))}
 }
 
 // Unproved is the finding of a replica that may lack changes since a time.
@@ -359,7 +358,7 @@ func (f Finding) hint(server string) errs.Hint {
 		return errs.Hint{Text: "start its replication again with `START REPLICA` on " + server}
 	case LineageBroken:
 		return OtherHistory(server)
-	case ReplicationBroken, BinlogsPurged, ErrantTransactions, DataDiffers:
+	case ReplicationBroken, BinlogsPurged, ErrantTransactions:
 		return errs.Hint{Text: "rebuild the replica from a fresh copy", Actions: rebuild}
 	case DataUnproved:
 		return errs.Hint{Text: "compare all its data, or rebuild it; it is READY by itself once " +

@@ -31,5 +31,6 @@ func (s *Service) ReadInventory(r *agentv1.ReadInventoryRequest,
 
 func objectToProto(o mariadb.Object) *agentv1.InventoryObject {
 	return &agentv1.InventoryObject{Kind: enum.Of[agentv1.ObjectKind](string(o.Kind)),
-		Name: o.Name, Digest: o.Digest, Problem: o.Problem, Busy: o.Busy, Value: o.Value}
+		Name: o.Name, Digest: o.Digest, Problem: o.Problem, Busy: o.Busy, Value: o.Value,
+		Remote: o.Remote}
 }

@@ -285,6 +285,7 @@ type Object struct {
 	Problem string // why it cannot be opened, in MariaDB's words
 	Busy    bool   // another session's lock is the reason
 	Value   string // of a sequence, and how many time zones
+	Remote  bool   // of a table: its engine keeps its rows outside of the datadir
 }
 
 // Replication controls a replica.

@@ -36,9 +36,10 @@ type Inventories struct {
 // Compared is the outcome for all objects: those that differ, and those that are locked or change
 // all the time.
 type Compared struct {
-	At              string
-	Total           int
-	Different, Open []string
+	At        string
+	Total     int
+	Different replication.Differences
+	Open      []string
 }
 
 // Compare compares every object of the primary and of the replica, whose tables are opened by that.
@@ -162,8 +163,29 @@ func (c *Compared) judge(unequal []string, primary, replica, before objects) {
 		default:
 			why = "defined in another way"
 		}
-		c.Different = append(c.Different, name+" ("+why+")")
+		c.Different.Found = append(c.Different.Found, name+" ("+why+")")
+		if helps := remedy(a, b); !slices.Contains(c.Different.Remedies, helps) {
+			c.Different.Remedies = append(c.Different.Remedies, helps)
+		}
 	}
+}
+
+// remedy is what helps against a difference of an object. A fresh copy has the tables of other
+// servers too, and the collations that its host has.
+func remedy(a, b kit.Object) replication.Remedy {
+	switch {
+	case a.Remote || b.Remote:
+		return replication.RemedyRemote
+	case b.Problem != "":
+		return replication.RemedyRebuild
+	}
+	switch cmp.Or(a.Kind, b.Kind) {
+	case "time zones":
+		return replication.RemedyZones
+	case "collation":
+		return replication.RemedyCollations
+	}
+	return replication.RemedyRebuild
 }
 
 // compareInventory compares the pair's, and answers with the position of the comparison.
@@ -178,7 +200,7 @@ func (c *comparer) compareInventory(ctx context.Context) (at string, err error) 
 		c.Found("%d objects are locked or change all the time, and were not compared: %s",
 			len(got.Open), kit.SomeOf(got.Open, 5))
 	}
-	if len(got.Different) > 0 {
+	if len(got.Different.Found) > 0 {
 		return "", c.differs(got.At, "objects", got.Different)
 	}
 	c.Found("compared the definitions of %d objects and opened all tables at %s: 0 mismatches",

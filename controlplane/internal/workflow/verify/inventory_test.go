@@ -2,8 +2,10 @@ package verify
 
 import (
 	"context"
+	"strings"
 	"testing"
 
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
@@ -43,7 +45,61 @@ func TestWhatNoAgentDigestsIsNotEqual(t *testing.T) {
 	both := listed{objects: []kit.Object{{Kind: "routine", Name: "shop.p procedure"},
 		{Kind: "view", Name: "shop.v", Digest: "1"}}}
 	got, err := inventories(both, both).Compare(t.Context())
-	if err != nil || len(got.Different) > 0 || len(got.Open) != 1 {
+	if err != nil || len(got.Different.Found) > 0 || len(got.Open) != 1 {
 		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// TestEachDifferenceIsHintedAtWithWhatHelps has objects that a fresh copy would have again, alone
+// and beside one that it has not.
+func TestEachDifferenceIsHintedAtWithWhatHelps(t *testing.T) {
+	t.Parallel()
+	far := kit.Object{Kind: "table", Name: "shop.far", Digest: "1", Remote: true}
+	zones := kit.Object{Kind: "time zones", Name: "mysql.time_zone_name", Digest: "1", Value: "9"}
+	order := kit.Object{Kind: "collation", Name: "utf8mb4_own", Digest: "1"}
+	view := kit.Object{Kind: "view", Name: "shop.v", Digest: "1"}
+	changed := func(o kit.Object, problem string) kit.Object {
+		o.Digest, o.Problem = "2", problem
+		return o
+	}
+	const rebuilds, verifies = "rebuild the replica", "then verify it again"
+	for name, c := range map[string]struct {
+		primary, replica []kit.Object
+		says             []string
+		without          string
+	}{
+		"a view": {[]kit.Object{view}, nil, []string{rebuilds}, verifies},
+		"a table of another server": {[]kit.Object{far}, []kit.Object{changed(far, "remote")},
+			[]string{"drop the tables of other servers on db1", verifies}, rebuilds},
+		"one that is gone on the replica": {[]kit.Object{far}, nil,
+			[]string{"drop the tables of other servers on db1"}, rebuilds},
+		"time zones": {[]kit.Object{zones}, []kit.Object{changed(zones, "")},
+			[]string{"mariadb-tzinfo-to-sql", "on db1", verifies}, rebuilds},
+		"time zones that cannot be read": {[]kit.Object{zones},
+			[]kit.Object{changed(zones, "error 145")}, []string{rebuilds}, "tzinfo"},
+		"a collation": {[]kit.Object{order}, []kit.Object{changed(order, "")},
+			[]string{"Index.xml", "then " + rebuilds}, verifies},
+		"several": {[]kit.Object{far, zones, view},
+			[]kit.Object{changed(far, "remote"), changed(zones, ""), changed(view, "")},
+			[]string{"drop the tables", "tzinfo", "then " + rebuilds}, verifies},
+	} {
+		got, err := inventories(listed{objects: c.primary},
+			listed{objects: c.replica}).Compare(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hint := replication.Differs("db2", "db1", got.Different).Hint
+		for _, says := range c.says {
+			if !strings.Contains(hint.Text, says) {
+				t.Errorf("%s: the hint %q lacks %q", name, hint.Text, says)
+			}
+		}
+		if strings.Contains(hint.Text, c.without) {
+			t.Errorf("%s: the hint %q says %q", name, hint.Text, c.without)
+		}
+		if rebuild := hint.Actions[0].Method == "RebuildReplica"; len(hint.Actions) != 1 ||
+			rebuild != strings.Contains(hint.Text, rebuilds) {
+			t.Errorf("%s: %q has the actions %v", name, hint.Text, hint.Actions)
+		}
 	}
 }

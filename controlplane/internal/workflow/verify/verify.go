@@ -141,7 +141,7 @@ func (c *comparer) tell(at string, total comparison, open []string) error {
 		c.Found("%d tables were not compared: %s", len(open), kit.SomeOf(open, 5))
 	}
 	if len(total.different) > 0 {
-		return c.differs(at, "tables", total.different)
+		return c.differs(at, "tables", replication.Differences{Found: total.different})
 	}
 	if c.level == inventory.VerifySample && len(total.equal) > 0 {
 		c.Found("the sample is %s", kit.SomeOf(slices.Sorted(maps.Keys(total.equal)), 10))
@@ -176,11 +176,12 @@ func bytesOf(tables sums) (all int64) {
 }
 
 // differs is the refusal of a replica that is no copy of its primary.
-func (c *comparer) differs(at, what string, different []string) error {
-	return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH, kit.Hint("do not read from it, "+
-		"and rebuild it", kit.Rebuild(c.Srv.Name)),
+func (c *comparer) differs(at, what string, d replication.Differences) error {
+	helps := replication.Helps(c.Srv.Name, c.Primary.Name, d.Remedies, kit.RetryThis())
+	return kit.Refuse(errorsv1.Reason_REASON_DATA_MISMATCH,
+		kit.Hint("do not read from it; "+helps.Text, helps.Actions...),
 		"%s differs from %s in %d %s at %s: %s", c.Srv.Name, c.Primary.Name,
-		len(different), what, at, kit.SomeOf(different, 10))
+		len(d.Found), what, at, kit.SomeOf(d.Found, 10))
 }
 
 // reading is what both sides said of their tables at one position.

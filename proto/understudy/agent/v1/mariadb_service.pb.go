@@ -5149,7 +5149,9 @@ type InventoryObject struct {
 	// True when another session holds a lock on it: its digest is not known.
 	Busy bool `protobuf:"varint,5,opt,name=busy,proto3" json:"busy,omitempty"`
 	// Of a sequence: the next value that is not reserved yet, and its cycle. Of time zones: how many.
-	Value         string `protobuf:"bytes,6,opt,name=value,proto3" json:"value,omitempty"`
+	Value string `protobuf:"bytes,6,opt,name=value,proto3" json:"value,omitempty"`
+	// True for a table whose engine keeps its rows outside of the datadir.
+	Remote        bool `protobuf:"varint,7,opt,name=remote,proto3" json:"remote,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5224,6 +5226,13 @@ func (x *InventoryObject) GetValue() string {
 		return x.Value
 	}
 	return ""
+}
+
+func (x *InventoryObject) GetRemote() bool {
+	if x != nil {
+		return x.Remote
+	}
+	return false
 }
 
 // ListTablesRequest has a page.
@@ -6429,14 +6438,15 @@ const file_understudy_agent_v1_mariadb_service_proto_rawDesc = "" +
 	"\x15ReadInventoryResponse\x12>\n" +
 	"\aobjects\x18\x01 \x03(\v2$.understudy.agent.v1.InventoryObjectR\aobjects\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x18\n" +
-	"\adigests\x18\x03 \x01(\x05R\adigests\"\xb6\x01\n" +
+	"\adigests\x18\x03 \x01(\x05R\adigests\"\xce\x01\n" +
 	"\x0fInventoryObject\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.understudy.agent.v1.ObjectKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x18\n" +
 	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x12\n" +
 	"\x04busy\x18\x05 \x01(\bR\x04busy\x12\x14\n" +
-	"\x05value\x18\x06 \x01(\tR\x05value\"2\n" +
+	"\x05value\x18\x06 \x01(\tR\x05value\x12\x16\n" +
+	"\x06remote\x18\a \x01(\bR\x06remote\"2\n" +
 	"\x11ListTablesRequest\x12\x1d\n" +
 	"\x05after\x18\x01 \x01(\tB\a\xea\xbb\x18\x03@\xd8\x04R\x05after\"H\n" +
 	"\x12ListTablesResponse\x122\n" +
