@@ -155,6 +155,7 @@ func (p *parts) register(server *chassis.Server, name, version string,
 		systemdservice.New(p.units, p.allow))
 	server.RegisterService(&agentv1.MountService_ServiceDesc, mountservice.New(p.mounts, p.allow))
 	server.RegisterService(&agentv1.HostService_ServiceDesc, hostservice.New(hostservice.Config{
+		Digests: mariadb.Digests, RowHash: mariadb.RowHash,
 		Server: name, Version: version, MariaDB: p.mariadb, Systemd: p.units,
 		Databases: p.mounts, SetControlPlane: enroller.SetControlPlane,
 		RenewCertificates: enroller.RenewFor,

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	"github.com/understudy-db/understudy/controlplane/internal/workflow/verify"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -31,7 +30,7 @@ func (e busyError) Error() string { return e.why }
 // work compares one replica with its primary, as long as its budget of the primary's time lasts.
 type work struct {
 	primary, replica kit.Rows
-	name             string // of the replica
+	of, name         string // of the primary, and of the replica
 	rowHash          int    // of the primary's agent
 	rec              *Record
 	pending          []kit.Table
@@ -150,7 +149,7 @@ func (w *work) ofReplica(ctx context.Context, table, at string, chunks []kit.Row
 	case sums.Busy != "":
 		return sums, busyError{"the replica: " + sums.Busy}
 	case sums.RowHash != w.rowHash && sums.Unfit == "":
-		return sums, verify.OtherHash(w.rec.Primary, w.name)
+		return sums, kit.Comparable(kit.HashRows, w.of, w.name, w.rowHash, sums.RowHash)
 	case sums.Unfit == "" && len(sums.Sums) != len(chunks):
 		return sums, fmt.Errorf("the replica's agent gave %d sums of %d chunks of %s",
 			len(sums.Sums), len(chunks), table)

@@ -15,13 +15,13 @@ const passLimit = 30 * time.Second
 
 // differentObjects compares the inventories; theirs is the primary's status. Nothing is written on
 // the primary: its position is taken as it is.
-func differentObjects(ctx context.Context, primary, replica kit.Agent,
+func (w *work) differentObjects(ctx context.Context, primary, replica kit.Agent,
 	theirs replication.Status) (got verify.Compared, err error) {
 	ours, err := replica.Status(ctx)
 	if err != nil {
 		return got, err
 	}
-	return verify.Inventories{Primary: primary, Replica: replica,
+	return verify.Inventories{Primary: primary, Replica: replica, Of: w.of, With: w.name,
 		Newer: replication.Series(theirs.ServerVersion) != replication.Series(ours.ServerVersion),
 		Pass: func(ctx context.Context) (string, error) {
 			now, err := primary.Status(ctx)

@@ -269,7 +269,7 @@ func (v *Verifier) compare(ctx context.Context, primary, name string, r *replica
 	}
 	r.mu.Lock()
 	rec := r.rec.clone()
-	w := &work{primary: p, replica: agent, name: name, rec: &rec, pending: r.pending,
+	w := &work{primary: p, replica: agent, of: primary, name: name, rec: &rec, pending: r.pending,
 		maxThreads: v.cfg.MaxThreads, now: time.Now}
 	r.mu.Unlock()
 	if len(w.pending) == 0 {
@@ -321,7 +321,7 @@ func (v *Verifier) begin(ctx context.Context, w *work, primary string, p,
 		return false, err
 	}
 	if !under || !rec.against(primary, theirs.BinlogHistory) {
-		objects, err := differentObjects(ctx, p, agent, theirs)
+		objects, err := w.differentObjects(ctx, p, agent, theirs)
 		if err != nil {
 			return false, err
 		}

@@ -53,6 +53,8 @@ type Config struct {
 	// SetDenyList sets which certificates are refused, each until it expires, and says whether that
 	// is new.
 	SetDenyList func(sequence int64, denied map[string]time.Time) (changed bool, err error)
+	// Digests and RowHash are the versions of how objects are digested and rows are hashed.
+	Digests, RowHash int32
 	// Log gets what cannot be read.
 	Log *slog.Logger
 }
@@ -76,6 +78,7 @@ func (s *Service) GetHost(ctx context.Context,
 		MachineId: readText("/etc/machine-id"), BootId: readText("/proc/sys/kernel/random/boot_id"),
 		Os:             osRelease(readText("/etc/os-release")),
 		MariadbVersion: s.config.MariaDB.BinaryVersion(ctx), SystemdVersion: s.systemdVersion(ctx),
+		Digests: s.config.Digests, RowHash: s.config.RowHash,
 	}
 	var names unix.Utsname
 	if unix.Uname(&names) == nil {

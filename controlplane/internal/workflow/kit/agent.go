@@ -56,6 +56,9 @@ type HostInfo struct {
 	MariaDBVersion string // of the installed binary; empty without one
 	AgentVersion   string
 	Databases      []DatabaseProcess
+	// Digests and RowHash are the versions of how it digests objects and hashes rows; 0 for an
+	// agent that does not tell, whose versions are 1 at most.
+	Digests, RowHash int
 }
 
 // DatabaseProcess is a MariaDB or MySQL that runs on a host, in whatever unit or container.

@@ -118,22 +118,25 @@ func (s *step) awaitAgent(ctx context.Context) (kit.Outcome, error) {
 	if err != nil {
 		return s.whyNoAgent(ctx, srv, err)
 	}
-	host, err := agent.Host(ctx)
+	is, err := agent.Host(ctx)
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	if host.Server != srv.Name {
+	if is.Server != srv.Name {
 		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_DEVICE_WRONG,
 			kit.Hint("have one made again: another machine answers at this address",
 				kit.RedoThis(kit.StepCreateMachine)),
-			"the agent at %s is %q's, not %s's", srv.Address, host.Server, srv.Name)
+			"the agent at %s is %q's, not %s's", srv.Address, is.Server, srv.Name)
 	}
-	s.Found("%s, systemd %s, MariaDB %s, agent %s", host.OS, host.SystemdVersion,
-		cmp.Or(host.MariaDBVersion, "not installed"), host.AgentVersion)
-	if err := s.checkBinary(ctx, srv, host.MariaDBVersion); err != nil {
+	s.Found("%s, systemd %s, MariaDB %s, agent %s", is.OS, is.SystemdVersion,
+		cmp.Or(is.MariaDBVersion, "not installed"), is.AgentVersion)
+	if err := s.checkBinary(ctx, srv, is.MariaDBVersion); err != nil {
 		return kit.Outcome{}, err
 	}
-	if err := s.checkUnused(ctx, srv, host); err != nil {
+	if err := s.checkAgent(ctx, srv, is); err != nil {
+		return kit.Outcome{}, err
+	}
+	if err := s.checkUnused(ctx, srv, is); err != nil {
 		return kit.Outcome{}, err
 	}
 	if sealer, ok := s.Provider.(provider.Sealer); ok {
@@ -145,7 +148,7 @@ func (s *step) awaitAgent(ctx context.Context) (kit.Outcome, error) {
 	return kit.Done(s.UpdateServer(srv.Name, func(srv *inventory.Server) error {
 		// It may have enrolled before its server had a record.
 		srv.AgentIdentity = identity.Agent(srv.Name).String()
-		srv.AgentVersion, srv.BinaryVersion, srv.LastSeen = host.AgentVersion, host.MariaDBVersion,
+		srv.AgentVersion, srv.BinaryVersion, srv.LastSeen = is.AgentVersion, is.MariaDBVersion,
 			s.Now()
 		return nil
 	}, "the agent answers"))
@@ -173,6 +176,19 @@ func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) 
 		}, "machine %s is at %s", m.ID, m.Address)}
 	}
 	return s.Again("the agent of %s does not answer yet at %s", srv.Name, srv.Address)
+}
+
+// checkAgent refuses the host of a replica that could not be verified: its agent comes with the
+// image, and is of another version than that of its primary.
+func (s *step) checkAgent(ctx context.Context, srv inventory.Server, its kit.HostInfo) error {
+	if srv.Role != inventory.RoleReplica {
+		return nil
+	}
+	primary, err := s.Agent(ctx, srv.Primary)
+	if err != nil {
+		return err
+	}
+	return host.ComparesWith(ctx, primary, srv.Primary, srv.Name, its)
 }
 
 // checkBinary refuses a copy that the machine's MariaDB cannot read: a datadir never goes back.

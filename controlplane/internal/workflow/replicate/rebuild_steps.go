@@ -114,6 +114,9 @@ func (s *rebuild) check(ctx context.Context, srv inventory.Server,
 	}
 	s.Found("machine %s: MariaDB %s, agent %s", srv.MachineID,
 		cmp.Or(is.MariaDBVersion, "not installed"), is.AgentVersion)
+	if err := host.ComparesWith(ctx, p.Agent, p.Name, srv.Name, is); err != nil {
+		return "", err
+	}
 	snap, err := s.Snapshot(ctx, s.args.Snapshot)
 	if err != nil && !kit.Missing(err) {
 		return "", err

@@ -9,7 +9,6 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
-	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // objects are one side's, by kind and name.
@@ -25,6 +24,8 @@ type Lister interface {
 // Inventories compares the inventories of two servers.
 type Inventories struct {
 	Primary, Replica Lister
+	// Of and With are the names of the primary and of the replica.
+	Of, With string
 	// Pass takes a position of the primary and waits until the replica has applied it.
 	Pass func(ctx context.Context) (gtid string, err error)
 	// Newer says that the replica's MariaDB is of another series.
@@ -61,10 +62,8 @@ func (i Inventories) Compare(ctx context.Context) (c Compared, err error) {
 		if err != nil {
 			return c, fmt.Errorf("cannot read the inventory of the replica: %w", err)
 		}
-		if theirs != ours {
-			return c, kit.Refuse(errorsv1.Reason_REASON_UNIMPLEMENTED,
-				kit.Hint("install the same version of understudy-agent on both hosts"),
-				"the agents of the primary and of the replica digest objects in different ways")
+		if err := kit.Comparable(kit.DigestObjects, i.Of, i.With, theirs, ours); err != nil {
+			return c, err
 		}
 		if round == 1 {
 			c.Total = len(primary)
@@ -190,7 +189,8 @@ func remedy(a, b kit.Object) replication.Remedy {
 
 // compareInventory compares the pair's, and answers with the position of the comparison.
 func (c *comparer) compareInventory(ctx context.Context) (at string, err error) {
-	got, err := Inventories{Primary: c.Primary.Agent, Replica: c.Agent, Pass: c.PassTarget,
+	got, err := Inventories{Primary: c.Primary.Agent, Replica: c.Agent, Of: c.Primary.Name,
+		With: c.Srv.Name, Pass: c.PassTarget,
 		Newer: replication.Series(c.St.ServerVersion) !=
 			replication.Series(c.Primary.Status.ServerVersion), Found: c.Found}.Compare(ctx)
 	if err != nil {

@@ -114,6 +114,9 @@ func check(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
+	if err := p.Compares(ctx, a.Level); err != nil {
+		return kit.Outcome{}, err
+	}
 	return kit.DoneUnless(p.CheckRunning())
 }
 
@@ -176,6 +179,9 @@ func mayHaveStopped(j job.Job) bool {
 func dryCheck(ctx context.Context, c *kit.Call, _ *kit.Preview, a Args) ([]string, error) {
 	p, err := pair(ctx, c, a)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.Compares(ctx, a.Level); err != nil {
 		return nil, err
 	}
 	return nil, p.CheckRunning()

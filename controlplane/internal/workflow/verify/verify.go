@@ -263,7 +263,8 @@ func (c *comparer) replicaSums(ctx context.Context, ask kit.ChecksumTables, r *r
 	err := c.Agent.ChecksumTables(ctx, kit.ChecksumTables{AtGTID: r.at, Tables: tables},
 		func(b kit.ChecksumBegin) {
 			if b.RowHash != r.rowHash {
-				mixed = OtherHash(c.Primary.Name, c.Srv.Name)
+				mixed = kit.Comparable(kit.HashRows, c.Primary.Name, c.Srv.Name, r.rowHash,
+					b.RowHash)
 				cancel()
 			}
 		}, func(t kit.TableChecksum) { r.replica[t.Table] = t; meter.add() })
@@ -275,13 +276,6 @@ func (r *reading) sample() []string {
 	taken := maps.Clone(r.primary)
 	maps.DeleteFunc(taken, func(_ string, t kit.TableChecksum) bool { return t.LeftOut != "" })
 	return slices.Sorted(maps.Keys(taken))
-}
-
-// OtherHash refuses to compare what two agents say of rows that they hash in different ways.
-func OtherHash(primary, replica string) error {
-	return kit.Refuse(errorsv1.Reason_REASON_UNIMPLEMENTED,
-		kit.Hint("install the same version of understudy-agent on both hosts"),
-		"the agents of %s and %s hash rows in different ways", primary, replica)
 }
 
 // meter tells how many tables are done, of both sides.

@@ -223,7 +223,7 @@ func (a *agent) Inventory(ctx context.Context, names []string, each func(kit.Obj
 			each(o)
 		}
 	}
-	return 0, err
+	return a.h.Digests, err
 }
 
 func (a *agent) Tables(ctx context.Context) (all []kit.Table, err error) {

@@ -31,6 +31,7 @@ type Host struct {
 	File     *kit.Configuration // our option file
 	root     *Disk              // the root disk, with the image's own datadir
 	Binary   string
+	Digests  int // how its agent digests objects, and hashes rows; 0 is not told
 	epochs   map[string]int64
 	Hidden   int // looks at the block devices until a new one appears
 	Unstarts int // starts of MariaDB that fail
@@ -273,7 +274,8 @@ func (a *agent) up() (*server, error) {
 func (a *agent) Host(ctx context.Context) (info kit.HostInfo, err error) {
 	err = a.look(ctx, "Host", func() error {
 		info = kit.HostInfo{Server: a.h.name, OS: "Debian", SystemdVersion: "257",
-			MariaDBVersion: a.h.Binary, AgentVersion: "test", Databases: a.h.Databases}
+			MariaDBVersion: a.h.Binary, AgentVersion: "test", Databases: a.h.Databases,
+			Digests: a.h.Digests, RowHash: a.h.Digests}
 		return nil
 	})
 	return info, err

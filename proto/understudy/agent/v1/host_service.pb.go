@@ -448,8 +448,12 @@ type GetHostResponse struct {
 	RootFreeBytes int64 `protobuf:"varint,16,opt,name=root_free_bytes,json=rootFreeBytes,proto3" json:"root_free_bytes,omitempty"`
 	// Processes of MariaDB or MySQL that run on this host, those in containers too.
 	DatabaseProcesses []*DatabaseProcess `protobuf:"bytes,17,rep,name=database_processes,json=databaseProcesses,proto3" json:"database_processes,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// How this agent digests objects, as in ReadInventoryResponse; 0 when it does not tell.
+	Digests int32 `protobuf:"varint,18,opt,name=digests,proto3" json:"digests,omitempty"`
+	// How this agent hashes rows, as in ChecksumTablesResponse; 0 when it does not tell.
+	RowHash       int32 `protobuf:"varint,19,opt,name=row_hash,json=rowHash,proto3" json:"row_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetHostResponse) Reset() {
@@ -601,6 +605,20 @@ func (x *GetHostResponse) GetDatabaseProcesses() []*DatabaseProcess {
 	return nil
 }
 
+func (x *GetHostResponse) GetDigests() int32 {
+	if x != nil {
+		return x.Digests
+	}
+	return 0
+}
+
+func (x *GetHostResponse) GetRowHash() int32 {
+	if x != nil {
+		return x.RowHash
+	}
+	return 0
+}
+
 // DatabaseProcess is a running server of databases, as the kernel shows it.
 type DatabaseProcess struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -707,7 +725,7 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\taddresses\x18\x01 \x03(\tB\v\xea\xbb\x18\a\b\x01@\xac\x02H\x10R\taddresses\"3\n" +
 	"\x17SetControlPlaneResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged\"\x10\n" +
-	"\x0eGetHostRequest\"\x95\x05\n" +
+	"\x0eGetHostRequest\"\xca\x05\n" +
 	"\x0fGetHostResponse\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12\x1d\n" +
 	"\n" +
@@ -727,7 +745,9 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\x05load1\x18\x0e \x01(\x01R\x05load1\x121\n" +
 	"\x06uptime\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12&\n" +
 	"\x0froot_free_bytes\x18\x10 \x01(\x03R\rrootFreeBytes\x12S\n" +
-	"\x12database_processes\x18\x11 \x03(\v2$.understudy.agent.v1.DatabaseProcessR\x11databaseProcesses\"\x8e\x01\n" +
+	"\x12database_processes\x18\x11 \x03(\v2$.understudy.agent.v1.DatabaseProcessR\x11databaseProcesses\x12\x18\n" +
+	"\adigests\x18\x12 \x01(\x05R\adigests\x12\x19\n" +
+	"\brow_hash\x18\x13 \x01(\x05R\arowHash\"\x8e\x01\n" +
 	"\x0fDatabaseProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x05R\x03pid\x12\x12\n" +
 	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x18\n" +
