@@ -8,8 +8,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
-// ComparesWith refuses the host of a replica that is to be made, whose agent and that of its primary
-// are of two versions: no verification would come to an end, nor continuous verification later.
+// ComparesWith refuses the host of a replica that is to be made, whose agent and that of its
+// primary are of two versions: no verification would come to an end, nor a continuous one later.
 func ComparesWith(ctx context.Context, primary kit.Agent, of, replica string,
 	its kit.HostInfo) error {
 	return sameProofs(ctx, inventory.VerifyFull, primary, of, replica, its)
