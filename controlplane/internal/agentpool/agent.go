@@ -38,6 +38,7 @@ type agent struct {
 	systemd agentv1.SystemdServiceClient
 	mounts  agentv1.MountServiceClient
 	mariadb agentv1.MariaDBServiceClient
+	observe agentv1.ObservationServiceClient
 }
 
 var _ kit.Agent = (*agent)(nil)
@@ -48,6 +49,7 @@ func newAgent(server string, conn grpc.ClientConnInterface) *agent {
 		systemd: agentv1.NewSystemdServiceClient(conn),
 		mounts:  agentv1.NewMountServiceClient(conn),
 		mariadb: agentv1.NewMariaDBServiceClient(conn),
+		observe: agentv1.NewObservationServiceClient(conn),
 	}
 	a.signIn = signIn{a}
 	return a

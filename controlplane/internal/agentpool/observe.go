@@ -58,6 +58,22 @@ func (p *Pool) Observe(ctx context.Context, server, address string, interval tim
 	}
 }
 
+// Marks are those of the agent's latest observation.
+func (a *agent) Marks(ctx context.Context) (replication.Marks, error) {
+	bounded, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	stream, err := a.observe.Observe(bounded, &agentv1.ObserveRequest{
+		BeatInterval: durationpb.New(time.Second)})
+	if err != nil {
+		return replication.Marks{}, lost(ctx, a.server, err)
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return replication.Marks{}, lost(ctx, a.server, err)
+	}
+	return facts(first.GetFacts()).Marks, nil
+}
+
 // observed is what a stream has told so far.
 type observed struct{ now replication.Observed }
 

@@ -96,6 +96,14 @@ func TestFactsAndBeatsOfAnAgent(t *testing.T) {
 		first.Connections[0].IOState != "" {
 		t.Errorf("second %+v", second)
 	}
+	agent, err := f.pool.Agent(t.Context(), "db1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if noted, err := agent.Marks(t.Context()); err != nil || noted.Last != 2 ||
+		noted.Record != first.Marks.Record {
+		t.Errorf("asked for its marks: %+v %v", noted, err)
+	}
 	again, err := observe(t, f, second, 1)
 	if err != nil || len(again) == 0 || again[0].ServerID != 7 || again[0].BinlogOffset != 1 {
 		t.Errorf("with known facts: %+v, %v", again, err)

@@ -37,6 +37,16 @@ type MarksSeen struct {
 	Volume string `json:"volume"`
 }
 
+// ProveMarks takes over what the agent of a copy had noted when a verification of it began, which
+// is over where that found all data equal. What is noted of a server in service is compared with
+// its record all the time.
+func (s *Server) ProveMarks(v Verification, seen MarksSeen) {
+	if s.InService() || v.Level != VerifyFull || v.Open > 0 || seen.Record == "" {
+		return
+	}
+	s.MarksSeen = MarksSeen{Record: seen.Record, Number: seen.Number, Volume: s.DataVolume}
+}
+
 // UnprovedData is why the data that it has now may differ; false when nothing says so.
 func (s Server) UnprovedData() (DataUnproved, bool) {
 	u := s.DataUnproved

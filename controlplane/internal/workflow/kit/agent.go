@@ -312,6 +312,8 @@ type Replication interface {
 	// WaitForGTID waits until the position is applied and tells how far it is meanwhile.
 	WaitForGTID(ctx context.Context, gtid string, timeout time.Duration,
 		report func(Waited)) (reached bool, err error)
+	// Marks are what the agent noted that may have left changes out.
+	Marks(ctx context.Context) (replication.Marks, error)
 	// SetReadOnly turns read_only on or off.
 	SetReadOnly(ctx context.Context, on bool, token FencingToken) (changed bool, err error)
 }

@@ -21,11 +21,12 @@ func FillLevel(l *inventory.VerifyLevel, field string, wrong *errs.Fields) {
 }
 
 // RecordVerified records when, where and how far a replica was last compared. began is when that
-// comparison began.
-func (r recording) RecordVerified(server string, v inventory.Verification,
-	began time.Time) Commit {
+// comparison began, and noted what the agent of a copy had noted by then.
+func (r recording) RecordVerified(server string, v inventory.Verification, began time.Time,
+	noted inventory.MarksSeen) Commit {
 	return r.UpdateServer(server, func(srv *inventory.Server) error {
 		srv.ProveData(v, began)
+		srv.ProveMarks(v, noted)
 		return nil
 	}, "verified to level %s at %s", strings.ToLower(string(v.Level)), cmp.Or(v.GTID, "(empty)"))
 }

@@ -189,11 +189,16 @@ func onPair(h func(*step, context.Context, *host.Pair) (kit.Outcome, error)) kit
 func verify(parts Parts) kit.Handler {
 	return onPair(func(s *step, ctx context.Context, p *host.Pair) (kit.Outcome, error) {
 		began := s.Now()
+		noted, err := p.Agent.Marks(ctx)
+		if err != nil {
+			return kit.Outcome{}, err
+		}
 		verified, err := parts.Compare(ctx, p, s.args.Verify)
 		if err != nil {
 			return kit.Outcome{}, err
 		}
-		return kit.Done(s.RecordVerified(s.args.Server, verified, began))
+		return kit.Done(s.RecordVerified(s.args.Server, verified, began,
+			inventory.MarksSeen{Record: noted.Record, Number: noted.Last}))
 	})
 }
 

@@ -141,7 +141,7 @@ func verify(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	if err != nil {
 		return kit.Outcome{}, err
 	}
-	recorded := c.RecordVerified(a.Replica, verified, began)
+	recorded := c.RecordVerified(a.Replica, verified, began, inventory.MarksSeen{})
 	if a.AcceptHistory != "" {
 		recorded = kit.Both(recorded, a.accept(p, verified))
 	}

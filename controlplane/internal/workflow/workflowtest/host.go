@@ -31,7 +31,8 @@ type Host struct {
 	File     *kit.Configuration // our option file
 	root     *Disk              // the root disk, with the image's own datadir
 	Binary   string
-	Digests  int // how its agent digests objects, and hashes rows; 0 is not told
+	Digests  int               // how its agent digests objects, and hashes rows; 0 is not told
+	Marks    replication.Marks // what its agent noted
 	epochs   map[string]int64
 	Hidden   int // looks at the block devices until a new one appears
 	Unstarts int // starts of MariaDB that fail
@@ -279,6 +280,14 @@ func (a *agent) Host(ctx context.Context) (info kit.HostInfo, err error) {
 		return nil
 	})
 	return info, err
+}
+
+func (a *agent) Marks(ctx context.Context) (marks replication.Marks, err error) {
+	err = a.look(ctx, "Marks", func() error {
+		marks = a.h.Marks
+		return nil
+	})
+	return marks, err
 }
 
 func (a *agent) RenewCertificates(ctx context.Context,

@@ -56,6 +56,9 @@ func (a Agents) Observe(ctx context.Context, server, _ string, interval time.Dur
 		if err != nil {
 			return err
 		}
+		if o.Marks, err = agent.Marks(ctx); err != nil {
+			return err
+		}
 		o.Unit.Active, o.At = unit.ActiveState, time.Now()
 		o.Clock = replication.Clock{Host: o.At, Here: o.At}
 		take(o)
