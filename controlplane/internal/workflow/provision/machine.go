@@ -133,7 +133,7 @@ func (s *step) awaitAgent(ctx context.Context) (kit.Outcome, error) {
 	if err := s.checkBinary(ctx, srv, is.MariaDBVersion); err != nil {
 		return kit.Outcome{}, err
 	}
-	if err := s.checkAgent(ctx, srv, is); err != nil {
+	if err := checkAgent(ctx, s.Call, srv, is); err != nil {
 		return kit.Outcome{}, err
 	}
 	if err := s.checkUnused(ctx, srv, is); err != nil {
@@ -180,11 +180,11 @@ func (s *step) whyNoAgent(ctx context.Context, srv inventory.Server, why error) 
 
 // checkAgent refuses the host of a replica that could not be verified: its agent comes with the
 // image, and is of another version than that of its primary.
-func (s *step) checkAgent(ctx context.Context, srv inventory.Server, its kit.HostInfo) error {
+func checkAgent(ctx context.Context, c *kit.Call, srv inventory.Server, its kit.HostInfo) error {
 	if srv.Role != inventory.RoleReplica {
 		return nil
 	}
-	primary, err := s.Agent(ctx, srv.Primary)
+	primary, err := c.Agent(ctx, srv.Primary)
 	if err != nil {
 		return err
 	}
