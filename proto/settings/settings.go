@@ -31,6 +31,9 @@ type Sources struct {
 type Schema struct {
 	// Defaults has a value for each key that is known.
 	Defaults map[string]any
+	// FlagsAlone are the keys beside these that flags alone have: what is meant for one start must
+	// not stay in a file.
+	FlagsAlone []string
 	// EnvPrefix begins the name of every variable that is read: with "X_", X_LISTEN is `listen`.
 	// Lists are separated by commas.
 	EnvPrefix string
@@ -48,9 +51,10 @@ func (s Schema) Load(from Sources, into any) error {
 	for _, layer := range []struct {
 		where  string
 		values map[string]any
-	}{{"defaults", s.Defaults}, {from.File, fromFile}, {"the environment", s.environ(from.Environ)},
-		{"flags", from.Flags}} {
-		if err := s.checkKeys(layer.where, layer.values); err != nil {
+		more   []string
+	}{{"defaults", s.Defaults, nil}, {from.File, fromFile, nil},
+		{"the environment", s.environ(from.Environ), nil}, {"flags", from.Flags, s.FlagsAlone}} {
+		if err := s.checkKeys(layer.where, layer.values, layer.more); err != nil {
 			return err
 		}
 		if err := k.Load(values(layer.values), nil); err != nil {
@@ -65,9 +69,11 @@ func (s Schema) Load(from Sources, into any) error {
 	return nil
 }
 
-func (s Schema) checkKeys(where string, given map[string]any) error {
-	unknown := slices.DeleteFunc(slices.Sorted(maps.Keys(given)),
-		func(key string) bool { _, known := s.Defaults[key]; return known })
+func (s Schema) checkKeys(where string, given map[string]any, more []string) error {
+	unknown := slices.DeleteFunc(slices.Sorted(maps.Keys(given)), func(key string) bool {
+		_, known := s.Defaults[key]
+		return known || slices.Contains(more, key)
+	})
 	if len(unknown) == 0 {
 		return nil
 	}

@@ -106,5 +106,5 @@ func (c *cli) call(ctx context.Context, use func(context.Context, *api) error) e
 		return err
 	}
 	keepFresh(ctx, c, a)
-	return use(ctx, a)
+	return clocks(ctx, c, use(ctx, a))
 }

@@ -135,6 +135,7 @@ func revive(ctx context.Context, c *cli) error {
 		return nil //nolint:nilerr // whoever uses the files says what is wrong with them
 	}
 	answer, err := renewExpired(ctx, c, cert, files)
+	err = clocks(ctx, c, err)
 	if errs.KindOf(err) == errs.Unauthenticated {
 		return usageError{
 			message: fmt.Sprintf("the operator's certificate in %s expired on %s, and cannot be "+

@@ -108,7 +108,7 @@ func (c *cli) examineControlPlane(ctx context.Context, a *api) []finding {
 	began := c.Now()
 	servers, err := allServers(ctx, a, &cpv1.ListServersRequest{})
 	if err != nil {
-		return []finding{c.broken("control plane", err)}
+		return []finding{c.broken("control plane", clocks(ctx, c, err))}
 	}
 	answered := finding{What: "control plane", OK: true,
 		Found: fmt.Sprintf("%s answered in %s", c.flags.address, show.Duration(c.Now().Sub(began)))}

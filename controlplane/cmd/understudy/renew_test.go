@@ -81,6 +81,36 @@ func TestAnExpiredCertificateSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// A clock of this computer that is far from the control plane's makes a certificate that is good
+// look expired, and one that has expired look good. The clock is what the command names.
+func TestAClockThatIsWrongIsNamed(t *testing.T) {
+	t.Parallel()
+	p, good := newPlane(t, nil)
+	ended := t.TempDir()
+	ca := identitytest.Open(t, filepath.Join(p.Dir, "ca"))
+	ca.WriteFiles(ended, ca.Issue(identity.Operator("admin"), func(c *x509.Certificate) {
+		c.NotAfter = time.Now().Add(-time.Hour)
+	}))
+	for _, test := range []struct {
+		credentials string
+		off         time.Duration
+		want        string
+	}{{good, 9 * time.Hour, "ahead of"}, {ended, -3 * time.Hour, "behind"}} {
+		for _, command := range [][]string{{"server", "list"}, {"doctor"}} {
+			w, stdout, stderr := world(append(command, "--address", p.Address(),
+				"--credentials", test.credentials)...)
+			w.Now = func() time.Time { return time.Now().Add(test.off) }
+			code := Run(t.Context(), w)
+			said := stdout.String() + stderr.String()
+			if code != exitUsage || !strings.Contains(said, "clock of this computer is") ||
+				!strings.Contains(said, test.want+" that of the control plane") ||
+				!strings.Contains(said, "timedatectl set-ntp true") {
+				t.Errorf("%s, %s: exit code %d: %s", command, test.want, code, said)
+			}
+		}
+	}
+}
+
 // Two commands at once lose nothing of each other.
 func TestContextsAreAddedAtOnce(t *testing.T) {
 	t.Parallel()

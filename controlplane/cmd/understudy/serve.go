@@ -22,8 +22,9 @@ stops it; jobs go on with its next start.
 
 Settings come from flags, then the environment, then a file, then defaults. The
 flag --state-dir is UNDERSTUDY_STATE_DIR in the environment and state_dir in the
-file. Lists have commas in the environment and are lists in the file. A setting
-that is not known is an error.
+file; --replace-lost-root alone is a flag and nothing else. Lists have commas in
+the environment and are lists in the file. A setting that is not known is an
+error.
 
 What it serves
   the API       on --listen, and on the provider's network under the same port;

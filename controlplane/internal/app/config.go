@@ -110,7 +110,7 @@ type Config struct {
 	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
 	VolumeLimit time.Duration `koanf:"volume_limit"`
 	// ReplaceLostRoot makes another root in place of one that has ended, or whose key is gone:
-	// every host has to join again.
+	// every host has to join again. A flag alone sets it, for one start.
 	ReplaceLostRoot bool `koanf:"replace_lost_root"`
 	// AgentCertificateLife is how long an agent's certificate is valid, AgentCertificateGrace how
 	// long after its end it can still be renewed with its key.
@@ -164,7 +164,6 @@ func defaults() map[string]any {
 		"verify_interval":        "1h",
 		"volume_limit":           "10m",
 		"agent_certificate_life": "24h", "agent_certificate_grace": "720h",
-		"replace_lost_root":         false,
 		"mariadb_certificate_life":  "720h",
 		"operator_certificate_life": "8h", "operator_certificate_grace": "72h",
 		"retain_jobs":       "2160h",
@@ -182,7 +181,8 @@ type Sources = settings.Sources
 
 // loadUnchecked reads the configuration, for what needs to know where the state is and no more.
 func loadUnchecked(sources Sources) (config Config, err error) {
-	schema := settings.Schema{Defaults: defaults(), EnvPrefix: EnvPrefix, Foreign: foreign}
+	schema := settings.Schema{Defaults: defaults(), FlagsAlone: []string{"replace_lost_root"},
+		EnvPrefix: EnvPrefix, Foreign: foreign}
 	return config, schema.Load(sources, &config)
 }
 

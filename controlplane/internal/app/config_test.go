@@ -44,13 +44,14 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 			"UNDERSTUDY_CREDENTIALS=x", "UNDERSTUDY_CONFIG=x", "UNDERSTUDY_AGENT_LISTEN=x",
 			"UNDERSTUDY_AGENT_BINARY=/a",
 			"UNDERSTUDY_FAILPOINT=x"},
-		Flags: map[string]any{"image": "flag", "unreachable_after": "1m", "dev": true},
+		Flags: map[string]any{"image": "flag", "unreachable_after": "1m", "dev": true,
+			"replace_lost_root": "true"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if cfg.Lab != "file" || cfg.Fleet != "env" || cfg.Image != "flag" || cfg.AgentBinary != "/a" ||
-		cfg.Provider != app.LabProvider {
+		cfg.Provider != app.LabProvider || !cfg.ReplaceLostRoot {
 		t.Errorf("%+v", cfg)
 	}
 	if !slices.Equal(cfg.Listen, []string{"127.0.0.1:2", "[::1]:3"}) ||
@@ -70,6 +71,11 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 			"unknown key nope"},
 		"failpoint in file": {app.Sources{File: write(t, "failpoint: after_effect:cut\n")},
 			"unknown key failpoint"},
+		"lost root in file": {app.Sources{File: write(t, "replace_lost_root: true\n")},
+			"unknown key replace_lost_root"},
+		"lost root in environment": {app.Sources{
+			Environ: []string{"UNDERSTUDY_REPLACE_LOST_ROOT=true"}},
+			"unknown key replace_lost_root"},
 		"no such file": {app.Sources{File: "/no/such", Required: true}, "no such file"},
 		"no YAML":      {app.Sources{File: write(t, "a: [")}, "cannot read"},
 		"wrong type":   {app.Sources{File: write(t, "listen: {a: b}\n")}, "listen"},

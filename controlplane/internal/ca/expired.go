@@ -46,7 +46,7 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 	if err != nil {
 		return Renewed{}, err
 	}
-	e := expired{Registry: r}
+	e := &expired{Registry: r}
 	if e.print, err = keyPrint(key); err != nil {
 		return Renewed{}, err
 	}
@@ -54,8 +54,14 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 		return Renewed{}, err
 	}
 	e.foreign = r.config.Authority.believes(e.peer.Certificate)
+	renewed, err := e.renew(ctx, req)
+	e.noteRefused(ctx, req, err)
+	return renewed, err
+}
+
+func (e *expired) renew(ctx context.Context, req ExpiredRequest) (Renewed, error) {
 	who, what := e.peer.Identity, "cannot renew the certificate of "+e.peer.Identity.String()
-	if err := r.config.Store.Read(ctx, e.admit); err != nil {
+	if err := e.config.Store.Read(ctx, e.admit); err != nil {
 		return Renewed{}, storeError(what, err)
 	}
 	if req.Believed != nil {
@@ -65,7 +71,7 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 	}
 	by := Caller{Peer: e.peer, RequestID: req.RequestID}
 	if who.Role.IsOperator() {
-		bundle, err := r.certifyOperator(ctx, OperatorRequest{Name: who.Name, Role: who.Role,
+		bundle, err := e.certifyOperator(ctx, OperatorRequest{Name: who.Name, Role: who.Role,
 			CSR: req.CSR, Caller: by}, "operator.renew_expired", e.admit)
 		return Renewed{CA: bundle.CA, Certificate: bundle.Certificate, Expires: bundle.Expires}, err
 	}
@@ -73,7 +79,7 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 	if err != nil {
 		host = ""
 	}
-	bundle, err := r.certify(ctx, what, certification{agent: who, keys: Keys{Agent: req.CSR},
+	bundle, err := e.certify(ctx, what, certification{agent: who, keys: Keys{Agent: req.CSR},
 		names: namesOf(who.Name, host), alone: true, action: "server.renew_expired", caller: by,
 		admit: func(ctx context.Context, records Records, _ string) error {
 			return e.admit(ctx, records)
@@ -110,11 +116,12 @@ type expired struct {
 	print string        // of the key that was proved
 	// foreign is why no root of now signed the certificate that was shown; nil when one did.
 	foreign error
+	own     inventory.Certificate // the newest of that key; none on record without a serial
 }
 
 // known refuses a certificate that is neither of a root of now nor on record. One of a root that
 // went is on record: its host may have missed that another one came.
-func (e expired) known(ctx context.Context, records Records) error {
+func (e *expired) known(ctx context.Context, records Records) error {
 	if e.foreign == nil {
 		return nil
 	}
@@ -131,7 +138,7 @@ func (e expired) known(ctx context.Context, records Records) error {
 
 // early says whether the certificate that was shown is still good by any clock that may be right:
 // it is renewed otherwise, unless its root has gone.
-func (e expired) early() bool {
+func (e *expired) early() bool {
 	return e.foreign == nil &&
 		e.config.Now().Add(identity.MaxClockDifference).Before(e.peer.Certificate.NotAfter)
 }
@@ -139,7 +146,7 @@ func (e expired) early() bool {
 // admit says whether the one who has the key gets another certificate. An agent makes a new key for
 // each renewal: only the newest counts, so a key that was stolen before is worth nothing. Operators
 // keep theirs, and have one on each computer.
-func (e expired) admit(ctx context.Context, records Records) error {
+func (e *expired) admit(ctx context.Context, records Records) error {
 	who := e.peer.Identity
 	if err := e.known(ctx, records); err != nil {
 		return err
@@ -149,6 +156,7 @@ func (e expired) admit(ctx context.Context, records Records) error {
 		return err
 	}
 	own, newer, err := e.newest(ctx, records, known)
+	e.own = own
 	switch {
 	case err != nil:
 		return err
@@ -188,7 +196,7 @@ func (e expired) admit(ctx context.Context, records Records) error {
 
 // newest is the newest certificate of the key that was proved, without a serial for none, and
 // whether there is a newer one of another key.
-func (e expired) newest(ctx context.Context, records Records,
+func (e *expired) newest(ctx context.Context, records Records,
 	known []inventory.Certificate) (own inventory.Certificate, newer bool, err error) {
 	for _, cert := range known {
 		if cert.KeyPrint == e.print &&
@@ -205,7 +213,7 @@ func (e expired) newest(ctx context.Context, records Records,
 }
 
 // lost is the certificate that was shown when a restore may have lost its record.
-func (e expired) lost(ctx context.Context, records Records) (inventory.Certificate, error) {
+func (e *expired) lost(ctx context.Context, records Records) (inventory.Certificate, error) {
 	cert := e.peer.Certificate
 	if records.Lost == nil || identity.Pin(cert) != e.print {
 		return inventory.Certificate{}, nil
@@ -218,7 +226,7 @@ func (e expired) lost(ctx context.Context, records Records) (inventory.Certifica
 	return recordOf(cert, e.peer.Identity.String()), nil
 }
 
-func (e expired) refused(why string) error {
+func (e *expired) refused(why string) error {
 	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
 		fmt.Sprintf("the certificate of %s cannot be renewed: %s", e.peer.Identity, why),
 		errs.WithHint("ask an admin for new credentials; a machine needs a new join file",

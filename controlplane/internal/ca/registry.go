@@ -72,6 +72,7 @@ type Registry struct {
 	denied   denyList
 	keeps    keeps
 	shows    shows
+	refusals refusals
 	rotating sync.RWMutex // held while the root is replaced, and shared by what names a root
 }
 

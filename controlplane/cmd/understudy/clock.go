@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	grpccredentials "google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// clockTimeout bounds what the time of the control plane may cost a command that failed already.
+const clockTimeout = 5 * time.Second
+
+// clocks is the error of a call, or what it comes from when the clock of this computer is the
+// cause: a certificate is good by one clock and not by the other.
+func clocks(ctx context.Context, c *cli, err error) error {
+	if c.flags.local || errs.KindOf(err) != errs.Unauthenticated &&
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_UNREACHABLE {
+		return err
+	}
+	there, timeErr := planeTime(ctx, c)
+	here := c.Now()
+	apart := here.Sub(there)
+	if timeErr != nil || apart.Abs() <= identity.MaxClockDifference {
+		return err
+	}
+	side := "ahead of"
+	if apart < 0 {
+		side = "behind"
+	}
+	return usageError{
+		message: fmt.Sprintf("the clock of this computer is %s %s that of the control plane, and "+
+			"certificates are not good by both: here it is %s, at %s it is %s",
+			apart.Abs().Round(time.Minute), side, stamp(here), c.flags.address, stamp(there)),
+		hint: "set the clock that is wrong (`timedatectl set-ntp true`)"}
+}
+
+// planeTime is the time of the control plane, which shows a certificate of the CA that is believed
+// here. It takes no certificate of either side to be in time.
+func planeTime(ctx context.Context, c *cli) (time.Time, error) {
+	roots, err := identity.ReadRoots(c.credentialFiles().CA)
+	if err != nil {
+		return time.Time{}, err
+	}
+	conn, err := chassis.Dial(chassis.DialConfig{Address: c.flags.address, Deadline: clockTimeout,
+		TLS: identity.ClientConfig{Source: &identity.Static{}, Expect: identity.ControlPlane(),
+			Unverified: true}})
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer conn.Close()
+	var shown peer.Peer
+	answer, err := cpv1.NewEnrollmentServiceClient(conn).GetAuthority(ctx,
+		&cpv1.GetAuthorityRequest{}, grpc.Peer(&shown))
+	if err != nil {
+		return time.Time{}, err
+	}
+	info, _ := shown.AuthInfo.(grpccredentials.TLSInfo)
+	return answer.GetTime().AsTime(), identity.VerifyShown(roots, info.State.PeerCertificates,
+		identity.ControlPlane())
+}
