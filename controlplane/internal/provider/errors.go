@@ -27,6 +27,8 @@ var (
 	ErrDenied = errors.New("not allowed")
 	// ErrRefused says that an operator was asked and will not do it.
 	ErrRefused = errors.New("refused by an operator")
+	// ErrEnded says that what the client token made has been terminated.
+	ErrEnded = errors.New("what the client token made has ended")
 	// ErrTokenReused says that the client token was used with other parameters.
 	ErrTokenReused = errors.New("client token used with different parameters")
 )
@@ -61,6 +63,8 @@ var meanings = map[error]meaning{
 	ErrRefused: {errs.FailedPrecondition, errorsv1.Reason_REASON_ACTION_REQUIRED,
 		errs.WithHint("settle it with whoever refused, then retry the job: an operator is asked " +
 			"again")},
+	ErrEnded: {errs.FailedPrecondition, errorsv1.Reason_REASON_MACHINE_GONE,
+		errs.WithHint("redo the step that makes the machine: it makes another")},
 	ErrTokenReused: {errs.FailedPrecondition, errorsv1.Reason_REASON_PROVIDER_ERROR,
 		errs.WithHint("redo the step: it is done under another token")},
 }

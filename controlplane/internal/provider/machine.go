@@ -28,6 +28,8 @@ type Machine struct {
 	State MachineState
 	// Reason says in words why the machine is in its state; empty when nothing is odd.
 	Reason string
+	// Failed says that the provider itself brought it to its state, with no call of anybody.
+	Failed bool
 	// Image is the name of the image it was made from.
 	Image string
 	// Zone is where it is; only volumes of the same zone can be attached.
@@ -54,6 +56,8 @@ type CreateMachineRequest struct {
 	Image string
 	// Zone may be empty: the provider's first.
 	Zone string
+	// OtherZones lets the machine be made in another zone when that one is full.
+	OtherZones bool
 	// Tags are put on the machine when it is made.
 	Tags map[string]string
 	// UserData is the join file, readable by root alone on the machine. It takes no
@@ -75,7 +79,7 @@ type Filter struct {
 // Machines makes and ends machines.
 type Machines interface {
 	// CreateMachine makes a machine with its image's default volume, switched on.
-	// ErrInvalid, ErrTokenReused, ErrNotFound (image), ErrLimitExceeded, ErrThrottled.
+	// ErrInvalid, ErrTokenReused, ErrEnded, ErrNotFound (image), ErrLimitExceeded, ErrThrottled.
 	CreateMachine(ctx context.Context, req CreateMachineRequest) (Machine, error)
 	// GetMachine reads one machine. A terminated one stays readable for a while, then
 	// ErrNotFound.

@@ -22,6 +22,10 @@ type Behaviour struct {
 	Denied []string
 	// Images is what the account's AMIs are like.
 	Images Images
+	// Launches is how launches go wrong.
+	Launches Launches
+	// Quota is what the account may have.
+	Quota Quota
 	// Fault is asked before each call; nil: no faults.
 	Fault func(action string) Fault
 }

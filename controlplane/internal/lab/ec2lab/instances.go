@@ -92,10 +92,7 @@ func (s *Server) showInstance(ctx context.Context, m provider.Machine) (types.In
 	if !m.StartedAt.IsZero() {
 		shown.LaunchTime = aws.Time(m.StartedAt)
 	}
-	if m.Reason != "" {
-		shown.StateReason = &types.StateReason{Code: aws.String("Client.Reason"),
-			Message: aws.String(m.Reason)}
-	}
+	shown.StateReason = stateReason(m, kept)
 	if m.State == provider.MachineTerminated {
 		return shown, nil
 	}

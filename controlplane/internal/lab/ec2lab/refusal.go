@@ -23,7 +23,7 @@ func (r *refusal) status() int {
 	switch r.code {
 	case "RequestLimitExceeded", "Unavailable":
 		return http.StatusServiceUnavailable
-	case "InternalError":
+	case "InternalError", "InsufficientInstanceCapacity":
 		return http.StatusInternalServerError
 	case "UnauthorizedOperation":
 		return http.StatusForbidden

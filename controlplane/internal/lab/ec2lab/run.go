@@ -22,16 +22,11 @@ const (
 func (s *Server) runInstances(ctx context.Context,
 	in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput, error) {
 	hash := hashOf(in)
-	if token := aws.ToString(in.ClientToken); token != "" {
-		for id, known := range s.state.Instances {
-			switch {
-			case known.Token == token && known.Hash != hash:
-				return nil, refuse("IdempotentParameterMismatch",
-					"The client token '%s' was used with other parameters", token)
-			case known.Token == token:
-				return s.ran(ctx, id)
-			}
+	if id, err := s.instanceOf(ctx, in); err != nil || id != "" {
+		if err != nil {
+			return nil, err
 		}
+		return s.ran(ctx, id)
 	}
 	image, err := s.checkRun(ctx, in)
 	if err != nil {
@@ -39,6 +34,9 @@ func (s *Server) runInstances(ctx context.Context,
 	}
 	zone, err := s.zoneOf(in)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.hasCapacity(zone, in.InstanceType); err != nil {
 		return nil, err
 	}
 	tags, err := tagsFor(in.TagSpecifications, types.ResourceTypeInstance, types.ResourceTypeVolume)
@@ -74,7 +72,11 @@ func (s *Server) runInstances(ctx context.Context,
 	if err := s.addVolumes(ctx, m, volumeTags, in); err != nil {
 		return nil, err
 	}
-	return s.ran(ctx, id)
+	out, err := s.ran(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return out, s.endLaunch(ctx, m, out)
 }
 
 func (s *Server) ran(ctx context.Context, id string) (*ec2.RunInstancesOutput, error) {

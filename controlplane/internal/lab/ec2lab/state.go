@@ -34,10 +34,12 @@ type instanceState struct {
 	Subnet       string
 	// Public is its public address, Credits how it is charged for CPU beyond what its type earns.
 	Public, Credits string
-	VolumeTags      map[string]string
-	Metadata        metadataState
-	UserData        string
-	CreatedAt       time.Time
+	// Ended is the reason by which EC2 ended it by itself.
+	Ended      string
+	VolumeTags map[string]string
+	Metadata   metadataState
+	UserData   string
+	CreatedAt  time.Time
 }
 
 type metadataState struct {

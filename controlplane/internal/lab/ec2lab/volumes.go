@@ -20,6 +20,9 @@ func (s *Server) hidden(made time.Time) bool {
 
 func (s *Server) createVolume(ctx context.Context,
 	in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput, error) {
+	if err := s.withinQuota(ctx); err != nil {
+		return nil, err
+	}
 	hash := hashOf(in)
 	if token := aws.ToString(in.ClientToken); token != "" {
 		for id, known := range s.state.Volumes {

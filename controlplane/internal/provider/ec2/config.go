@@ -135,11 +135,18 @@ func (c Config) client(ctx context.Context) (*ec2.Client, error) {
 }
 
 // standardRetryer repeats a call that may be repeated a few times, quickly: whoever called has a
-// back-off of its own.
+// back-off of its own. A zone that is full stays so for longer, although EC2 answers with a 500.
 func standardRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts,
 			o.MaxBackoff = sdkAttempts, sdkBackoff
+		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(
+			func(err error) aws.Ternary {
+				if slices.Contains(noCapacity, codeOf(err)) {
+					return aws.FalseTernary
+				}
+				return aws.UnknownTernary
+			})}, o.Retryables...)
 	})
 }
 

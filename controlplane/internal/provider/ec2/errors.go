@@ -23,7 +23,9 @@ var throttling = map[string]time.Duration{
 	"SnapshotCreationPerVolumeRateExceeded":   15 * time.Second,
 	"ConcurrentSnapshotLimitExceeded":         10 * time.Second,
 	"PendingSnapshotLimitExceeded":            10 * time.Second,
-	"InsufficientInstanceCapacity":            30 * time.Second,
+	"InsufficientInstanceCapacity":            time.Minute,
+	"InsufficientHostCapacity":                time.Minute,
+	"InsufficientCapacity":                    time.Minute,
 	"InsufficientVolumeCapacity":              30 * time.Second,
 	"MaxConcurrentVolumeModificationExceeded": 30 * time.Second,
 }
@@ -52,6 +54,7 @@ var kinds = map[string]error{
 	"InvalidSecurityGroupID.NotFound": provider.ErrInvalid,
 	"OperationNotPermitted":           provider.ErrIncorrectState,
 	"IdempotentParameterMismatch":     provider.ErrTokenReused,
+	"IdempotentInstanceTerminated":    provider.ErrEnded,
 	"VolumeInUse":                     provider.ErrInUse,
 	"InvalidSnapshot.InUse":           provider.ErrInUse,
 	"UnauthorizedOperation":           provider.ErrDenied,
@@ -93,7 +96,9 @@ func lost(err error) bool {
 // mayHaveMade says that a call which the SDK repeats may have had its effect although it failed: an
 // earlier try of one that ended throttled may have lost its answer.
 func mayHaveMade(err error) bool {
-	return lost(err) || err != nil && errors.Is(kindOf(codeOf(err)), provider.ErrThrottled)
+	code := codeOf(err)
+	return lost(err) || err != nil && !slices.Contains(noCapacity, code) && errors.Is(kindOf(code),
+		provider.ErrThrottled)
 }
 
 var errNotSent = errors.New("not sent")

@@ -20,6 +20,8 @@ type fake struct {
 	*Provider
 	server *ec2lab.Server
 	memory *ec2lab.Memory
+
+	behaviour ec2lab.Behaviour
 }
 
 // image is what the fake's machines are made from.
@@ -33,7 +35,7 @@ func newFake(t *testing.T, cfg Config, behaviour ec2lab.Behaviour) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{server: server, memory: memory}
+	f := &fake{server: server, memory: memory, behaviour: behaviour}
 	f.Provider = f.another(t, cfg)
 	return f
 }

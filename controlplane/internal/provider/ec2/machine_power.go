@@ -73,9 +73,7 @@ func toMachine(i types.Instance) provider.Machine {
 	if i.Placement != nil {
 		m.Zone = aws.ToString(i.Placement.AvailabilityZone)
 	}
-	if i.StateReason != nil {
-		m.Reason = aws.ToString(i.StateReason.Message)
-	}
+	m.Reason, m.Failed = stateReason(i.StateReason)
 	if m.Image == "" {
 		m.Image = aws.ToString(i.ImageId)
 	}

@@ -39,9 +39,11 @@ func (p *Provider) CreateMachine(ctx context.Context,
 	if err != nil {
 		return none, err
 	}
-	if req.Zone, err = p.zone(ctx, req.Zone); err != nil {
+	zones, err := p.launchZones(ctx, req)
+	if err != nil {
 		return none, err
 	}
+	req.Zone = zones[0]
 	input := p.runInput(req, image, ofMachine(image, req.Image, data))
 	if aws.ToBool(kind.BurstablePerformanceSupported) {
 		input.CreditSpecification = &types.CreditSpecificationRequest{
@@ -50,8 +52,9 @@ func (p *Provider) CreateMachine(ctx context.Context,
 	if input.UserData, err = userData(req.Name, req.UserData); err != nil {
 		return none, err
 	}
-	out, err := p.api.RunInstances(ctx, input)
+	out, err := p.launch(ctx, input, zones)
 	if codeOf(err) == "IdempotentParameterMismatch" {
+		req.ClientToken = aws.ToString(input.ClientToken)
 		return p.madeBefore(ctx, req, err)
 	}
 	if mayHaveMade(err) {
@@ -113,7 +116,6 @@ func (p *Provider) runInput(req provider.CreateMachineRequest,
 			specification(types.ResourceTypeVolume,
 				with(ofVolumes, with(req.Tags, name)))...),
 	}
-	p.cfg.place(input, req.Zone)
 	if p.cfg.InstanceProfile != "" {
 		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(
 			p.cfg.InstanceProfile)}

@@ -44,6 +44,9 @@ func (p *Provider) CreateVolume(ctx context.Context,
 	if mayHaveMade(err) {
 		p.new.noteMaybe("vol", req.Tags)
 	}
+	if errors.Is(err, provider.ErrLimitExceeded) {
+		return p.madeAtQuota(ctx, req, err)
+	}
 	if err != nil {
 		return none, err
 	}
@@ -53,6 +56,22 @@ func (p *Provider) CreateVolume(ctx context.Context,
 		CreateTime: out.CreateTime})
 	p.new.note(v.ID, v.Tags)
 	return v, nil
+}
+
+// madeAtQuota finds the volume that the token made before: at its quota EC2 refuses a volume
+// without looking at the token. The caller's tags are those of one volume.
+func (p *Provider) madeAtQuota(ctx context.Context, req provider.CreateVolumeRequest,
+	limit error) (provider.Volume, error) {
+	if len(req.Tags) == 0 {
+		return provider.Volume{}, limit
+	}
+	made, err := p.ListVolumes(ctx, provider.Filter{Tags: req.Tags})
+	for _, v := range made {
+		if v.State == provider.VolumeCreating || v.State == provider.VolumeAvailable {
+			return v, nil
+		}
+	}
+	return provider.Volume{}, errors.Join(limit, err)
 }
 
 func (p *Provider) volumeInput(req provider.CreateVolumeRequest) *ec2.CreateVolumeInput {

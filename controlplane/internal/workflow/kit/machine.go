@@ -41,9 +41,13 @@ func (c *Call) MachineGone(ctx context.Context, m provider.Machine, srv inventor
 	case srv.Job == c.JobID:
 		hint.Actions[0] = RedoThis(StepCreateMachine)
 	}
+	reason := cmp.Or(m.Reason, "no reason given")
+	if m.Failed {
+		return Refuse(errorsv1.Reason_REASON_MACHINE_GONE, hint,
+			"the provider itself ended machine %s of %s: %s", m.ID, srv.Name, reason)
+	}
 	return Refuse(errorsv1.Reason_REASON_MACHINE_GONE, hint,
-		"machine %s of %s was terminated by somebody else: %s", m.ID,
-		srv.Name, cmp.Or(m.Reason, "no reason given"))
+		"machine %s of %s was terminated by somebody else: %s", m.ID, srv.Name, reason)
 }
 
 // makesMachine reports whether the job has the step that makes a server's machine.

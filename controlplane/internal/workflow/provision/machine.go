@@ -3,6 +3,7 @@ package provision
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
@@ -37,7 +38,15 @@ func (s *step) createMachine(ctx context.Context) (kit.Outcome, error) {
 				m.Image
 			return nil
 		}, "machine %s runs at %s", m.ID, m.Address))
+	case provider.MachineTerminated:
+		return kit.Outcome{}, s.MachineGone(ctx, m, srv)
 	case provider.MachineStopped:
+		if m.Failed {
+			return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
+				kit.Hint("see to that, then have another made", errs.Call("CheckProvider"),
+					kit.RedoThis(kit.StepCreateMachine)),
+				"the provider itself stopped machine %s of %s: %s", m.ID, srv.Name, m.Reason)
+		}
 		if err := s.Provider.StartMachine(ctx, m.ID); err != nil {
 			return kit.Outcome{}, err
 		}
@@ -95,13 +104,27 @@ func (s *step) newMachine(ctx context.Context, srv inventory.Server) (provider.M
 	}
 	m, err := s.Provider.CreateMachine(ctx, provider.CreateMachineRequest{
 		ClientToken: kit.ClientToken(s.EffectKey), Name: srv.Name, Image: srv.Image, Zone: srv.Zone,
-		Tags: s.Tags(srv.Name, kit.RoleMachine), UserData: join,
+		OtherZones: s.otherZones(srv), Tags: s.Tags(srv.Name, kit.RoleMachine), UserData: join,
 	})
+	if errors.Is(err, provider.ErrEnded) {
+		return m, s.MachineGone(ctx, provider.Machine{ID: "that this step made",
+			Reason: "the provider shows it no more"}, srv)
+	}
 	if err != nil {
 		return m, fmt.Errorf("cannot make a machine for %s: %w", srv.Name, err)
 	}
 	s.Changed("made machine %s from image %s", m.ID, m.Image)
 	return m, nil
+}
+
+// otherZones reports whether the machine may be in another zone than the one of its plan: nobody
+// asked for that one, and its volume can be made in any.
+func (s *step) otherZones(srv inventory.Server) bool {
+	if s.args.Zone != "" || srv.Role != inventory.RoleReplica {
+		return s.args.Zone == ""
+	}
+	regional, ok := s.Provider.(provider.Regional)
+	return ok && regional.SnapshotsInEveryZone()
 }
 
 // awaitAgent waits until the machine's own agent has enrolled and answers, and refuses an unfit

@@ -1,0 +1,89 @@
+package ec2
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+)
+
+// noCapacity are the codes of a zone that is full. They have had no effect.
+var noCapacity = []string{"InsufficientInstanceCapacity", "InsufficientHostCapacity",
+	"InsufficientCapacity"}
+
+// launchZones are the zones in which the machine may be made, the one that is asked for first.
+func (p *Provider) launchZones(ctx context.Context,
+	req provider.CreateMachineRequest) ([]string, error) {
+	first, err := p.zone(ctx, req.Zone)
+	if err != nil || !req.OtherZones {
+		return []string{first}, err
+	}
+	all, err := p.allZones(ctx)
+	if err != nil {
+		return nil, err
+	}
+	others := slices.DeleteFunc(slices.Clone(all), func(z string) bool { return z == first })
+	return append([]string{first}, others...), nil
+}
+
+// launch runs the instance in the first of the zones that has room. Each zone has a client token of
+// its own, made from the request's, so that a repeated launch finds what the earlier one made.
+func (p *Provider) launch(ctx context.Context, input *ec2.RunInstancesInput,
+	zones []string) (*ec2.RunInstancesOutput, error) {
+	token := aws.ToString(input.ClientToken)
+	for i, zone := range zones {
+		p.cfg.place(input, zone)
+		if i > 0 {
+			input.ClientToken = aws.String(tokenFor(token, zone))
+		}
+		out, err := p.api.RunInstances(ctx, input)
+		if err == nil || !slices.Contains(noCapacity, codeOf(err)) {
+			return out, err
+		}
+		if i == len(zones)-1 {
+			return nil, provider.Throttled(err, throttling[codeOf(err)], "EC2 has no capacity for "+
+				"%s in %s: wait, ask for another zone, or choose another type of instance "+
+				"(--ec2-instance-type): %w", input.InstanceType, strings.Join(zones, ", "), err)
+		}
+		p.cfg.Log.Warn("the zone is full, the next one is tried", "zone", zone, "instance_type",
+			input.InstanceType, "error", err)
+	}
+	return nil, provider.Errorf(provider.ErrInvalid, "", "there is no zone to make a machine in")
+}
+
+func tokenFor(token, zone string) string {
+	sum := sha256.Sum256([]byte(token + " in " + zone))
+	return hex.EncodeToString(sum[:])
+}
+
+// endings are the codes of a state that no call brought about, and what helps.
+var endings = map[string]string{
+	"Server.InsufficientInstanceCapacity": "the zone is full: try another zone or type of instance",
+	"Server.InternalError":                "EC2 failed: have another made",
+	"Client.InternalError": "most often the key of an encrypted volume cannot be used: allow it " +
+		"to the control plane, as docs/ec2.md says",
+	"Client.VolumeLimitExceeded": "ask AWS for a higher quota of volumes, or remove what is not " +
+		"needed",
+	"Client.InvalidSnapshot.NotFound": "a snapshot of the AMI is gone: make the AMI again",
+}
+
+// stateReason is why an instance is in its state, in words; failed says that EC2 itself brought it
+// there.
+func stateReason(r *types.StateReason) (words string, failed bool) {
+	if r == nil {
+		return "", false
+	}
+	words = aws.ToString(r.Message)
+	hint, failed := endings[aws.ToString(r.Code)]
+	if failed {
+		words += " (" + hint + ")"
+	}
+	return words, failed
+}
