@@ -25,7 +25,7 @@ func TestMachineThatTheProviderEnds(t *testing.T) {
 	} {
 		bubbles(t, name, func(t *testing.T) {
 			w := workflowtest.NewWorld(t)
-			p := w.Start()
+			p := w.Start().Run()
 			p.Behind["CreateMachine"] = func() {
 				w.Mu.Lock()
 				defer w.Mu.Unlock()
