@@ -104,7 +104,7 @@ func (s *step) newMachine(ctx context.Context, srv inventory.Server) (provider.M
 	}
 	m, err := s.Provider.CreateMachine(ctx, provider.CreateMachineRequest{
 		ClientToken: kit.ClientToken(s.EffectKey), Name: srv.Name, Image: srv.Image, Zone: srv.Zone,
-		OtherZones: s.otherZones(srv), Tags: s.Tags(srv.Name, kit.RoleMachine), UserData: join,
+		OtherZones: otherZones(s, srv), Tags: s.Tags(srv.Name, kit.RoleMachine), UserData: join,
 	})
 	if errors.Is(err, provider.ErrEnded) {
 		return m, s.MachineGone(ctx, provider.Machine{ID: "that this step made",
@@ -119,7 +119,7 @@ func (s *step) newMachine(ctx context.Context, srv inventory.Server) (provider.M
 
 // otherZones reports whether the machine may be in another zone than the one of its plan: nobody
 // asked for that one, and its volume can be made in any.
-func (s *step) otherZones(srv inventory.Server) bool {
+func otherZones(s *step, srv inventory.Server) bool {
 	if s.args.Zone != "" || srv.Role != inventory.RoleReplica {
 		return s.args.Zone == ""
 	}
