@@ -67,13 +67,13 @@ func fetched() methods {
 }
 
 // Rules says who may call what. Every method is named: one that is not cannot be called, and keeps
-// the agent from starting.
+// the agent from starting. Break-glass is root of this host, over the agent's socket.
 func Rules() (authz.Table, error) {
-	plane := identity.RoleControlPlane
+	plane, root := identity.RoleControlPlane, identity.RoleBreakGlass
 	told := methods{agentv1.HostService_ServiceDesc.ServiceName: {"SetDenyList"}}
 	return authz.Merge(told.by([]identity.Role{plane}),
-		observed().by(authz.Readers(plane)), examined().by(authz.Changers(plane)),
-		changed().by(authz.Changers(plane)), fetched().by([]identity.Role{plane}))
+		observed().by(authz.Readers(plane, root)), examined().by(authz.Changers(plane, root)),
+		changed().by(authz.Changers(plane, root)), fetched().by([]identity.Role{plane}))
 }
 
 // by are the rules of methods that these roles may call.

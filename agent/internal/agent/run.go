@@ -128,7 +128,7 @@ func (d *runner) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot start the agent: %w", err)
 	}
-	server, err := d.server(name, source, listener)
+	server, local, err := d.servers(ctx, name, source, listener)
 	if err != nil {
 		return errors.Join(fmt.Errorf("cannot start the agent: %w", err), listener.Close())
 	}
@@ -136,6 +136,9 @@ func (d *runner) run(ctx context.Context) error {
 	d.parts.quiesce.Find()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
+	if local != nil {
+		group.Go(func() error { return local.Run(ctx) })
+	}
 	group.Go(func() error { return d.enroller.Run(ctx) })
 	group.Go(func() error {
 		d.parts.resume(ctx, d.options.Log)
@@ -201,45 +204,52 @@ func (d *runner) enrol(ctx context.Context) (string, error) {
 	}
 }
 
-func (d *runner) server(name string, source identity.Source,
-	listener net.Listener) (*chassis.Server, error) {
+// servers are that of the network, and that on the socket or nil.
+func (d *runner) servers(ctx context.Context, name string, source identity.Source,
+	listener net.Listener) (server, local *chassis.Server, err error) {
 	epochs, err := fencing.Open(epochsFile(d.config))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if d.trail, err = trail.Open(filepath.Join(d.config.StateDir, "audit"), name); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d.audit, err = audit.New(audit.Config{Sink: d.trail, Key: d.trail.Key(), Logger: d.options.Log,
 		Routine:  routine(),
 		Releases: []string{agentv1.MariaDBService_EndQuiesce_FullMethodName}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	allowed, err := Rules()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	denied, err := denylist.Open(denyFile(d.config))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	server, err := chassis.New(chassis.Config{
-		Listener: listener, Rules: allowed,
-		TLS:    identity.ServerConfig{Source: source, Revoked: denied.Denied},
-		Checks: []chassis.Check{wholeFleet, epochs.Check}, Logger: d.options.Log,
-		Audit:    d.audit,
-		Deadline: longCall, Grace: stopGrace,
-	})
-	if err != nil {
-		return nil, err
+	common := chassis.Config{Rules: allowed, Logger: d.options.Log, Audit: d.audit,
+		Checks:   []chassis.Check{wholeFleet, epochs.Check},
+		Deadline: longCall, Grace: stopGrace}
+	remote := common
+	remote.Listener = listener
+	remote.TLS = identity.ServerConfig{Source: source, Revoked: denied.Denied}
+	if server, err = chassis.New(remote); err != nil {
+		return nil, nil, err
+	}
+	if local, err = d.openSocket(ctx, common); err != nil {
+		return nil, nil, err
 	}
 	d.parts.server.Store(server)
-	d.parts.register(server, name, d.options.Version, d.enroller, epochs, denied,
-		d.options.Log)
-	server.RegisterService(&agentv1.AuditService_ServiceDesc,
+	d.parts.local.Store(local)
+	all := chassis.Both{server}
+	if local != nil {
+		all = append(all, local)
+	}
+	d.parts.register(all, name, d.options.Version, d.enroller, epochs, denied, d.options.Log)
+	all.RegisterService(&agentv1.AuditService_ServiceDesc,
 		auditservice.New(d.trail, epochs.Newest))
-	return server, nil
+	return server, local, nil
 }
 
 // announce says that the agent is ready once it answers itself, and keeps systemd's watchdog

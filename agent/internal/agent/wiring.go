@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/understudy-db/understudy/agent/internal/denylist"
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/fencing"
@@ -43,6 +45,7 @@ type parts struct {
 	watch   *observe.Watch
 	sampler *observe.Sampler
 	server  atomic.Pointer[chassis.Server]
+	local   atomic.Pointer[chassis.Server] // on the socket; nil where there is none
 	// renewal says what keeps the agent's certificate from being renewed; nil where nobody does it.
 	renewal func() (since time.Time, why error)
 }
@@ -116,8 +119,13 @@ func (p *parts) quiesced() bool { return p.quiesce != nil && p.quiesce.Active() 
 
 // hanging is a call of the agent that goes on although it is over.
 func (p *parts) hanging() (method string, since time.Time) {
-	if server := p.server.Load(); server != nil {
-		return server.Hanging()
+	for _, server := range []*chassis.Server{p.server.Load(), p.local.Load()} {
+		if server == nil {
+			continue
+		}
+		if method, since = server.Hanging(); method != "" {
+			return method, since
+		}
 	}
 	return "", time.Time{}
 }
@@ -147,8 +155,8 @@ func (p *parts) close(log *slog.Logger) {
 	p.units.Close()
 }
 
-// register adds the services to the server.
-func (p *parts) register(server *chassis.Server, name, version string,
+// register adds the services to the servers.
+func (p *parts) register(server grpc.ServiceRegistrar, name, version string,
 	enroller *enroll.Enroller, epochs *fencing.Epochs, denied *denylist.List,
 	log *slog.Logger) {
 	server.RegisterService(&agentv1.SystemdService_ServiceDesc,

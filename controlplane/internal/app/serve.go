@@ -68,7 +68,7 @@ func (a *App) openServer(ctx context.Context) error {
 	if a.local == nil {
 		return a.register(a.server)
 	}
-	return a.register(both{a.server, a.local})
+	return a.register(chassis.Both{a.server, a.local})
 }
 
 // guard holds operators who work with some servers alone to these.
@@ -86,17 +86,6 @@ func (a *App) guard() *scope.Guard {
 			}
 			return found.Primary, err
 		}})
-}
-
-// both are the server of the network and that of break-glass: the same services, of which the
-// access rules leave break-glass few.
-type both []grpc.ServiceRegistrar
-
-// RegisterService adds a service to each.
-func (b both) RegisterService(desc *grpc.ServiceDesc, service any) {
-	for _, server := range b {
-		server.RegisterService(desc, service)
-	}
 }
 
 // servers are the records of servers, and what is known of them beside.

@@ -31,10 +31,11 @@ func Admins(also ...identity.Role) []identity.Role {
 }
 
 // Infrastructure is the rules for health and reflection, which every server has: health for any
-// certificate of the fleet, reflection for operators and the control plane.
+// certificate of the fleet, reflection for operators and the control plane, both for who calls over
+// a socket.
 func Infrastructure() Table {
-	anyone := Readers(identity.RoleControlPlane, identity.RoleAgent)
-	trusted := Readers(identity.RoleControlPlane)
+	anyone := Readers(identity.RoleControlPlane, identity.RoleAgent, identity.RoleBreakGlass)
+	trusted := Readers(identity.RoleControlPlane, identity.RoleBreakGlass)
 	return Table{
 		"/grpc.health.v1.Health/Check":                                   anyone,
 		"/grpc.health.v1.Health/List":                                    anyone,
