@@ -162,7 +162,7 @@ func TestBehaviour(t *testing.T) {
 		for kind, says := range map[string]string{"t2.large": "choose a Nitro type",
 			"m9.huge": "m9.huge"} {
 			xen, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url,
-				InstanceType: kind})
+				InstanceType: kind, Subnets: ec2lab.Subnets()})
 			if err != nil {
 				t.Fatal(err)
 			}

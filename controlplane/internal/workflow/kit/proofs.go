@@ -21,8 +21,8 @@ func Comparable(what, primary, replica string, theirs, its int) error {
 		older)
 }
 
+// What agents do in the ways of versions, as Comparable says it.
 const (
-	// DigestObjects and HashRows are what agents do in the ways of versions.
 	DigestObjects = "digest objects"
 	HashRows      = "hash rows"
 )
