@@ -20,10 +20,13 @@ import (
 const clockTimeout = 5 * time.Second
 
 // clocks is the error of a call, or what it comes from when the clock of this computer is the
-// cause: a certificate is good by one clock and not by the other.
+// cause: a certificate is good by one clock and not by the other. One that was revoked is good by
+// none.
 func clocks(ctx context.Context, c *cli, err error) error {
-	if c.flags.local || errs.KindOf(err) != errs.Unauthenticated &&
-		errs.ReasonOf(err) != errorsv1.Reason_REASON_UNREACHABLE {
+	switch reason := errs.ReasonOf(err); {
+	case c.flags.local, reason == errorsv1.Reason_REASON_CERTIFICATE_REVOKED:
+		return err
+	case errs.KindOf(err) != errs.Unauthenticated && reason != errorsv1.Reason_REASON_UNREACHABLE:
 		return err
 	}
 	there, timeErr := planeTime(ctx, c)

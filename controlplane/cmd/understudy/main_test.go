@@ -47,10 +47,14 @@ func runProcess() int {
 		Stderr: os.Stderr, Environ: os.Environ()}, term.IsTerminal(int(os.Stdout.Fd())))
 }
 
-// runScripted runs a command with a clock of its own. What is sent goes to the file SENT, too, and
-// what is printed is the same in each run unless RAW is set or it is for a terminal.
+// runScripted runs a command with a clock of its own, or with the right one where CLOCK is set.
+// What is sent goes to the file SENT, too, and what is printed is the same in each run unless RAW
+// is set or it is for a terminal.
 func runScripted(ctx context.Context, w World, terminal bool) int {
 	w.Now, w.Version = now, "v1.2.3"
+	if w.getenv("CLOCK") != "" {
+		w.Now = time.Now
+	}
 	sent := w.getenv("SENT")
 	stale, _ := strconv.Atoi(w.getenv("STALE"))
 	w.Tap = func(to grpc.ClientConnInterface) grpc.ClientConnInterface {
