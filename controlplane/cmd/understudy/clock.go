@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"time"
 
@@ -29,11 +30,16 @@ func clocks(ctx context.Context, c *cli, err error) error {
 	case errs.KindOf(err) != errs.Unauthenticated && reason != errorsv1.Reason_REASON_UNREACHABLE:
 		return err
 	}
-	there, timeErr := planeTime(ctx, c)
+	there, shown, timeErr := planeTime(ctx, c)
 	here := c.Now()
 	apart := here.Sub(there)
 	if timeErr != nil || apart.Abs() <= identity.MaxClockDifference {
 		return err
+	}
+	own, ownErr := identity.ReadCertificate(c.credentialFiles().Cert)
+	if ownErr != nil || goodAt(own, here) == goodAt(own, there) &&
+		goodAt(shown, here) == goodAt(shown, there) {
+		return err // the clocks differ, and that is not why
 	}
 	side := "ahead of"
 	if apart < 0 {
@@ -46,27 +52,34 @@ func clocks(ctx context.Context, c *cli, err error) error {
 		hint: "set the clock that is wrong (`timedatectl set-ntp true`)"}
 }
 
-// planeTime is the time of the control plane, which shows a certificate of the CA that is believed
-// here. It takes no certificate of either side to be in time.
-func planeTime(ctx context.Context, c *cli) (time.Time, error) {
+func goodAt(cert *x509.Certificate, at time.Time) bool {
+	return !at.Before(cert.NotBefore) && !at.After(cert.NotAfter)
+}
+
+// planeTime is the time of the control plane, and the certificate of the CA that is believed here
+// which it shows. It takes no certificate of either side to be in time.
+func planeTime(ctx context.Context, c *cli) (at time.Time, shown *x509.Certificate, err error) {
 	roots, err := identity.ReadRoots(c.credentialFiles().CA)
 	if err != nil {
-		return time.Time{}, err
+		return at, nil, err
 	}
 	conn, err := chassis.Dial(chassis.DialConfig{Address: c.flags.address, Deadline: clockTimeout,
 		TLS: identity.ClientConfig{Source: &identity.Static{}, Expect: identity.ControlPlane(),
 			Unverified: true}})
 	if err != nil {
-		return time.Time{}, err
+		return at, nil, err
 	}
 	defer conn.Close()
-	var shown peer.Peer
+	var by peer.Peer
 	answer, err := cpv1.NewEnrollmentServiceClient(conn).GetAuthority(ctx,
-		&cpv1.GetAuthorityRequest{}, grpc.Peer(&shown))
+		&cpv1.GetAuthorityRequest{}, grpc.Peer(&by))
 	if err != nil {
-		return time.Time{}, err
+		return at, nil, err
 	}
-	info, _ := shown.AuthInfo.(grpccredentials.TLSInfo)
-	return answer.GetTime().AsTime(), identity.VerifyShown(roots, info.State.PeerCertificates,
-		identity.ControlPlane())
+	info, _ := by.AuthInfo.(grpccredentials.TLSInfo)
+	chain := info.State.PeerCertificates
+	if err := identity.VerifyShown(roots, chain, identity.ControlPlane()); err != nil {
+		return at, nil, err
+	}
+	return answer.GetTime().AsTime(), chain[0], nil
 }

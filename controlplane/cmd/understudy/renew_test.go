@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -11,8 +12,10 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/app/apptest"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // newPlane is a control plane without servers, and the folder of its operator's credentials.
@@ -108,6 +111,21 @@ func TestAClockThatIsWrongIsNamed(t *testing.T) {
 				t.Errorf("%s, %s: exit code %d: %s", command, test.want, code, said)
 			}
 		}
+	}
+}
+
+// TestAClockIsBlamedForCertificatesAlone has a server out of reach, and a clock that is wrong by
+// less than the certificates' lives.
+func TestAClockIsBlamedForCertificatesAlone(t *testing.T) {
+	t.Parallel()
+	p, credentials := newPlane(t, nil)
+	w, _, _ := world("server", "list", "--address", p.Address(), "--credentials", credentials)
+	w.Now = func() time.Time { return time.Now().Add(4 * time.Hour) }
+	c := &cli{World: w}
+	c.flags.address, c.flags.credentials = p.Address(), credentials
+	away := errs.New(errs.Unavailable, errorsv1.Reason_REASON_UNREACHABLE, "db2 is out of reach")
+	if err := clocks(t.Context(), c, away); !errors.Is(err, away) {
+		t.Errorf("it is blamed: %v", err)
 	}
 }
 
