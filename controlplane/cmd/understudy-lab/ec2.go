@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,9 +111,10 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 // subnets are the lab's, as --ec2-subnets takes them.
 func subnets() string {
 	var pairs []string
-	for _, zone := range ec2lab.Zones() {
-		pairs = append(pairs, zone+"="+ec2lab.Subnet(zone))
+	for zone, subnet := range ec2lab.Subnets() {
+		pairs = append(pairs, zone+"="+subnet)
 	}
+	slices.Sort(pairs)
 	return strings.Join(pairs, ",")
 }
 
