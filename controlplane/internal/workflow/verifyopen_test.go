@@ -91,3 +91,22 @@ func TestARenamedTableIsCompared(t *testing.T) {
 		}
 	})
 }
+
+// TestVerificationOfAReplicaFarAway has an IO thread that takes longer to be served than an agent
+// waits for it; each comparison of tables restarts it.
+func TestVerificationOfAReplicaFarAway(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, _ := withReplica(t)
+		w.Mu.Lock()
+		w.Hosts["db2"].Far = 90 * time.Second
+		w.Mu.Unlock()
+		time.Sleep(time.Hour) // it is served by now
+		j := p.Must(verification{Replica: "db2", Level: inventory.VerifySample})
+		for _, s := range j.Steps {
+			if s.Attempts > 1 {
+				t.Errorf("%s took %d attempts", s.Kind, s.Attempts)
+			}
+		}
+		checkReplicates(t, w)
+	})
+}

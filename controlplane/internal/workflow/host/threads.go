@@ -332,6 +332,8 @@ func (p *Pair) startThreads(ctx context.Context, before replication.Verdict) err
 	switch {
 	case err == nil || kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR):
 		return nil
+	case ctx.Err() == nil && kit.IsReason(err, errorsv1.Reason_REASON_TIMEOUT):
+		return nil // on a slow network the IO thread takes its time, and goes on
 	case kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED):
 		p.Found("%s lost whom it follows: %v", p.Srv.Name, err)
 		return p.Connect(ctx, false)

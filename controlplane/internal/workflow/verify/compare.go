@@ -78,12 +78,12 @@ type history struct {
 // judge says what to think of tables that stayed unsettled to the end. The data differ where the
 // primary's side held still between two rounds and the replica's is another, or where twice the
 // replica alone could not read it. Nothing can be told of a table that the primary changes all the
-// time or cannot read, or that is locked.
-func judge(unsettled []string, before map[string]history, primary,
+// time or cannot read, that is locked, or that moved: was made or renamed during the last round.
+func judge(unsettled []string, before map[string]history, moved []string, primary,
 	replica sums) (different, open []string) {
 	for _, name := range unsettled {
-		a, inPrimary := primary[name]
-		b, inReplica := replica[name]
+		a, b := primary[name], replica[name]
+		now := history{primary: a, replica: b}
 		was, seen := before[name]
 		switch {
 		case a.Problem != "":
@@ -95,17 +95,45 @@ func judge(unsettled []string, before map[string]history, primary,
 		case b.Problem != "":
 			different = append(different, kit.Sprintf("%s (cannot be read on the replica: %s)",
 				name, b.Problem))
-		case inPrimary != inReplica || a.Missing != b.Missing:
-			different = append(different, name+" (only on one side)")
-		case a.DefinitionHash != b.DefinitionHash || a.LeftOut != b.LeftOut:
-			different = append(different, name+" (defined in another way)")
-		case seen && was.primary.Checksum == a.Checksum && was.replica.Checksum == b.Checksum &&
-			a.Checksum != b.Checksum:
-			different = append(different, apart(name, a, b))
+		case slices.Contains(moved, name):
+			open = append(open, name+" (made or renamed meanwhile)")
+		case seen && now.differs(was):
+			different = append(different, now.apart(name))
 		default:
 			open = append(open, fmt.Sprintf("%s (%s: changes all the time)", name,
-				cmp.Or(a.Engine, "engine unknown")))
+				cmp.Or(a.Engine, b.Engine, "engine unknown")))
 		}
 	}
 	return different, open
+}
+
+// differs is true where the sides differ, for sure: what the primary has held still since the round
+// before, and so did what the replica has, unless it lacks the table. The primary's definition is
+// read a moment after the position at which the replica's is.
+func (h history) differs(before history) bool {
+	a, b := h.primary, h.replica
+	if alike(a, b) {
+		return a.Checksum != b.Checksum && h == before
+	}
+	lacks := present(a) && !present(b)
+	return alike(a, before.primary) && (lacks || alike(b, before.replica))
+}
+
+// apart says how two sides differ.
+func (h history) apart(name string) string {
+	switch {
+	case present(h.primary) != present(h.replica):
+		return name + " (only on one side)"
+	case !alike(h.primary, h.replica):
+		return name + " (defined in another way)"
+	}
+	return apart(name, h.primary, h.replica)
+}
+
+func present(t kit.TableChecksum) bool { return t.Table != "" && !t.Missing }
+
+// alike is true for tables of one definition, and for two that are not there.
+func alike(a, b kit.TableChecksum) bool {
+	return present(a) == present(b) && a.DefinitionHash == b.DefinitionHash &&
+		a.LeftOut == b.LeftOut
 }

@@ -80,19 +80,42 @@ func TestCompare(t *testing.T) {
 
 func TestJudgeTellsWhatHeldStill(t *testing.T) {
 	t.Parallel()
-	still := sumsOf(sum("a.m", 1))
-	before := map[string]history{"a.m": {primary: sum("a.m", 1), replica: sum("a.m", 2)}}
-	if different, open := judge([]string{"a.m"}, before, still,
-		sumsOf(sum("a.m", 2))); len(different) != 1 || len(open) != 0 {
-		t.Errorf("the primary held still and the replica is another: %v %v", different, open)
-	}
-	moved := map[string]history{"a.m": {primary: sum("a.m", 7), replica: sum("a.m", 2)}}
-	if different, open := judge([]string{"a.m"}, moved, still,
-		sumsOf(sum("a.m", 2))); len(different) != 0 || len(open) != 1 {
-		t.Errorf("it moves all the time: %v %v", different, open)
-	}
-	if different, _ := judge([]string{"a.m"}, before, still, nil); len(different) != 1 {
-		t.Errorf("a table that stays away: %v", different)
+	one, two, seven := sum("a.m", 1), sum("a.m", 2), sum("a.m", 7)
+	other, none := one, kit.TableChecksum{Table: "a.m", Missing: true}
+	other.DefinitionHash = "other"
+	for name, c := range map[string]struct {
+		before, now history
+		moved       []string
+		says        string
+		open        bool
+	}{
+		"the replica's is another": {history{one, two}, history{one, two}, nil,
+			"1 on the primary, 2 on the replica", false},
+		"the primary's data change": {history{seven, two}, history{one, two}, nil,
+			"changes all the time", true},
+		"the replica's data change": {history{one, seven}, history{one, two}, nil,
+			"changes all the time", true},
+		"the replica lacks it": {history{one, one}, history{seven, kit.TableChecksum{}}, nil,
+			"only on one side", false},
+		"the primary has it no more": {history{one, one}, history{none, one}, nil,
+			"changes all the time", true},
+		"the primary never had it": {history{none, one}, history{none, two}, nil,
+			"only on one side", false},
+		"defined in another way": {history{one, other}, history{seven, other}, nil,
+			"defined in another way", false},
+		"the primary's definition changes": {history{other, other}, history{one, other}, nil,
+			"changes all the time", true},
+		"the replica's definition changes": {history{one, one}, history{one, other}, nil,
+			"changes all the time", true},
+		"made again in the last round": {history{one, other}, history{one, other},
+			[]string{"a.m"}, "made or renamed meanwhile", true},
+	} {
+		different, open := judge([]string{"a.m"}, map[string]history{"a.m": c.before}, c.moved,
+			sumsOf(c.now.primary), sumsOf(c.now.replica))
+		said := append(different, open...)
+		if len(said) != 1 || !strings.Contains(said[0], c.says) || (len(open) == 1) != c.open {
+			t.Errorf("%s: different %v, open %v", name, different, open)
+		}
 	}
 }
 
@@ -114,7 +137,7 @@ func TestJudgeTellsWhoCannotRead(t *testing.T) {
 			unread(false), true},
 	} {
 		different, open := judge([]string{"a.t"}, map[string]history{"a.t": {replica: c.was}},
-			sums{"a.t": c.primary}, sums{"a.t": c.replica})
+			nil, sums{"a.t": c.primary}, sums{"a.t": c.replica})
 		if len(different)+len(open) != 1 || (len(different) == 1) != c.differs {
 			t.Errorf("%s: different %v, open %v", name, different, open)
 		}

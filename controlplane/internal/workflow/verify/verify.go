@@ -61,9 +61,13 @@ func Compare(ctx context.Context, p *host.Pair,
 	return inventory.Verification{Level: level, GTID: target, Time: p.Now(), Open: c.open}, nil
 }
 
-// goOn makes the replica go on: a comparison stops it at a position. It is done also when the step
-// is being stopped.
+// goOn makes the replica go on: a comparison stops it at a position. It is tried also when the step
+// is being stopped, for resumeTime.
 func (c *comparer) goOn(ctx context.Context) error {
+	err := c.UntilRunning(ctx)
+	if ctx.Err() == nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeTime)
 	defer cancel()
 	return c.UntilRunning(ctx)
@@ -94,15 +98,16 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 		if err != nil {
 			return "", err
 		}
-		var again []string
+		var moved, again []string
 		for _, t := range kit.Moved(kit.Listed(listed), now) {
+			moved = append(moved, t.Name)
 			if !slices.Contains(got.unsettled, t.Name) {
 				again = append(again, t.Name)
 			}
 		}
 		listed = now
 		if len(got.unsettled)+len(again) == 0 || len(total.different) > 0 || round == rounds {
-			different, open := judge(got.unsettled, seen, r.primary, r.replica)
+			different, open := judge(got.unsettled, seen, moved, r.primary, r.replica)
 			for _, name := range again {
 				open = append(open, name+" (made or renamed meanwhile)")
 			}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
@@ -63,6 +64,7 @@ type Settings struct {
 	signedIn             string // what it signed in with
 	port                 int
 	IO, SQL              bool
+	began                time.Time // of its IO thread
 	SQLErrno             int
 	SQLError             string
 	readFile             string // of the primary's binary log

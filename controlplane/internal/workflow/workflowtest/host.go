@@ -42,6 +42,8 @@ type Host struct {
 	// handshakes with its certificate fail until it is renewed.
 	SeenAs      string
 	NotAccepted bool
+	// Far is how long its IO thread takes until its primary serves it.
+	Far time.Duration
 	// Renewals are the effect keys under which its certificates were renewed, Reconnects how often
 	// its IO thread was restarted alone.
 	Renewals   []string
@@ -189,6 +191,8 @@ func (h *Host) Connection() []replication.Connection {
 	case !c.IO:
 	case p == nil || p.Running == nil:
 		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 2003, "Can't connect to server"
+	case time.Since(c.began) < h.Far:
+		conn.IORunning, conn.IOState = "Preparing", "Checking master version"
 	case h.NotAccepted:
 		conn.IORunning, conn.IOErrno, conn.IOError = "Connecting", 2026, "TLS/SSL error"
 	case h.SeenAs != "" && !slices.Contains([]string{kit.AnyHost, h.SeenAs},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -103,8 +104,9 @@ func (a *agent) ReconnectReplica(ctx context.Context, _ time.Duration,
 	return changed, err
 }
 
-func (a *agent) StartReplication(ctx context.Context, until string, _ time.Duration,
+func (a *agent) StartReplication(ctx context.Context, until string, timeout time.Duration,
 	f kit.FencingToken) (conn replication.Connection, changed bool, err error) {
+	var served time.Time
 	name := "StartReplication"
 	if until != "" {
 		name = "StartUntil"
@@ -122,20 +124,41 @@ func (a *agent) StartReplication(ctx context.Context, until string, _ time.Durat
 			for seqOf(d.slavePos) < seqOf(until) {
 				a.h.applyFrom(a.h.primary(d).Running.Disk.Data, 1)
 			}
+			d.Conn.IO, d.Conn.SQL = false, false
 			return true, nil
 		}
 		changed = !d.Conn.IO || !d.Conn.SQL
+		if !d.Conn.IO {
+			d.Conn.began = time.Now()
+		}
 		d.Conn.IO, d.Conn.SQL = true, d.Conn.SQLErrno == 0 || d.Conn.SQLErrno == 1927
 		if d.Conn.SQL {
 			d.Conn.SQLErrno, d.Conn.SQLError = 0, ""
 		}
-		conn = a.h.Connection()[0]
+		conn, served = a.h.Connection()[0], d.Conn.began.Add(a.h.Far)
+		if conn.IORunning == "Preparing" {
+			return changed, nil
+		}
 		if v := replication.Diagnose(conn); v.Threads != replication.Running {
 			return changed, deny(errorsv1.Reason_REASON_REPLICATION_ERROR, "%s", v)
 		}
 		return changed, nil
 	})
+	if err == nil && conn.IORunning == "Preparing" {
+		err = a.awaitServed(ctx, time.Until(served), timeout)
+	}
 	return conn, changed, err
+}
+
+func (a *agent) awaitServed(ctx context.Context, takes, timeout time.Duration) error {
+	if err := loop.Pause(ctx, min(takes, timeout)); err != nil {
+		return err
+	}
+	if takes > timeout {
+		return errs.New(errs.DeadlineExceeded, errorsv1.Reason_REASON_TIMEOUT,
+			"cannot start replication within "+timeout.String())
+	}
+	return nil
 }
 
 func (a *agent) StopReplication(ctx context.Context, sqlOnly bool, _ time.Duration,
