@@ -254,11 +254,13 @@ func (l *lab) loadAndDDL() {
 	stop, finished := make(chan struct{}), make(chan error, 1)
 	go func() { finished <- l.alterTables(stop) }()
 	name := l.name()
-	l.run("replica", "create", name, "--of", primary, "--verify", "full")
+	job := l.detach("replica", "create", name, "--of", primary, "--verify", "full")
+	l.await(job, 20*time.Minute, ended) // a busy box is behind all along
 	close(stop)
 	if err := <-finished; err != nil {
 		l.t.Errorf("DDL on the primary failed: %v", err)
 	}
+	l.succeeds(job)
 	l.same(name)
 }
 

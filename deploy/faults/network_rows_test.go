@@ -180,7 +180,7 @@ func (l *lab) slowReplica() {
 	m.job = l.detach("replica", "create", m.name, "--of", primary, "--image", "trixie-masked")
 	var other *link
 	begin := time.Now()
-	l.await(m.job, 10*time.Minute, func(j *job) bool {
+	l.await(m.job, 20*time.Minute, func(j *job) bool {
 		if other == nil && l.hasHost(m.name) {
 			other = l.splice(m.name)
 			other.slow(slowWay)
