@@ -50,6 +50,9 @@ func TestRestore(t *testing.T) {
 		awaitTrue(t, 30*time.Second, "the agent of "+name+" has the new address", func() bool {
 			return !moved.server(name).GetAgentHasOldAddress()
 		})
+		awaitTrue(t, 30*time.Second, name+" was seen", func() bool {
+			return moved.server(name).GetState() != cpv1.Server_STATE_UNKNOWN
+		})
 		if got := moved.server(name); got.GetState() != cpv1.Server_STATE_READY {
 			t.Errorf("%s is %s: %s", name, got.GetState(), got.GetStateReason())
 		}

@@ -137,7 +137,8 @@ func (c *cli) examineServers(servers []*cpv1.Server) finding {
 	var hints []errs.Hint
 	for _, s := range servers {
 		switch s.GetState() {
-		case cpv1.Server_STATE_FAILED, cpv1.Server_STATE_UNREACHABLE, cpv1.Server_STATE_DEGRADED:
+		case cpv1.Server_STATE_FAILED, cpv1.Server_STATE_UNREACHABLE,
+			cpv1.Server_STATE_DEGRADED, cpv1.Server_STATE_UNKNOWN:
 		default:
 			continue
 		}

@@ -17,7 +17,8 @@ func newServerList(c *cli) *cobra.Command {
 verified.
 
 SEEN is when the server's agent last answered. A server whose agent cannot be
-reached is UNREACHABLE, whatever its state was before.`,
+reached is UNREACHABLE, whatever its state was before. After a start of the
+control plane a server is UNKNOWN until it was seen to be READY.`,
 		Example: `  understudy server list
   understudy server list --of db1 --state degraded,unreachable
   understudy server list --watch

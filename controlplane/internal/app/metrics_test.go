@@ -42,7 +42,7 @@ func TestMetricsKeepThePrometheusRules(t *testing.T) {
 func TestMetricsAndHealthAreServed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cfg := apptest.Settings(t, dir, nil)
+	cfg := apptest.Settings(t, dir, map[string]any{"unreachable_after": "1h"})
 	cfg.Metrics, cfg.Version = "127.0.0.1:0", "1.2.3"
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -81,7 +81,8 @@ func TestMetricsAndHealthAreServed(t *testing.T) {
 	}
 	_, body := get("/metrics")
 	for _, want := range []string{`version="1.2.3"`, "understudy_store_size_bytes ",
-		`understudy_server_state{server="db1",state="READY"} 1`,
+		`understudy_server_state{server="db1",state="UNKNOWN"} 1`,
+		`understudy_server_state{server="db1",state="READY"} 0`,
 		`understudy_server_state{server="db1",state="FAILED"} 0`,
 		`understudy_job_duration_seconds_count{kind="create_replica",state="failed"} 0`,
 		"understudy_controlplane_certificate_expiry_timestamp_seconds "} {

@@ -90,6 +90,10 @@ func TestAControlPlaneOfBeforeAChangeOfHistory(t *testing.T) {
 			if !c.broken {
 				p.change(func(db1 *workflowtest.Host) { p.rows(db1, 10) })
 				p.applied()
+				p.awaits("db2 was seen", func() bool {
+					state, _ := p.state()
+					return state != cpv1.Server_STATE_UNKNOWN
+				})
 				if state, text := p.state(); state != cpv1.Server_STATE_READY {
 					t.Errorf("db2 is %s: %s", state, text)
 				}

@@ -45,6 +45,7 @@ func (a *App) openServer(ctx context.Context) error {
 		return err
 	}
 	a.metrics.MustRegister(observe.NewRecords(observe.Config{Store: a.st, Jobs: a.engine,
+		Shown:  a.monitor.Shown,
 		Latest: a.monitor.Latest, Proofs: a.verifier.Coverage,
 		Loops: a.loops, Root: ca.NewRotation(a.registry).RootExpires,
 		Certificate: func() (*tls.Certificate, error) {
@@ -101,7 +102,7 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	to = a.guard().Around(to)
 	start := starter{Kit: a.work, engine: a.engine, st: a.st}
 	onServers, err := serverservice.New(serverservice.Config{Records: servers{
-		fleet.NewPurging(query.Servers{Store: a.st}, a.agents), a.monitor,
+		fleet.NewPurging(query.Servers{Store: a.st, Shown: a.monitor.Shown}, a.agents), a.monitor,
 		a.announcer, a.verifier}, Jobs: start})
 	if err != nil {
 		return err

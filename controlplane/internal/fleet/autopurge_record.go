@@ -37,7 +37,7 @@ func (p *Purging) setRecord(ctx context.Context,
 		s, err = query.CompleteServer(ctx, tx, srv)
 		return err
 	})
-	return s, err
+	return p.AsShown(s), err
 }
 
 func apply(ctx context.Context, tx *store.Tx,

@@ -62,6 +62,9 @@ type follower struct {
 	diskNow  Disk
 	left     bool
 	deadline *time.Timer // next time at which silence or illness count
+	// vouched: a job that ran since the monitor began has recorded it READY.
+	vouched    bool
+	unrecorded time.Time // since when it is in another state than its record says; zero: it is not
 }
 
 func newFollower(m *Monitor, srv inventory.Server) *follower {
@@ -184,6 +187,10 @@ func (f *follower) recordIs(srv inventory.Server) {
 	if srv.MarksSeen != f.srv.MarksSeen || srv.DataVolume != f.srv.DataVolume {
 		f.seenAt = time.Now()
 	}
+	if srv.State != f.srv.State {
+		f.unrecorded = time.Time{}
+		f.vouched = f.vouched || srv.State == inventory.ServerReady
+	}
 	f.srv = srv
 }
 
@@ -246,6 +253,7 @@ func (f *follower) assess() {
 	f.found = f.judge()
 	f.observe(now)
 	v := f.verdict(f.srv.State, now)
+	f.compare(v, now)
 	f.deadline.Reset(f.next(now))
 	if n := slices.IndexFunc(f.found, unproves); n >= 0 && v.decided &&
 		v.state != inventory.ServerUnreachable {

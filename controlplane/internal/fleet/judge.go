@@ -151,6 +151,14 @@ func (f *follower) verdict(state inventory.ServerState, now time.Time) verdict {
 	return v
 }
 
+// why is the first of its reasons; empty when there is none.
+func (v verdict) why() string {
+	if len(v.found) == 0 {
+		return ""
+	}
+	return v.found[0].Text
+}
+
 const comesAndGoes = "; it comes and goes"
 
 // degradedBy is what it is ill of, or was last.

@@ -228,12 +228,16 @@ func (m *Monitor) revs() map[string]int64 {
 
 // follow begins to follow a server, or tells its follower what its record is now.
 func (m *Monitor) follow(ctx context.Context, srv inventory.Server) {
-	if f := m.follower(srv.Name); f != nil && f.follows(srv) {
-		f.know(srv)
+	before := m.follower(srv.Name)
+	if before != nil && before.follows(srv) {
+		before.know(srv)
 		return
 	}
 	m.unfollow(srv.Name)
 	f := newFollower(m, srv)
+	// READY on record since the look before, it was recorded so by a job that ran meanwhile.
+	f.vouched = before == nil && m.rostered.Load() ||
+		before != nil && before.record().State != inventory.ServerReady
 	m.mu.Lock()
 	m.followed[srv.Name] = f
 	m.mu.Unlock()

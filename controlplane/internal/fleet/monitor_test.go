@@ -159,6 +159,9 @@ type watched struct {
 	st     *store.Store
 	agents *agents
 	jobs   *runningJobs
+	cfg    MonitorConfig
+	m      *Monitor
+	stop   func()
 }
 
 const testBeat = 20 * time.Millisecond
@@ -176,12 +179,19 @@ func watch(t *testing.T, change ...func(*MonitorConfig)) *watched {
 	for _, one := range change {
 		one(&cfg)
 	}
-	m := NewMonitor(cfg)
+	w.cfg = cfg
+	w.start()
+	t.Cleanup(func() { w.stop() })
+	return w
+}
+
+// start starts the monitor, as a start of the control plane does.
+func (w *watched) start() {
+	m := NewMonitor(w.cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); m.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ended })
-	return w
+	w.m, w.stop = m, func() { cancel(); <-ended }
 }
 
 func (w *watched) write(change func(ctx context.Context, tx *store.Tx) error) {

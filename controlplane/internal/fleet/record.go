@@ -151,10 +151,7 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 		sameFindings(v.found, srv.Findings) {
 		return one, nil
 	}
-	why := ""
-	if len(v.found) > 0 {
-		why = v.found[0].Text
-	}
+	why := v.why()
 	found := findings(v.found, srv.Findings, now)
 	if over { // also where the record could not be written while it was there
 		srv.DoubtData(string(doubted.Code), doubted.Text, inventory.VerifyFull, now)

@@ -36,16 +36,19 @@ const (
 	// ServerDegraded is a server that was READY and does not do what its role says any more, such
 	// as a replica whose threads stopped.
 	ServerDegraded ServerState = "DEGRADED"
+	// ServerUnknown is shown in place of READY, and never on record: nobody has seen that it is so
+	// since the control plane started.
+	ServerUnknown ServerState = "UNKNOWN"
 	// ServerDeleting is a server that a job is deleting.
 	ServerDeleting ServerState = "DELETING"
 	// ServerDeleted is a server that is gone; its name is free again.
 	ServerDeleted ServerState = "DELETED"
 )
 
-// ServerStates are all states that a server that is not gone can be in.
+// ServerStates are all states that a server that is not gone can be shown in.
 func ServerStates() []ServerState {
 	return []ServerState{ServerProvisioning, ServerReady, ServerFailed, ServerUnreachable,
-		ServerDegraded, ServerDeleting}
+		ServerDegraded, ServerUnknown, ServerDeleting}
 }
 
 // Server is the record of one VM with an agent and a MariaDB.

@@ -27,6 +27,8 @@ type Config struct {
 	Store *store.Store
 	// Jobs lists the jobs.
 	Jobs fleet.Jobs
+	// Shown is a server's record as it is shown. Default: as it is.
+	Shown func(inventory.Server) inventory.Server
 	// Latest is what the monitor found in its latest round, by server.
 	Latest func() map[string]fleet.Observation
 	// Proofs is what continuous verification knows of a replica; false when nothing. Default: it
@@ -77,11 +79,16 @@ func NewRecords(cfg Config) *Records {
 	if cfg.Proofs == nil {
 		cfg.Proofs = func(string) (proof.Coverage, bool) { return proof.Coverage{}, false }
 	}
+	if cfg.Shown == nil {
+		cfg.Shown = func(s inventory.Server) inventory.Server { return s }
+	}
 	r := &Records{cfg: cfg, all: map[string]*prometheus.Desc{}}
 	add := func(name, help string, labels ...string) {
 		r.all[name] = prometheus.NewDesc(metricsPrefix+name, help, labels, nil)
 	}
-	add(state, "1 for the state that the server is in, 0 for the other states.", "server", "state")
+	add(state, "1 for the state that the server is in, 0 for the other states; "+
+		"UNKNOWN is READY on record that nobody has seen since the control plane started.",
+		"server", "state")
 	add(lastSeen, "Time of the last answer of the server's agent.", "server")
 	add(lastVerified, "Time of the last successful comparison of the replica with its primary.",
 		"server")
@@ -188,8 +195,9 @@ func (r report) records(ctx context.Context) {
 		if s.State == inventory.ServerDeleted {
 			continue
 		}
+		shown := r.cfg.Shown(s).State
 		for _, one := range inventory.ServerStates() {
-			r.flag(state, s.State == one, s.Name, string(one))
+			r.flag(state, shown == one, s.Name, string(one))
 		}
 		r.time(lastSeen, s.LastSeen, s.Name)
 		r.time(lastVerified, s.Verified.Time, s.Name)

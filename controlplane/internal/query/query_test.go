@@ -3,6 +3,7 @@ package query_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -90,6 +91,55 @@ func TestListsCostConstantStatements(t *testing.T) {
 			t.Errorf("%s: %d statements for %d entries, %d for %d", name, short[name], few,
 				long[name], many)
 		}
+	}
+}
+
+// TestStatesAreFilteredAsTheyAreShown: READY of some is shown as UNKNOWN.
+func TestStatesAreFilteredAsTheyAreShown(t *testing.T) {
+	t.Parallel()
+	st := storetest.New(t)
+	if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+		for name, state := range map[string]inventory.ServerState{
+			"db1": inventory.ServerReady, "db2": inventory.ServerReady,
+			"db3": inventory.ServerDegraded} {
+			if err := tx.Servers().Insert(ctx,
+				&inventory.Server{Name: name, State: state}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	servers := query.Servers{Store: st, Shown: func(s inventory.Server) inventory.Server {
+		if s.Name == "db2" {
+			s.State = inventory.ServerUnknown
+		}
+		return s
+	}}
+	const ready, unknown, degraded = inventory.ServerReady, inventory.ServerUnknown,
+		inventory.ServerDegraded
+	for _, test := range []struct {
+		states []inventory.ServerState
+		want   string
+	}{
+		{nil, "db1 READY, db2 UNKNOWN, db3 DEGRADED"},
+		{[]inventory.ServerState{ready}, "db1 READY"},
+		{[]inventory.ServerState{unknown}, "db2 UNKNOWN"},
+		{[]inventory.ServerState{unknown, degraded}, "db2 UNKNOWN, db3 DEGRADED"},
+		{[]inventory.ServerState{ready, unknown}, "db1 READY, db2 UNKNOWN"},
+	} {
+		all, _, err := servers.List(t.Context(), query.ServerFilter{States: test.states}, 0, "")
+		var got []string
+		for _, s := range all {
+			got = append(got, s.Name+" "+string(s.State))
+		}
+		if err != nil || strings.Join(got, ", ") != test.want {
+			t.Errorf("%s: %q, %v, want %q", test.states, got, err, test.want)
+		}
+	}
+	if one, err := servers.Get(t.Context(), "db2"); err != nil || one.State != unknown {
+		t.Errorf("%s, %v", one.State, err)
 	}
 }
 

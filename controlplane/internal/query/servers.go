@@ -4,6 +4,7 @@ package query
 
 import (
 	"context"
+	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
@@ -31,7 +32,12 @@ func (s Server) ProviderID(volume string) string {
 }
 
 // Servers reads servers.
-type Servers struct{ Store *store.Store }
+type Servers struct {
+	Store *store.Store
+	// Shown is a record as it is shown: UNKNOWN may take the place of READY, for a reason, and
+	// nothing else changes. It is not called within a transaction. nil: as it is on record.
+	Shown func(inventory.Server) inventory.Server
+}
 
 // Get reads a server with what belongs to it, or answers inventory.ErrNotFound.
 func (s Servers) Get(ctx context.Context, name string) (r Server, err error) {
@@ -43,26 +49,51 @@ func (s Servers) Get(ctx context.Context, name string) (r Server, err error) {
 		r, err = CompleteServer(ctx, tx, srv)
 		return err
 	})
-	return r, err
+	return s.AsShown(r), err
+}
+
+// AsShown is a server as it is shown.
+func (s Servers) AsShown(r Server) Server {
+	if s.Shown != nil {
+		r.Server = s.Shown(r.Server)
+	}
+	return r
 }
 
 // ServerFilter narrows a list of servers. Zero fields do not narrow.
 type ServerFilter = store.ServerFilter
 
 // List reads a page of the servers that the filter lets through, by name, and the token of the next
-// page.
+// page. It may be shorter than asked for where it is not the last.
 func (s Servers) List(ctx context.Context, filter ServerFilter, size int,
 	token string) (all []Server, next string, err error) {
 	err = s.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
 		var list []inventory.Server
-		list, next, err = tx.Servers().List(ctx, filter, store.Page{Size: size, Token: token})
+		list, next, err = tx.Servers().List(ctx, s.recorded(filter),
+			store.Page{Size: size, Token: token})
 		if err != nil {
 			return err
 		}
 		all, err = complete(ctx, tx, list)
 		return err
 	})
+	for i := range all {
+		all[i] = s.AsShown(all[i])
+	}
+	if len(filter.States) > 0 {
+		all = slices.DeleteFunc(all, func(r Server) bool {
+			return !slices.Contains(filter.States, r.State)
+		})
+	}
 	return all, next, err
+}
+
+// recorded is the filter by what is on record, where READY stands for UNKNOWN.
+func (s Servers) recorded(filter ServerFilter) ServerFilter {
+	if s.Shown != nil && slices.Contains(filter.States, inventory.ServerUnknown) {
+		filter.States = append(slices.Clone(filter.States), inventory.ServerReady)
+	}
+	return filter
 }
 
 // CompleteServer adds what a server's record only names.

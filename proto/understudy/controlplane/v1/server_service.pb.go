@@ -99,6 +99,9 @@ const (
 	Server_STATE_DEGRADED Server_State = 6
 	// It was deleted; the record stays so that its server_id is not used again.
 	Server_STATE_DELETED Server_State = 7
+	// READY on record, and nobody has seen since the control plane started that it is so; see
+	// `state_reason`. It lasts seconds. No event and no record has this state.
+	Server_STATE_UNKNOWN Server_State = 8
 )
 
 // Enum value maps for Server_State.
@@ -112,6 +115,7 @@ var (
 		5: "STATE_DELETING",
 		6: "STATE_DEGRADED",
 		7: "STATE_DELETED",
+		8: "STATE_UNKNOWN",
 	}
 	Server_State_value = map[string]int32{
 		"STATE_UNSPECIFIED":  0,
@@ -122,6 +126,7 @@ var (
 		"STATE_DELETING":     5,
 		"STATE_DEGRADED":     6,
 		"STATE_DELETED":      7,
+		"STATE_UNKNOWN":      8,
 	}
 )
 
@@ -161,7 +166,8 @@ type Server struct {
 	Role Server_Role `protobuf:"varint,2,opt,name=role,proto3,enum=understudy.controlplane.v1.Server_Role" json:"role,omitempty"`
 	// State.
 	State Server_State `protobuf:"varint,3,opt,name=state,proto3,enum=understudy.controlplane.v1.Server_State" json:"state,omitempty"`
-	// Why it is not READY; empty when it is.
+	// Why it is not READY; empty when it is. With UNKNOWN, what the record says and since when nobody
+	// has seen it.
 	StateReason string `protobuf:"bytes,4,opt,name=state_reason,json=stateReason,proto3" json:"state_reason,omitempty"`
 	// Primary that it follows, "servers/{server}"; empty for a primary.
 	Primary string `protobuf:"bytes,5,opt,name=primary,proto3" json:"primary,omitempty"`
@@ -2272,7 +2278,7 @@ var File_understudy_controlplane_v1_server_service_proto protoreflect.FileDescri
 
 const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xce\v\n" +
+	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xe1\v\n" +
 	"\x06Server\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12;\n" +
 	"\x04role\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12>\n" +
@@ -2309,7 +2315,7 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_PRIMARY\x10\x01\x12\x10\n" +
-	"\fROLE_REPLICA\x10\x02\"\xab\x01\n" +
+	"\fROLE_REPLICA\x10\x02\"\xbe\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12STATE_PROVISIONING\x10\x01\x12\x0f\n" +
@@ -2318,7 +2324,8 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x11STATE_UNREACHABLE\x10\x04\x12\x12\n" +
 	"\x0eSTATE_DELETING\x10\x05\x12\x12\n" +
 	"\x0eSTATE_DEGRADED\x10\x06\x12\x11\n" +
-	"\rSTATE_DELETED\x10\a\"\xb4\x01\n" +
+	"\rSTATE_DELETED\x10\a\x12\x11\n" +
+	"\rSTATE_UNKNOWN\x10\b\"\xb4\x01\n" +
 	"\aFinding\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x129\n" +
 	"\n" +

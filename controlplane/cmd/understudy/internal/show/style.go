@@ -74,7 +74,7 @@ func (s Style) State(state string) string {
 		return s.Good(state)
 	case "FAILED", "DEGRADED", "UNREACHABLE", "error":
 		return s.Bad(state)
-	case "ACTION_REQUIRED", "CANCELLED", "CANCELLING", "DELETING":
+	case "ACTION_REQUIRED", "CANCELLED", "CANCELLING", "DELETING", "UNKNOWN":
 		return s.Warn(state)
 	case "RUNNING", "WAITING", "PROVISIONING", "PENDING", "pending":
 		return s.Accent(state)
