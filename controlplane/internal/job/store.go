@@ -23,6 +23,8 @@ type Records interface {
 	Insert(ctx context.Context, j Job) error
 	// Get reads the job with its steps. It answers NotFound when there is none.
 	Get(ctx context.Context, id string) (Job, error)
+	// Rev reads the job's Rev alone. It answers NotFound when there is none.
+	Rev(ctx context.Context, id string) (int64, error)
 	// Requested finds the request that came with that id, be it for a new job or on a job.
 	Requested(ctx context.Context, requestID string) (past PastRequest, found bool, err error)
 	// AddRequest records a request on a job, or answers ErrRequestTaken.

@@ -67,6 +67,7 @@ func (e *Engine[T]) Watch(ctx context.Context, id string) (<-chan Job, error) {
 func (e *Engine[T]) follow(ctx context.Context, last Job, changed <-chan struct{}, out chan Job) {
 	ticker := time.NewTicker(e.cfg.Poll)
 	defer ticker.Stop()
+	stored := Job{ID: last.ID}
 	for {
 		select {
 		case <-ctx.Done():
@@ -74,7 +75,7 @@ func (e *Engine[T]) follow(ctx context.Context, last Job, changed <-chan struct{
 		case <-changed:
 		case <-ticker.C:
 		}
-		now, err := e.Get(ctx, last.ID)
+		now, err := e.again(ctx, &stored)
 		if err != nil || same(now, last) {
 			continue // a store that is out of reach is polled again
 		}
@@ -85,6 +86,30 @@ func (e *Engine[T]) follow(ctx context.Context, last Job, changed <-chan struct{
 		}
 		out <- now.clone()
 	}
+}
+
+// again is Get for somebody who has the job's rows of an earlier look: they are read where they
+// changed since.
+func (e *Engine[T]) again(ctx context.Context, stored *Job) (Job, error) {
+	overlay := e.reports()
+	err := e.store.Read(ctx, func(ctx context.Context, tx T) error {
+		records := e.store.Jobs(tx)
+		rev, err := records.Rev(ctx, stored.ID)
+		if err != nil || rev == stored.Rev {
+			return err
+		}
+		j, err := records.Get(ctx, stored.ID)
+		if err == nil {
+			*stored = j
+		}
+		return err
+	})
+	if err != nil {
+		return Job{}, err
+	}
+	now := stored.clone()
+	overlay(&now)
+	return now, nil
 }
 
 // same compares what an operator sees.

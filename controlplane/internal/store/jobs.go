@@ -79,6 +79,15 @@ func (r jobs) Get(ctx context.Context, id string) (job.Job, error) {
 	return list[0], err
 }
 
+// Rev implements job.Records.
+func (r jobs) Rev(ctx context.Context, id string) (rev int64, err error) {
+	err = r.tx.sql.QueryRowContext(ctx, "SELECT rev FROM jobs WHERE id = ?", id).Scan(&rev)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = job.NotFound(id)
+	}
+	return rev, err
+}
+
 // Requested implements job.Records.
 func (r jobs) Requested(ctx context.Context, requestID string) (job.PastRequest, bool, error) {
 	const query = "SELECT request_id, id, request_hash FROM jobs WHERE request_id = ? UNION ALL " +

@@ -85,7 +85,7 @@ func testFence(t *testing.T, open Open) {
 	if err := fence("a", 1); err != nil {
 		t.Error(err)
 	}
-	if after := get(t, st, "j1").Rev; after != before+1 {
+	if after := get(t, st, "j1").Rev; after != before+1 || revOf(t, st, "j1") != after {
 		t.Errorf("rev went from %d to %d: the fence must write", before, after)
 	}
 	for _, err := range []error{fence("b", 1), fence("a", 0), fence("a", 2)} {

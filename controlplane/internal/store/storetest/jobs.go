@@ -201,3 +201,12 @@ func testAttempts(t *testing.T, open Open) {
 		return err
 	})
 }
+
+func revOf(t *testing.T, st *store.Store, id string) (rev int64) {
+	t.Helper()
+	read(t, st, func(ctx context.Context, tx *store.Tx) (err error) {
+		rev, err = st.Jobs(tx).Rev(ctx, id)
+		return err
+	})
+	return rev
+}
