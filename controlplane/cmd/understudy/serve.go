@@ -82,7 +82,9 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.String("ec2-cpu-credits", "", "standard or unlimited, for types that earn CPU credits; "+
 		"unlimited costs extra (default standard)")
 	flags.String("ec2-instance-profile", "",
-		"`NAME` of the machines' IAM instance profile; with one their metadata service stays on")
+		"`NAME` of the machines' IAM instance profile")
+	flags.Bool("ec2-seal-metadata", false, "turn the metadata service of a machine off once its "+
+		"agent has enrolled; no AMI may be made of it then")
 	flags.String("ec2-volume-type", "", "`TYPE` of volumes (default gp3)")
 	flags.Int32("ec2-volume-iops", 0, "IOPS of volumes, where the type takes them")
 	flags.Int32("ec2-volume-throughput", 0, "MiB/s of volumes, where the type takes them")

@@ -62,8 +62,9 @@ type Config struct {
 	EC2SecurityGroups []string `koanf:"ec2_security_groups"`
 	// EC2InstanceType is what machines are.
 	EC2InstanceType string `koanf:"ec2_instance_type"`
-	// EC2InstanceProfile is the machines' IAM instance profile; with one the metadata service stays
-	// on.
+	// EC2SealMetadata turns machines' metadata service off once their agent has enrolled.
+	EC2SealMetadata bool `koanf:"ec2_seal_metadata"`
+	// EC2InstanceProfile is the machines' IAM instance profile.
 	EC2InstanceProfile string `koanf:"ec2_instance_profile"`
 	// EC2VolumeType is what volumes are.
 	EC2VolumeType string `koanf:"ec2_volume_type"`
@@ -144,7 +145,7 @@ func defaults() map[string]any {
 		"lab":             "default",
 		"image_cache_dir": "/var/cache/understudy/images",
 		"ec2_region":      "", "ec2_endpoint": "", "ec2_zones": []string{},
-		"ec2_default_vpc": false, "ec2_cpu_credits": "standard",
+		"ec2_default_vpc": false, "ec2_seal_metadata": false, "ec2_cpu_credits": "standard",
 		"ec2_subnets": []string{}, "ec2_security_groups": []string{},
 		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "",
 		"ec2_volume_iops": 0, "ec2_volume_throughput": 0,

@@ -26,7 +26,7 @@ func newEC2(ctx context.Context, cfg Config, log *slog.Logger) (*amazon, error) 
 		Subnets: subnets, DefaultVPC: cfg.EC2DefaultVPC, CPUCredits: cfg.EC2CPUCredits,
 		SecurityGroups: cfg.EC2SecurityGroups,
 		InstanceType:   cfg.EC2InstanceType, InstanceProfile: cfg.EC2InstanceProfile,
-		KeepMetadata: cfg.EC2InstanceProfile != "",
+		SealMetadata: cfg.EC2SealMetadata,
 		VolumeType:   cfg.EC2VolumeType, IOPS: cfg.EC2VolumeIOPS,
 		Throughput: cfg.EC2VolumeThroughput,
 		Encrypt:    cfg.EC2Encrypt, KMSKey: cfg.EC2KMSKey,

@@ -22,6 +22,8 @@ type Behaviour struct {
 	Denied []string
 	// Images is what the account's AMIs are like.
 	Images Images
+	// CloudInit lets cloud-init ask the metadata service for the instance ID at each boot.
+	CloudInit bool
 	// Launches is how launches go wrong.
 	Launches Launches
 	// Quota is what the account may have.

@@ -138,6 +138,9 @@ func stateOf(state provider.MachineState) *types.InstanceState {
 func (s *Server) startInstances(ctx context.Context,
 	in *ec2.StartInstancesInput) (*ec2.StartInstancesOutput, error) {
 	changes, err := s.change(ctx, in.InstanceIds, s.cfg.Lab.StartMachine)
+	for _, c := range changes {
+		s.booted(*c.InstanceId)
+	}
 	return &ec2.StartInstancesOutput{StartingInstances: changes}, err
 }
 
@@ -149,7 +152,10 @@ func (s *Server) stopInstances(ctx context.Context,
 
 func (s *Server) rebootInstances(ctx context.Context,
 	in *ec2.RebootInstancesInput) (*ec2.RebootInstancesOutput, error) {
-	_, err := s.change(ctx, in.InstanceIds, s.cfg.Lab.RebootMachine)
+	changes, err := s.change(ctx, in.InstanceIds, s.cfg.Lab.RebootMachine)
+	for _, c := range changes {
+		s.booted(*c.InstanceId)
+	}
 	return &ec2.RebootInstancesOutput{}, err
 }
 

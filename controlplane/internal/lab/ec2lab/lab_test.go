@@ -78,7 +78,7 @@ func newLab(t *testing.T, name string, behaviour ec2lab.Behaviour) *lab {
 func (l *lab) provider(t *testing.T) *ec2.Provider {
 	t.Helper()
 	p, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url,
-		Subnets:     ec2lab.Subnets(),
+		Subnets: ec2lab.Subnets(), SealMetadata: true,
 		Consistency: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)

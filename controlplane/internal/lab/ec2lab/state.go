@@ -34,6 +34,8 @@ type instanceState struct {
 	Subnet       string
 	// Public is its public address, Credits how it is charged for CPU beyond what its type earns.
 	Public, Credits string
+	// CloudInitID is what cloud-init takes for its ID; empty: the true one.
+	CloudInitID string
 	// Ended is the reason by which EC2 ended it by itself.
 	Ended      string
 	VolumeTags map[string]string

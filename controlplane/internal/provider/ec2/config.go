@@ -66,9 +66,9 @@ type Config struct {
 	// InitializationRate is how fast a volume is filled from its snapshot, 100 to 300 MiB/s,
 	// charged extra; 0: on first read.
 	InitializationRate int32
-	// KeepMetadata leaves the metadata service on after the agent has enrolled, for machines with
-	// an instance profile.
-	KeepMetadata bool
+	// SealMetadata turns the metadata service off once the agent has enrolled. cloud-init then
+	// trusts what it kept of the first boot, so no AMI may be made of such a machine.
+	SealMetadata bool
 	// Consistency is how long EC2 may not know what it has made; default 5 s.
 	Consistency time.Duration
 	// Log gets what was retried; default none.
@@ -99,6 +99,10 @@ func (c Config) withDefaults() (Config, error) {
 	if !slices.Contains([]string{standardCredits, "unlimited"}, c.CPUCredits) {
 		return c, provider.Errorf(provider.ErrInvalid, "",
 			"CPU credits %.40q must be one of standard, unlimited", c.CPUCredits)
+	}
+	if c.SealMetadata && c.InstanceProfile != "" {
+		return c, provider.Errorf(provider.ErrInvalid, "", "an instance profile's credentials "+
+			"come from the metadata service: leave out the profile or the sealing of that service")
 	}
 	return c.withZones()
 }

@@ -25,6 +25,7 @@
 //
 // It travels in the user data, for there is no other way onto a machine that has no identity yet.
 // What guards it: it is for one use and for 15 minutes, the metadata service demands a session
-// (IMDSv2) and answers no container (hop limit 1), and once the agent has enrolled SealMachine
-// turns the metadata service off. docs/ec2.md says what remains.
+// (IMDSv2) and answers no container (hop limit 1). Once the agent has enrolled it is worth nothing,
+// so the metadata service stays on unless the operator wants it off: cloud-init asks it at each
+// boot. docs/ec2.md says what remains.
 package ec2

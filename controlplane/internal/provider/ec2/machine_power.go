@@ -44,10 +44,11 @@ func (p *Provider) TerminateMachine(ctx context.Context, id string) error {
 	})
 }
 
-// SealMachine turns the instance's metadata service off, unless the configuration keeps it: nothing
-// on the machine can read the join file from there any more.
+// SealMachine turns the instance's metadata service off, if the configuration says so. The join
+// file in it is spent by then; and cloud-init asks the service at each boot whether the machine is
+// the same instance.
 func (p *Provider) SealMachine(ctx context.Context, id string) error {
-	if p.cfg.KeepMetadata {
+	if !p.cfg.SealMetadata {
 		return checkID(id, "i")
 	}
 	return p.power(ctx, "ModifyInstanceMetadataOptions", id, func() error {

@@ -49,7 +49,7 @@ func (p *Provider) CreateMachine(ctx context.Context,
 		input.CreditSpecification = &types.CreditSpecificationRequest{
 			CpuCredits: aws.String(p.cfg.CPUCredits)}
 	}
-	if input.UserData, err = userData(req.Name, req.UserData); err != nil {
+	if input.UserData, err = userData(req.Name, req.UserData, p.cfg.SealMetadata); err != nil {
 		return none, err
 	}
 	out, err := p.launch(ctx, input, zones)

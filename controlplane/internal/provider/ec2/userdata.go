@@ -12,10 +12,13 @@ import (
 const JoinPath = "/etc/understudy-agent/join.json"
 
 // userData is what cloud-init makes of a fresh instance: its host name, and the join file that root
-// alone can read.
-func userData(host string, join []byte) (*string, error) {
+// alone can read. One whose metadata service will be off trusts what it kept of its first boot.
+func userData(host string, join []byte, sealed bool) (*string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#cloud-config\nhostname: %s\npreserve_hostname: false\n", host)
+	if sealed {
+		b.WriteString("manual_cache_clean: true\n")
+	}
 	if len(join) > 0 {
 		fmt.Fprintf(&b, "write_files:\n"+
 			"- path: %s\n"+

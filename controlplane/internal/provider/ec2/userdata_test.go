@@ -10,7 +10,7 @@ import (
 // The user data is YAML that cloud-init reads, with the whole join file in it.
 func TestUserDataIsCloudConfig(t *testing.T) {
 	t.Parallel()
-	made, err := userData("db1", []byte("join file"))
+	made, err := userData("db1", []byte("join file"), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,12 +20,13 @@ func TestUserDataIsCloudConfig(t *testing.T) {
 	}
 	var config struct {
 		Hostname   string
+		Trust      bool                `yaml:"manual_cache_clean"`
 		WriteFiles []map[string]string `yaml:"write_files"`
 	}
 	if err := yaml.Unmarshal(data, &config); err != nil {
 		t.Fatal(err)
 	}
-	if config.Hostname != "db1" || len(config.WriteFiles) != 1 {
+	if config.Hostname != "db1" || !config.Trust || len(config.WriteFiles) != 1 {
 		t.Fatalf("cloud-init reads %+v", config)
 	}
 	for key, want := range map[string]string{"path": JoinPath, "owner": "root:root",
