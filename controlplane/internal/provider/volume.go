@@ -51,6 +51,8 @@ type Volume struct {
 	MachineID string
 	// Attachment is how far attaching or detaching has come.
 	Attachment AttachmentState
+	// AttachedAt is when the attach was accepted; zero when that is not known.
+	AttachedAt time.Time
 	// DeleteOnTermination says that it goes when its machine is terminated.
 	DeleteOnTermination bool
 	// Default says that it is the image's own data volume, attached when the machine

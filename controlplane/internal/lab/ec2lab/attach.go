@@ -55,6 +55,9 @@ func (s *Server) attachVolume(ctx context.Context,
 	}
 	kept := s.state.volume(id)
 	kept.Device, kept.AttachedAt = device, s.cfg.Now()
+	if s.used(instance, device) {
+		return s.hang(in), nil
+	}
 	if delay := max(s.currentBehaviour().DeviceDelay, faultOf(ctx).Slow); delay > 0 &&
 		m.State == provider.MachineRunning {
 		s.plugLater(id, instance, delay)
@@ -123,6 +126,9 @@ func (s *Server) detachVolume(ctx context.Context,
 	v, err := s.visibleVolume(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if s.state.volume(id).Stuck {
+		return s.unhang(in), nil
 	}
 	if s.plugging(id) {
 		s.plugNow(ctx, id)

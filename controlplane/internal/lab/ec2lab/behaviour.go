@@ -22,6 +22,9 @@ type Behaviour struct {
 	Denied []string
 	// Images is what the account's AMIs are like.
 	Images Images
+	// StuckLetters lets a volume hang in its attachment under a device name that was used before on
+	// the instance.
+	StuckLetters bool
 	// CloudInit lets cloud-init ask the metadata service for the instance ID at each boot.
 	CloudInit bool
 	// Launches is how launches go wrong.

@@ -165,6 +165,7 @@ func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[strin
 		kept := s.state.volume(ec2ID(v.ID))
 		kept.Device, kept.Type, kept.AttachedAt = defaultDevice, string(types.VolumeTypeGp3),
 			s.cfg.Now()
+		s.used(ec2ID(machine), defaultDevice)
 	}
 	for _, m := range in.BlockDeviceMappings {
 		if *m.DeviceName == defaultDevice &&

@@ -34,6 +34,8 @@ type instanceState struct {
 	Subnet       string
 	// Public is its public address, Credits how it is charged for CPU beyond what its type earns.
 	Public, Credits string
+	// Letters are the device names, by their last letter, that volumes had on it.
+	Letters map[string]bool
 	// CloudInitID is what cloud-init takes for its ID; empty: the true one.
 	CloudInitID string
 	// Ended is the reason by which EC2 ended it by itself.
@@ -62,6 +64,8 @@ type volumeState struct {
 	// PlugAt is when the device is to appear on the host of PlugInto.
 	PlugAt   time.Time
 	PlugInto string
+	// Stuck says that its attachment hangs.
+	Stuck    bool
 	Modified *modification
 	// OfImage says that it came with its instance, GoesToo that it is deleted with it; both of
 	// volumes that the lab's image has not.

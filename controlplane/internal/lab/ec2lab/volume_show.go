@@ -66,7 +66,7 @@ func (s *Server) showAttachment(shown *types.Volume, v provider.Volume, kept *vo
 	switch {
 	case kept.PlugInto != "" && v.MachineID == "":
 		a.InstanceId, a.State = aws.String(kept.PlugInto), types.VolumeAttachmentStateAttached
-		if s.cfg.Now().Sub(kept.AttachedAt) < attachTime {
+		if kept.Stuck || s.cfg.Now().Sub(kept.AttachedAt) < attachTime {
 			a.State = types.VolumeAttachmentStateAttaching
 		}
 		shown.State = types.VolumeStateInUse

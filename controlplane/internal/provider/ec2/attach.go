@@ -2,7 +2,6 @@ package ec2
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -45,12 +44,13 @@ func (p *Provider) AttachVolume(ctx context.Context, id,
 func (p *Provider) attachSomewhere(ctx context.Context, id string,
 	machine types.Instance) (*ec2.AttachVolumeOutput, error) {
 	machineID := aws.ToString(machine.InstanceId)
-	for _, device := range freeDevices(machine) {
+	for _, device := range p.letters.free(ctx, p.account, machine) {
 		out, err := p.api.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: aws.String(id),
 			InstanceId: aws.String(machineID), Device: aws.String(device)}, once)
 		if deviceTaken(err) {
 			continue
 		}
+		p.letters.note(machineID, device)
 		if lost(err) {
 			return p.attachedAfterAll(ctx, id, machineID, err)
 		}
@@ -73,33 +73,6 @@ func (p *Provider) attachedAfterAll(ctx context.Context, id, machineID string,
 			DeleteOnTermination: a.DeleteOnTermination}, nil
 	}
 	return nil, refused(cause, "AttachVolume", id)
-}
-
-// freeDevices are the names that AWS recommends for data volumes, without those that the instance
-// uses.
-func freeDevices(machine types.Instance) []string {
-	taken := map[string]bool{}
-	for _, m := range machine.BlockDeviceMappings {
-		taken[letter(aws.ToString(m.DeviceName))] = true
-	}
-	var free []string
-	for c := 'f'; c <= 'p'; c++ {
-		if !taken[string(c)] {
-			free = append(free, fmt.Sprintf("/dev/sd%c", c))
-		}
-	}
-	return free
-}
-
-// letter is what /dev/sdf and /dev/xvdf share: they are one.
-func letter(device string) string {
-	name := strings.TrimPrefix(device, "/dev/")
-	for _, prefix := range []string{"xvd", "sd"} {
-		if rest, ok := strings.CutPrefix(name, prefix); ok {
-			return strings.TrimRight(rest, "0123456789")
-		}
-	}
-	return name
 }
 
 func deviceTaken(err error) bool {

@@ -50,7 +50,7 @@ func (f *fake) another(t *testing.T, cfg Config) *Provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Provider{&account{cfg: cfg, api: clientOf(f.server.Direct()),
+	return &Provider{account: &account{cfg: cfg, api: clientOf(f.server.Direct()),
 		new: newRecent(cfg.Consistency, cfg.Now)}}
 }
 

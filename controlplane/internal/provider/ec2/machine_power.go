@@ -37,6 +37,7 @@ func (p *Provider) RebootMachine(ctx context.Context, id string) error {
 
 // TerminateMachine ends an instance for good.
 func (p *Provider) TerminateMachine(ctx context.Context, id string) error {
+	p.letters.forget(id)
 	return p.power(ctx, "TerminateInstances", id, func() error {
 		_, err := p.api.TerminateInstances(ctx,
 			&ec2.TerminateInstancesInput{InstanceIds: []string{id}})

@@ -16,7 +16,10 @@ import (
 )
 
 // Provider works in one region of one account.
-type Provider struct{ *account }
+type Provider struct {
+	*account
+	letters letters
+}
 
 // account is what EC2 has, as far as it was read. It changes nothing, and keeps nothing that
 // another process would miss.
@@ -46,7 +49,7 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{&account{cfg: cfg, api: client,
+	return &Provider{account: &account{cfg: cfg, api: client,
 		new: newRecent(cfg.Consistency, cfg.Now)}}, nil
 }
 

@@ -30,6 +30,7 @@ func toVolume(v types.Volume) provider.Volume {
 func attach(shown *provider.Volume, a types.VolumeAttachment) {
 	shown.MachineID, shown.DeleteOnTermination = aws.ToString(a.InstanceId),
 		aws.ToBool(a.DeleteOnTermination)
+	shown.AttachedAt = aws.ToTime(a.AttachTime)
 	switch a.State {
 	case types.VolumeAttachmentStateAttaching:
 		shown.Attachment = provider.AttachmentAttaching

@@ -134,6 +134,8 @@ func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provi
 		return s.beingMade(v)
 	case v.MachineID == srv.MachineID && v.Attachment == provider.AttachmentAttached:
 		return nil
+	case v.MachineID == srv.MachineID && hangs(s, v):
+		return attachAgain(ctx, s, srv, v)
 	case v.MachineID == srv.MachineID:
 		return kit.Wait("volume %s is %s%s", v.ID, v.Attachment, kit.Because(v.Reason))
 	case v.MachineID != "":
@@ -151,6 +153,29 @@ func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provi
 	}
 	s.Changed("attached volume %s to machine %s", v.ID, srv.MachineID)
 	return kit.Wait("volume %s is being attached", v.ID)
+}
+
+// attachLimit is longer than an attachment takes that does not hang.
+const attachLimit = 3 * time.Minute
+
+// hangs reports whether an attachment will not come about: the host may hold the device name of
+// another volume still.
+func hangs(s *step, v provider.Volume) bool {
+	_, manual := s.OperatorCopyTime() // operators take their time
+	return !manual && v.Attachment == provider.AttachmentAttaching && !v.AttachedAt.IsZero() &&
+		s.Now().Sub(v.AttachedAt) > attachLimit
+}
+
+// attachAgain takes the volume off a machine to which it never came. It is attached again after
+// that, under another device name.
+func attachAgain(ctx context.Context, s *step, srv inventory.Server, v provider.Volume) error {
+	if _, err := s.Provider.DetachVolume(ctx, v.ID, srv.MachineID); err != nil &&
+		!errors.Is(err, provider.ErrIncorrectState) {
+		return fmt.Errorf("cannot detach volume %s, which hangs in its attachment: %w", v.ID, err)
+	}
+	s.Changed("detached volume %s, which was not attached after %s", v.ID,
+		s.Now().Sub(v.AttachedAt).Round(time.Second))
+	return kit.Wait("volume %s hung in its attachment: it is attached again", v.ID)
 }
 
 // beingMade waits for a volume, but not for ever: one that hangs in its creation does so for good.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -20,6 +21,7 @@ type Cloud struct {
 	Disks     map[string]*Disk // of volumes and snapshots
 	tokens    map[string]string
 	Settling  map[string]int // looks until a state settles
+	Hangs     int            // attachments that do not come about
 	SlowCut   int            // looks that a snapshot takes beyond the usual
 	Late      time.Duration  // that a snapshot does not show in lists of others than who made it
 	cutBy     map[string]*Process
@@ -308,7 +310,11 @@ func (v cloudView) AttachVolume(ctx context.Context, id,
 		}
 		found.MachineID, found.State, found.Attachment = machine, provider.VolumeInUse,
 			provider.AttachmentAttaching
-		v.c.Settling[id] = 1
+		v.c.Settling[id], found.AttachedAt = 1, v.c.w.now()
+		if v.c.Hangs > 0 {
+			v.c.Hangs--
+			v.c.Settling[id] = math.MaxInt
+		}
 		vol = *v.settled(found)
 		return nil
 	})
