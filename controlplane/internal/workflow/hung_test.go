@@ -4,7 +4,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/job"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/replicate"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
 )
 
@@ -20,6 +24,23 @@ func TestAttachmentThatHangsIsMadeAgain(t *testing.T) {
 		})
 		if len(again) == 0 || w.Cloud.Hangs != 0 {
 			t.Errorf("%d to hang, the step changed %q", w.Cloud.Hangs, step.Changed)
+		}
+	})
+}
+
+// A copy that is read for the first time is slow: its mount has more time than the longest call of
+// an agent.
+func TestMountOfACopyMayTakeHours(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		engine := workflowtest.NewWorld(t).Start().Engine
+		for _, kind := range []string{replicate.KindCreateReplica, replicate.KindRebuildReplica} {
+			plan, _ := engine.Plan(kind)
+			at := slices.IndexFunc(plan.Steps, func(s job.PlanStep[kit.Records]) bool {
+				return s.Kind == "mount_data"
+			})
+			if at < 0 || plan.Steps[at].AttemptTimeout < 7*time.Hour {
+				t.Errorf("%s: mount_data is step %d, with too little time", kind, at)
+			}
 		}
 	})
 }

@@ -16,6 +16,9 @@ type Behaviour struct {
 	DeviceDelay time.Duration
 	// ModifyTime is how long a volume is modifying before its new size shows.
 	ModifyTime time.Duration
+	// OptimizeTime is how long after its modification began a volume is optimizing and takes no
+	// other; up to 24 hours.
+	OptimizeTime time.Duration
 	// PageSize is the most that one page of an answer has; default what is asked for.
 	PageSize int
 	// Denied are the actions that the credentials do not allow.

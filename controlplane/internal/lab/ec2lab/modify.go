@@ -3,6 +3,7 @@ package ec2lab
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -12,8 +13,12 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// modifyRest is how long EC2 makes wait between two modifications of one volume.
-const modifyRest = 6 * time.Hour
+// EC2 takes four modifications of a volume in any 24 hours, each once the one before is completed.
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVolume.html
+const (
+	modifyMost   = 4
+	modifyPeriod = 24 * time.Hour
+)
 
 func (s *Server) modifyVolume(ctx context.Context,
 	in *ec2.ModifyVolumeInput) (*ec2.ModifyVolumeOutput, error) {
@@ -24,14 +29,17 @@ func (s *Server) modifyVolume(ctx context.Context,
 	}
 	from, to := s.trueVolume(v), aws.ToInt32(in.Size)
 	kept := s.state.volume(id)
+	recent := slices.DeleteFunc(slices.Clone(kept.Modifications), func(at time.Time) bool {
+		return s.cfg.Now().Sub(at) >= modifyPeriod
+	})
 	switch m := kept.Modified; {
-	case m != nil && s.modifying(m):
+	case m != nil && s.modificationState(m) != types.VolumeModificationStateCompleted:
 		return nil, refuse("IncorrectModificationState",
-			"Cannot modify volume %s. Volume is currently modifying.", id)
-	case m != nil && s.cfg.Now().Sub(m.At) < modifyRest:
-		return nil, refuse("VolumeModificationRateExceeded", "You've reached the maximum "+
-			"modification rate per volume limit. Wait at least 6 hours between modifications per "+
-			"EBS volume.")
+			"Cannot modify volume %s in modification state %s", id,
+			strings.ToUpper(string(s.modificationState(m))))
+	case len(recent) >= modifyMost:
+		return nil, refuse("VolumeModificationRateExceeded",
+			"You've reached the maximum modification rate per volume limit.")
 	case in.Size == nil || to < *from.Size:
 		return nil, refuse("InvalidParameterValue", "New size cannot be smaller than existing size")
 	case to == *from.Size:
@@ -42,6 +50,7 @@ func (s *Server) modifyVolume(ctx context.Context,
 		return nil, translate(err, "vol", id)
 	}
 	kept.Modified = &modification{From: *from.Size, To: to, At: s.cfg.Now()}
+	kept.Modifications = append(recent, s.cfg.Now())
 	shown := s.showModification(id, kept.Modified)
 	return &ec2.ModifyVolumeOutput{VolumeModification: &shown}, nil
 }
@@ -50,14 +59,24 @@ func (s *Server) modifying(m *modification) bool {
 	return s.cfg.Now().Sub(m.At) < s.currentBehaviour().ModifyTime
 }
 
-func (s *Server) showModification(id string, m *modification) types.VolumeModification {
-	state, progress := types.VolumeModificationStateOptimizing, int64(50)
-	if s.modifying(m) {
-		state, progress = types.VolumeModificationStateModifying, 0
+// modificationState is how far a modification has come: the new size shows while it is optimizing.
+func (s *Server) modificationState(m *modification) types.VolumeModificationState {
+	switch {
+	case s.modifying(m):
+		return types.VolumeModificationStateModifying
+	case s.cfg.Now().Sub(m.At) < s.currentBehaviour().OptimizeTime:
+		return types.VolumeModificationStateOptimizing
 	}
+	return types.VolumeModificationStateCompleted
+}
+
+func (s *Server) showModification(id string, m *modification) types.VolumeModification {
+	state := s.modificationState(m)
+	progress := map[types.VolumeModificationState]int64{
+		types.VolumeModificationStateOptimizing: 50, types.VolumeModificationStateCompleted: 100}
 	return types.VolumeModification{VolumeId: aws.String(id), ModificationState: state,
 		OriginalSize: aws.Int32(m.From), TargetSize: aws.Int32(m.To),
-		Progress: aws.Int64(progress), StartTime: aws.Time(m.At)}
+		Progress: aws.Int64(progress[state]), StartTime: aws.Time(m.At)}
 }
 
 func (s *Server) describeModifications(ctx context.Context,

@@ -67,6 +67,8 @@ type volumeState struct {
 	// Stuck says that its attachment hangs.
 	Stuck    bool
 	Modified *modification
+	// Modifications are when its last modifications began.
+	Modifications []time.Time
 	// OfImage says that it came with its instance, GoesToo that it is deleted with it; both of
 	// volumes that the lab's image has not.
 	OfImage, GoesToo bool

@@ -167,7 +167,9 @@ func hint(code, action string) string {
 	case errors.Is(kinds[code], provider.ErrDenied):
 		return " (see to the control plane's AWS credentials)"
 	case code == "VolumeModificationRateExceeded":
-		return " (EC2 changes a volume once in six hours: wait)"
+		return " (EC2 changes a volume four times in 24 hours: wait)"
+	case code == "IncorrectModificationState":
+		return " (the change before must be completed, which may take hours: wait)"
 	case strings.HasSuffix(code, "LimitExceeded") && throttling[code] == 0:
 		return " (ask AWS for a higher quota, or remove what is not needed)"
 	}

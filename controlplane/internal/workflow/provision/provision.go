@@ -105,8 +105,10 @@ func SwapStep(title string) kit.Step {
 // CopySteps make MariaDB serve from a copy of another server's data.
 func CopySteps() []kit.Step {
 	return []kit.Step{
+		// A copy may be read for the first time here, from slow storage: a check of its filesystem
+		// alone may take the agent's 6 hours.
 		mountStep("the copy is mounted, now and after a reboot, and is the one that was taken",
-			time.Hour, 3*time.Hour),
+			7*time.Hour, 24*time.Hour),
 		configureStep("MariaDB has our settings and nothing of the source's",
 			", read-only, no start of replication, no event scheduler"),
 		startStep("MariaDB is up, ready, and at the recorded position",
