@@ -73,7 +73,19 @@ func union[M ~map[string]V, V any](a, b M) M {
 // history is what the rounds before saw of a table that could not be settled.
 type history struct {
 	primary, replica kit.TableChecksum
+	// unstable: what it is was not the same in two rounds, on either side.
+	unstable bool
 }
+
+// after is what is seen of a table in the round after before.
+func (h history) after(before history) history {
+	h.unstable = before.unstable || !alike(h.primary, before.primary) ||
+		!h.lacks() && !alike(h.replica, before.replica)
+	return h
+}
+
+// lacks is true for a table that the primary has alone.
+func (h history) lacks() bool { return present(h.primary) && !present(h.replica) }
 
 // judge says what to think of tables that stayed unsettled to the end. The data differ where the
 // primary's side held still between two rounds and the replica's is another, or where twice the
@@ -83,8 +95,8 @@ func judge(unsettled []string, before map[string]history, moved []string, primar
 	replica sums) (different, open []string) {
 	for _, name := range unsettled {
 		a, b := primary[name], replica[name]
-		now := history{primary: a, replica: b}
 		was, seen := before[name]
+		now := history{primary: a, replica: b}.after(was)
 		switch {
 		case a.Problem != "":
 			open = append(open, kit.Sprintf("%s (cannot be read on the primary: %s)", name,
@@ -107,16 +119,15 @@ func judge(unsettled []string, before map[string]history, moved []string, primar
 	return different, open
 }
 
-// differs is true where the sides differ, for sure: what the primary has held still since the round
-// before, and so did what the replica has, unless it lacks the table. The primary's definition is
-// read a moment after the position at which the replica's is.
+// differs is true where the sides differ, for sure: what the primary has held still in all rounds,
+// and so did what the replica has, unless it lacks the table. The primary's definition is read a
+// moment after the position at which the replica's is.
 func (h history) differs(before history) bool {
-	a, b := h.primary, h.replica
-	if alike(a, b) {
-		return a.Checksum != b.Checksum && h == before
+	if alike(h.primary, h.replica) {
+		return h.primary.Checksum != h.replica.Checksum &&
+			h.primary == before.primary && h.replica == before.replica
 	}
-	lacks := present(a) && !present(b)
-	return alike(a, before.primary) && (lacks || alike(b, before.replica))
+	return !h.unstable
 }
 
 // apart says how two sides differ.

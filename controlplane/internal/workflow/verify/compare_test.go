@@ -14,6 +14,15 @@ func sum(table string, checksum uint64) kit.TableChecksum {
 		Bytes:          10}
 }
 
+func sides(primary, replica kit.TableChecksum) history {
+	return history{primary: primary, replica: replica}
+}
+
+func unstable(h history) history {
+	h.unstable = true
+	return h
+}
+
 func sumsOf(list ...kit.TableChecksum) sums {
 	s := sums{}
 	for _, t := range list {
@@ -89,25 +98,27 @@ func TestJudgeTellsWhatHeldStill(t *testing.T) {
 		says        string
 		open        bool
 	}{
-		"the replica's is another": {history{one, two}, history{one, two}, nil,
+		"the replica's is another": {sides(one, two), sides(one, two), nil,
 			"1 on the primary, 2 on the replica", false},
-		"the primary's data change": {history{seven, two}, history{one, two}, nil,
+		"the primary's data change": {sides(seven, two), sides(one, two), nil,
 			"changes all the time", true},
-		"the replica's data change": {history{one, seven}, history{one, two}, nil,
+		"the replica's data change": {sides(one, seven), sides(one, two), nil,
 			"changes all the time", true},
-		"the replica lacks it": {history{one, one}, history{seven, kit.TableChecksum{}}, nil,
+		"the replica lacks it": {sides(one, one), sides(seven, kit.TableChecksum{}), nil,
 			"only on one side", false},
-		"the primary has it no more": {history{one, one}, history{none, one}, nil,
+		"the primary has it no more": {sides(one, one), sides(none, one), nil,
 			"changes all the time", true},
-		"the primary never had it": {history{none, one}, history{none, two}, nil,
+		"the primary never had it": {sides(none, one), sides(none, two), nil,
 			"only on one side", false},
-		"defined in another way": {history{one, other}, history{seven, other}, nil,
+		"defined in another way": {sides(one, other), sides(seven, other), nil,
 			"defined in another way", false},
-		"the primary's definition changes": {history{other, other}, history{one, other}, nil,
+		"the primary's definition changes": {sides(other, other), sides(one, other), nil,
 			"changes all the time", true},
-		"the replica's definition changes": {history{one, one}, history{one, other}, nil,
+		"the replica's definition changes": {sides(one, one), sides(one, other), nil,
 			"changes all the time", true},
-		"made again in the last round": {history{one, other}, history{one, other},
+		"its definition came and went": {unstable(sides(one, other)), sides(one, other), nil,
+			"changes all the time", true},
+		"made again in the last round": {sides(one, other), sides(one, other),
 			[]string{"a.m"}, "made or renamed meanwhile", true},
 	} {
 		different, open := judge([]string{"a.m"}, map[string]history{"a.m": c.before}, c.moved,
