@@ -19,6 +19,10 @@ var (
 	ErrInUse = errors.New("in use")
 	// ErrThrottled says that the call may be repeated after RetryAfter.
 	ErrThrottled = errors.New("throttled")
+	// ErrExpired says that the provider refuses requests for their date: a clock is wrong, or
+	// credentials that are good for a time have expired. The call may be repeated after
+	// RetryAfter.
+	ErrExpired = errors.New("expired")
 	// ErrLimitExceeded says that the provider has no more room or quota.
 	ErrLimitExceeded = errors.New("limit exceeded")
 	// ErrInvalid says that the request can never work as it is.
@@ -52,6 +56,9 @@ var meanings = map[error]meaning{
 		errs.WithHint("detach it there first; the list shows where it is", listObjects)},
 	ErrThrottled: {errs.Unavailable, errorsv1.Reason_REASON_PROVIDER_THROTTLED,
 		errs.WithHint("wait: it is tried again")},
+	ErrExpired: {errs.Unavailable, errorsv1.Reason_REASON_PROVIDER_ERROR,
+		errs.WithHint("set the clock of the control plane's host with NTP, or renew its " +
+			"credentials: it is tried again")},
 	ErrLimitExceeded: {errs.ResourceExhausted, errorsv1.Reason_REASON_QUOTA_EXCEEDED,
 		errs.WithHint("remove what jobs left behind, or have the limit raised",
 			errs.Call("SweepProvider"))},
@@ -69,7 +76,10 @@ var meanings = map[error]meaning{
 		errs.WithHint("redo the step: it is done under another token")},
 }
 
-const holder = "held_by"
+const (
+	holder       = "held_by"
+	expiredPause = 10 * time.Second
+)
 
 // refusal carries the text, and shows to errors.Is and errors.As what the error is and why.
 type refusal struct {
@@ -108,6 +118,13 @@ func Throttled(cause error, after time.Duration, format string, args ...any) err
 	return r.as(ErrThrottled, "", errs.Retry(max(after, time.Second)))
 }
 
+// Expired is an ErrExpired that says how long to wait.
+func Expired(cause error, format string, args ...any) error {
+	r := newRefusal(ErrExpired, format, args...)
+	r.causes = append(r.causes, cause)
+	return r.as(ErrExpired, "", errs.Retry(expiredPause))
+}
+
 func newRefusal(is error, format string, args ...any) *refusal {
 	wrapped := fmt.Errorf(format, args...)
 	r := &refusal{text: wrapped.Error(), causes: []error{is}}
@@ -134,9 +151,9 @@ func HeldBy(err error) string {
 	return errs.MetaOf(err)[holder]
 }
 
-// RetryAfter is how long an ErrThrottled asks to wait; false for other errors.
+// RetryAfter is how long an ErrThrottled or ErrExpired asks to wait; false for other errors.
 func RetryAfter(err error) (time.Duration, bool) {
-	if !errors.Is(err, ErrThrottled) {
+	if !errors.Is(err, ErrThrottled) && !errors.Is(err, ErrExpired) {
 		return 0, false
 	}
 	return errs.RetryOf(err)

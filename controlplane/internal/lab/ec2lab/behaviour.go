@@ -34,6 +34,8 @@ type Behaviour struct {
 	Launches Launches
 	// Quota is what the account may have.
 	Quota Quota
+	// Dates is what EC2 makes of the dates of requests.
+	Dates Dates
 	// Fault is asked before each call; nil: no faults.
 	Fault func(action string) Fault
 }

@@ -145,6 +145,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	requestID := uuid.NewString()
+	w.Header().Set("Date", s.time().UTC().Format(http.TimeFormat))
 	if err := r.ParseForm(); err != nil {
 		s.answerRefusal(w, requestID, "", refuse("MalformedQueryString", "%v", err))
 		return
@@ -193,6 +194,9 @@ func faultOf(ctx context.Context) Fault {
 func (s *Server) call(ctx context.Context, r *http.Request, action string,
 	fault Fault) (any, error) {
 	op, known := s.operations[action]
+	if err := s.checkDate(r); err != nil {
+		return nil, err
+	}
 	switch {
 	case !authorization.MatchString(r.Header.Get("Authorization")):
 		return nil, refuse("AuthFailure",

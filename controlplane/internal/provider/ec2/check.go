@@ -35,7 +35,7 @@ func (p *Provider) Check(ctx context.Context) error {
 		switch code := codeOf(err); {
 		case code == "UnauthorizedOperation":
 			denied = append(denied, "ec2:"+t.action)
-		case errors.Is(kinds[code], provider.ErrDenied) || lost(err):
+		case errors.Is(kinds[code], provider.ErrDenied) || whyExpired(err) != "" || lost(err):
 			return refused(err, t.action, "") // the others would say the same
 		case throttling[code] > 0:
 			return refused(err, t.action, "")

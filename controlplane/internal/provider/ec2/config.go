@@ -146,8 +146,11 @@ func standardRetryer() aws.Retryer {
 			o.MaxBackoff = sdkAttempts, sdkBackoff
 		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(
 			func(err error) aws.Ternary {
-				if slices.Contains(noCapacity, codeOf(err)) {
+				switch {
+				case slices.Contains(noCapacity, codeOf(err)):
 					return aws.FalseTernary
+				case misdated(err):
+					return aws.TrueTernary
 				}
 				return aws.UnknownTernary
 			})}, o.Retryables...)
@@ -155,13 +158,13 @@ func standardRetryer() aws.Retryer {
 }
 
 // once is for calls that have no token: they are repeated only when EC2 says that it did nothing,
-// for it was asked too often.
+// for it was asked too often or did not believe the date.
 func once(o *ec2.Options) {
 	o.Retryer = retry.NewStandard(func(s *retry.StandardOptions) {
 		s.MaxAttempts, s.MaxBackoff = sdkAttempts, sdkBackoff
 		s.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(
 			func(err error) aws.Ternary {
-				return aws.BoolTernary(throttling[codeOf(err)] > 0)
+				return aws.BoolTernary(throttling[codeOf(err)] > 0 || misdated(err))
 			})}
 	})
 }

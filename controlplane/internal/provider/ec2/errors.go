@@ -60,8 +60,8 @@ var kinds = map[string]error{
 	"UnauthorizedOperation":           provider.ErrDenied,
 	"AuthFailure":                     provider.ErrDenied,
 	"OptInRequired":                   provider.ErrDenied,
-	"ExpiredToken":                    provider.ErrDenied,
-	"RequestExpired":                  provider.ErrDenied,
+	"ExpiredToken":                    provider.ErrExpired,
+	"RequestExpired":                  provider.ErrExpired,
 	"InvalidClientTokenId":            provider.ErrDenied,
 	"SignatureDoesNotMatch":           provider.ErrDenied,
 	"VolumeLimitExceeded":             provider.ErrLimitExceeded,
@@ -134,8 +134,11 @@ func refused(err error, action, id string) error {
 	if kind == nil {
 		return &callError{action, id, err}
 	}
-	text := "EC2 refused " + about(action, id) + ": " + code + ": " + refusal.ErrorMessage() +
-		hint(code, action)
+	said := "EC2 refused " + about(action, id) + ": " + code + ": " + refusal.ErrorMessage()
+	if why := whyExpired(err); why != "" {
+		return provider.Expired(err, "%s (%s)", said, why)
+	}
+	text := said + hint(code, action)
 	if after := throttling[code]; after > 0 {
 		return provider.Throttled(err, after, "%s", text)
 	}

@@ -33,7 +33,7 @@ var (
 	ends = []error{inventory.ErrNotFound, provider.ErrInvalid, provider.ErrTokenReused,
 		provider.ErrLimitExceeded, provider.ErrDenied, provider.ErrRefused}
 	passing = []error{inventory.ErrStale, provider.ErrNotFound, provider.ErrIncorrectState,
-		provider.ErrInUse, provider.ErrThrottled}
+		provider.ErrInUse, provider.ErrThrottled, provider.ErrExpired}
 )
 
 func isOneOf(err error, of []error) bool {
