@@ -31,7 +31,7 @@ var (
 	ErrDenied = errors.New("not allowed")
 	// ErrRefused says that an operator was asked and will not do it.
 	ErrRefused = errors.New("refused by an operator")
-	// ErrEnded says that what the client token made has been terminated.
+	// ErrEnded says that what the client token made has been terminated or deleted, by whomever.
 	ErrEnded = errors.New("what the client token made has ended")
 	// ErrTokenReused says that the client token was used with other parameters.
 	ErrTokenReused = errors.New("client token used with different parameters")

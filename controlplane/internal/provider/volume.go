@@ -82,7 +82,7 @@ type CreateVolumeRequest struct {
 
 // Volumes makes, attaches and deletes volumes.
 type Volumes interface {
-	// CreateVolume makes a volume. ErrInvalid, ErrTokenReused, ErrNotFound (snapshot),
+	// CreateVolume makes a volume. ErrInvalid, ErrTokenReused, ErrEnded, ErrNotFound (snapshot),
 	// ErrIncorrectState (snapshot not complete), ErrLimitExceeded, ErrThrottled.
 	CreateVolume(ctx context.Context, req CreateVolumeRequest) (Volume, error)
 	// GetVolume reads one volume. ErrNotFound, also soon after its deletion.

@@ -34,6 +34,8 @@ type Behaviour struct {
 	Launches Launches
 	// Quota is what the account may have.
 	Quota Quota
+	// Keys is what becomes of volumes that are encrypted.
+	Keys Keys
 	// Dates is what EC2 makes of the dates of requests.
 	Dates Dates
 	// Fault is asked before each call; nil: no faults.

@@ -72,6 +72,7 @@ func (s *Server) addVolumes(ctx context.Context, m provider.Machine, tags map[st
 		})
 		s.state.Volumes[ec2ID(v.ID)] = &volumeState{Device: device,
 			Type: string(types.VolumeTypeGp3), AttachedAt: s.cfg.Now(), OfImage: true,
+			Encrypted: s.encryptImage(device, in),
 			GoesToo: at >= 0 && in.BlockDeviceMappings[at].Ebs != nil &&
 				aws.ToBool(in.BlockDeviceMappings[at].Ebs.DeleteOnTermination)}
 	}

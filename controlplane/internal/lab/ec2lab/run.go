@@ -65,7 +65,8 @@ func (s *Server) runInstances(ctx context.Context,
 		Image: *image.ImageId, InstanceType: string(in.InstanceType),
 		Subnet: aws.ToString(in.SubnetId), VolumeTags: volumeTags,
 		Metadata: metadataOf(in.MetadataOptions), UserData: aws.ToString(in.UserData),
-		CreatedAt: s.cfg.Now(), Public: publicAddress(in), Credits: creditsOf(in)}
+		CreatedAt: s.cfg.Now(), Public: publicAddress(in), Credits: creditsOf(in),
+		Encrypted: s.encryptImage(s.rootDevice(), in)}
 	if err := s.tagDefaults(ctx, m.ID, volumeTags, image, in); err != nil {
 		return nil, err
 	}
@@ -166,6 +167,7 @@ func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[strin
 		kept.Device, kept.Type, kept.AttachedAt = defaultDevice, string(types.VolumeTypeGp3),
 			s.cfg.Now()
 		s.used(ec2ID(machine), defaultDevice)
+		kept.Encrypted = s.encryptImage(defaultDevice, in)
 	}
 	for _, m := range in.BlockDeviceMappings {
 		if *m.DeviceName == defaultDevice &&

@@ -47,7 +47,8 @@ func (s *Server) showSnapshot(made provider.Snapshot) types.Snapshot {
 		VolumeId: aws.String(ec2ID(made.VolumeID)), State: types.SnapshotState(made.State),
 		Progress: aws.String(fmt.Sprintf("%d%%", made.Progress)), VolumeSize: gibs(made.SizeBytes),
 		StartTime: aws.Time(made.CreatedAt), Tags: toTags(made.Tags),
-		OwnerId: aws.String(accountID), Encrypted: aws.Bool(false),
+		OwnerId:     aws.String(accountID),
+		Encrypted:   aws.Bool(s.state.volume(ec2ID(made.VolumeID)).Encrypted),
 		StorageTier: types.StorageTierStandard}
 	if made.Reason != "" {
 		shown.StateMessage = aws.String(made.Reason)

@@ -40,6 +40,7 @@ type instanceState struct {
 	CloudInitID string
 	// Ended is the reason by which EC2 ended it by itself.
 	Ended      string
+	Encrypted  bool // its root volume
 	VolumeTags map[string]string
 	Metadata   metadataState
 	UserData   string

@@ -31,7 +31,7 @@ func (s *Server) createVolume(ctx context.Context,
 				return nil, refuse("IdempotentParameterMismatch",
 					"The client token '%s' was used with other parameters", token)
 			case known.Token == token:
-				return s.madeVolume(ctx, id)
+				return s.volumeOf(ctx, id)
 			}
 		}
 	}
@@ -45,9 +45,9 @@ func (s *Server) createVolume(ctx context.Context,
 	request := provider.CreateVolumeRequest{ClientToken: digest(aws.ToString(in.ClientToken) +
 		hash)[:40], SizeBytes: int64(aws.ToInt32(in.Size)) << 30,
 		Zone: *in.AvailabilityZone, Tags: tags}
+	var shot provider.Snapshot
 	if in.SnapshotId != nil {
-		shot, err := s.visibleSnapshot(ctx, *in.SnapshotId)
-		if err != nil {
+		if shot, err = s.visibleSnapshot(ctx, *in.SnapshotId); err != nil {
 			return nil, err
 		}
 		if b := s.state.Snapshots[*in.SnapshotId]; s.underWay(b) || s.failed(b) {
@@ -60,11 +60,16 @@ func (s *Server) createVolume(ctx context.Context,
 	if err != nil {
 		return nil, translate(err, "vol", aws.ToString(in.SnapshotId))
 	}
+	encrypted, key := s.encryption(in, shot)
 	s.state.Volumes[ec2ID(v.ID)] = &volumeState{Token: aws.ToString(in.ClientToken), Hash: hash,
 		Type: string(in.VolumeType), IOPS: aws.ToInt32(in.Iops),
-		Throughput: aws.ToInt32(in.Throughput), Encrypted: aws.ToBool(in.Encrypted),
-		KMSKey: aws.ToString(in.KmsKeyId), Begun: s.begin(ctx)}
-	return s.madeVolume(ctx, ec2ID(v.ID))
+		Throughput: aws.ToInt32(in.Throughput), Encrypted: encrypted, KMSKey: key,
+		Begun: s.begin(ctx)}
+	out, err := s.madeVolume(ctx, ec2ID(v.ID))
+	if err != nil {
+		return nil, err
+	}
+	return out, s.letVanish(ctx, v, out)
 }
 
 // begin is what the call's fault has in store for what it begins; nil: nothing.
@@ -200,7 +205,8 @@ func (s *Server) allVolumes(ctx context.Context) ([]types.Volume, error) {
 func (s *Server) showRoot(m provider.Machine) types.Volume {
 	id := ec2ID(m.ID)
 	return types.Volume{VolumeId: aws.String(rootVolume(id)), State: types.VolumeStateInUse,
-		Size: aws.Int32(rootGiB), VolumeType: types.VolumeTypeGp3, Encrypted: aws.Bool(false),
+		Size: aws.Int32(rootGiB), VolumeType: types.VolumeTypeGp3,
+		Encrypted:        aws.Bool(s.state.instance(id).Encrypted),
 		AvailabilityZone: aws.String(m.Zone), CreateTime: aws.Time(m.CreatedAt),
 		SnapshotId: aws.String(madeUpID("snap", m.Image+" root")),
 		Tags:       toTags(s.state.instance(id).VolumeTags),

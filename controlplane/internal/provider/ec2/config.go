@@ -58,10 +58,11 @@ type Config struct {
 	VolumeType string
 	// IOPS and Throughput (MiB/s) are asked for when not 0 and the volume's type takes them.
 	IOPS, Throughput int32
-	// Encrypt encrypts new blank volumes, and KMSKey is the key; volumes of a snapshot are
-	// encrypted if that is.
+	// Encrypt encrypts all volumes that are made, those of snapshots and of machines included.
+	// Without it EC2 encrypts copies of what is encrypted.
 	Encrypt bool
-	// KMSKey is a key's ID, ARN or alias; empty: the account's default one.
+	// KMSKey is a key's ID, ARN or alias; empty: that of the snapshot or the image if it is
+	// encrypted, or else the account's default one. It needs Encrypt.
 	KMSKey string
 	// InitializationRate is how fast a volume is filled from its snapshot, 100 to 300 MiB/s,
 	// charged extra; 0: on first read.
@@ -94,6 +95,10 @@ func (c Config) withDefaults() (Config, error) {
 	if r := c.InitializationRate; r != 0 && (r < 100 || r > 300) {
 		return c, provider.Errorf(provider.ErrInvalid, "",
 			"initialization rate %d is not between 100 and 300 MiB/s", r)
+	}
+	if c.KMSKey != "" && !c.Encrypt {
+		return c, provider.Errorf(provider.ErrInvalid, "", "a key is given, and volumes are not "+
+			"encrypted: give --ec2-encrypt with --ec2-kms-key")
 	}
 	fill(&c.CPUCredits, standardCredits)
 	if !slices.Contains([]string{standardCredits, "unlimited"}, c.CPUCredits) {

@@ -53,7 +53,7 @@ var kinds = map[string]error{
 	"InvalidGroup.NotFound":           provider.ErrInvalid,
 	"InvalidSecurityGroupID.NotFound": provider.ErrInvalid,
 	"OperationNotPermitted":           provider.ErrIncorrectState,
-	"IdempotentParameterMismatch":     provider.ErrTokenReused,
+	tokenMismatch:                     provider.ErrTokenReused,
 	"IdempotentInstanceTerminated":    provider.ErrEnded,
 	"VolumeInUse":                     provider.ErrInUse,
 	"InvalidSnapshot.InUse":           provider.ErrInUse,

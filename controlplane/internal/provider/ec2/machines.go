@@ -53,7 +53,7 @@ func (p *Provider) CreateMachine(ctx context.Context,
 		return none, err
 	}
 	out, err := p.launch(ctx, input, zones)
-	if codeOf(err) == "IdempotentParameterMismatch" {
+	if codeOf(err) == tokenMismatch {
 		req.ClientToken = aws.ToString(input.ClientToken)
 		return p.madeBefore(ctx, req, err)
 	}
@@ -92,7 +92,10 @@ func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineReq
 			return toMachine(i), nil
 		}
 	}
-	return provider.Machine{}, reused
+	if len(list) > 0 {
+		return provider.Machine{}, reused
+	}
+	return provider.Machine{}, p.ofSpentToken("machine", req.ClientToken, mismatch)
 }
 
 func (p *Provider) runInput(req provider.CreateMachineRequest,
@@ -103,7 +106,7 @@ func (p *Provider) runInput(req provider.CreateMachineRequest,
 		ClientToken: aws.String(req.ClientToken), ImageId: image.ImageId,
 		InstanceType: types.InstanceType(p.cfg.InstanceType),
 		MinCount:     aws.Int32(1), MaxCount: aws.Int32(1), SecurityGroupIds: p.cfg.SecurityGroups,
-		BlockDeviceMappings: goingWithMachine(image),
+		BlockDeviceMappings: p.cfg.goingWithMachine(image),
 		MetadataOptions: &types.InstanceMetadataOptionsRequest{
 			HttpEndpoint:            types.InstanceMetadataEndpointStateEnabled,
 			HttpTokens:              types.HttpTokensStateRequired,
@@ -123,14 +126,16 @@ func (p *Provider) runInput(req provider.CreateMachineRequest,
 	return input
 }
 
-// goingWithMachine says of each volume in the image that it is deleted with its instance, whatever
-// the image says.
-func goingWithMachine(image types.Image) []types.BlockDeviceMapping {
+// goingWithMachine says of each volume in the image that it is deleted with its instance, and
+// encrypted if volumes are to be, whatever the image says.
+func (c Config) goingWithMachine(image types.Image) []types.BlockDeviceMapping {
 	var mappings []types.BlockDeviceMapping
 	for _, m := range image.BlockDeviceMappings {
 		if m.Ebs != nil {
+			encrypted, key := c.encryption()
 			mappings = append(mappings, types.BlockDeviceMapping{DeviceName: m.DeviceName,
-				Ebs: &types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true)}})
+				Ebs: &types.EbsBlockDevice{DeleteOnTermination: aws.Bool(true),
+					Encrypted: encrypted, KmsKeyId: key}})
 		}
 	}
 	return mappings

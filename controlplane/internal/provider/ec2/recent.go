@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,9 +26,10 @@ type recent struct {
 	now     func() time.Time
 	started time.Time
 
-	mu    sync.Mutex
-	made  map[string]making
-	maybe []making
+	mu     sync.Mutex
+	made   map[string]making
+	maybe  []making
+	tokens map[string]time.Time // when EC2 was first found to know them and to show nothing
 }
 
 // making is what is remembered of a thing, or of a call without an answer that may have made one.
@@ -38,7 +40,8 @@ type making struct {
 }
 
 func newRecent(window time.Duration, now func() time.Time) *recent {
-	return &recent{window: window, now: now, started: now(), made: map[string]making{}}
+	return &recent{window: window, now: now, started: now(), made: map[string]making{},
+		tokens: map[string]time.Time{}}
 }
 
 // note remembers what was made and forgets what is old.
@@ -77,6 +80,18 @@ func (r *recent) isNew(id string) bool {
 	defer r.mu.Unlock()
 	m, ok := r.made[id]
 	return ok && r.now().Sub(m.at) <= r.window
+}
+
+// mayShow says that what a client token made, of which EC2 shows nothing, may show yet.
+func (r *recent) mayShow(token string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	maps.DeleteFunc(r.tokens, func(_ string, at time.Time) bool { return now.Sub(at) > time.Hour })
+	if _, known := r.tokens[token]; !known {
+		r.tokens[token] = now
+	}
+	return now.Sub(r.tokens[token]) <= r.window
 }
 
 // startedNow says that whoever was here before may have made something that EC2 does not show yet.

@@ -44,8 +44,11 @@ func (p *Provider) CreateVolume(ctx context.Context,
 	if mayHaveMade(err) {
 		p.new.noteMaybe("vol", req.Tags)
 	}
-	if errors.Is(err, provider.ErrLimitExceeded) {
-		return p.madeAtQuota(ctx, req, err)
+	switch {
+	case errors.Is(err, provider.ErrLimitExceeded):
+		return madeAtQuota(ctx, p, req, err)
+	case errors.Is(err, provider.ErrTokenReused):
+		return none, gaveUp(ctx, p, req, err)
 	}
 	if err != nil {
 		return none, err
@@ -60,7 +63,7 @@ func (p *Provider) CreateVolume(ctx context.Context,
 
 // madeAtQuota finds the volume that the token made before: at its quota EC2 refuses a volume
 // without looking at the token. The caller's tags are those of one volume.
-func (p *Provider) madeAtQuota(ctx context.Context, req provider.CreateVolumeRequest,
+func madeAtQuota(ctx context.Context, p *Provider, req provider.CreateVolumeRequest,
 	limit error) (provider.Volume, error) {
 	if len(req.Tags) == 0 {
 		return provider.Volume{}, limit
@@ -90,12 +93,7 @@ func (p *Provider) volumeInput(req provider.CreateVolumeRequest) *ec2.CreateVolu
 	if p.cfg.Throughput > 0 && kind == types.VolumeTypeGp3 {
 		input.Throughput = aws.Int32(p.cfg.Throughput)
 	}
-	if p.cfg.Encrypt {
-		input.Encrypted = aws.Bool(true)
-		if p.cfg.KMSKey != "" {
-			input.KmsKeyId = aws.String(p.cfg.KMSKey)
-		}
-	}
+	input.Encrypted, input.KmsKeyId = p.cfg.encryption()
 	if req.SnapshotID != "" {
 		input.SnapshotId = aws.String(req.SnapshotID)
 		if p.cfg.InitializationRate > 0 {

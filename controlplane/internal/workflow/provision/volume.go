@@ -91,6 +91,11 @@ func (s *step) ensureVolume(ctx context.Context, srv inventory.Server) (provider
 		return provider.Volume{}, err
 	}
 	v, err := s.Provider.CreateVolume(ctx, req)
+	if errors.Is(err, provider.ErrEnded) {
+		return v, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR, kit.Hint("see to that, then "+
+			"have another made", errs.Call("CheckProvider"), kit.RedoThis(kit.StepSwapVolume)),
+			"no volume was made for %s: %v", srv.Name, err)
+	}
 	if err != nil {
 		return v, fmt.Errorf("cannot make a volume for %s: %w", srv.Name, err)
 	}

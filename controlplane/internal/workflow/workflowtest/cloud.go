@@ -216,7 +216,11 @@ func (v cloudView) CreateVolume(ctx context.Context,
 			return err
 		}
 		if id, ok := v.c.tokens[req.ClientToken]; ok {
-			vol = *v.c.Volumes[id]
+			made, err := v.volume(id)
+			if err != nil {
+				return provider.Because(err, provider.ErrEnded, "", "volume %s is deleted", id)
+			}
+			vol = *made
 			return nil
 		}
 		content, size := &Disk{}, req.SizeBytes
