@@ -110,7 +110,8 @@ func (s *Stack) Start(ctx context.Context) error {
 		}
 		listen += "," + net.JoinHostPort(s.endpoint.Host, fmt.Sprint(s.cfg.Port))
 		providerArgs = []string{"--provider", "ec2", "--ec2-region", s.endpoint.Region,
-			"--ec2-endpoint", s.endpoint.URL, "--ec2-subnets", s.endpoint.Subnets}
+			"--ec2-endpoint", s.endpoint.URL, "--ec2-subnets", s.endpoint.Subnets,
+			"--ec2-consistency", "5s"} // the endpoint shows things within a second
 	}
 	if s.cfg.Provider == "manual" {
 		host, err := s.host(ctx)

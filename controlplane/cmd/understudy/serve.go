@@ -93,6 +93,8 @@ func serveFlags(flags *pflag.FlagSet) {
 		"`KEY` that volumes are encrypted with (default the account's)")
 	flags.Int32("ec2-initialization-rate", 0, "MiB/s that volumes are filled from their snapshot "+
 		"with, 100 to 300; it has a price (default as they are read)")
+	flags.Duration("ec2-consistency", 0, "how long EC2 may not show what it has made: what is "+
+		"not found by then is gone (default 1m30s)")
 	flags.StringSlice("manual-images", nil, "`NAME=MARIADB` that operators make machines from, "+
 		"several with commas (default trixie=11.8,bookworm=10.11)")
 	flags.String("image", "", "`IMAGE` of machines when a request names none (default trixie)")

@@ -78,6 +78,8 @@ type Config struct {
 	// EC2InitializationRate is how fast volumes are filled from their snapshot, in MiB/s; 0: as
 	// they are read.
 	EC2InitializationRate int32 `koanf:"ec2_initialization_rate"`
+	// EC2Consistency is how long EC2 may not show what it has made.
+	EC2Consistency time.Duration `koanf:"ec2_consistency"`
 	// ManualImages are what operators make the manual provider's machines from, name=version of
 	// MariaDB.
 	ManualImages []string `koanf:"manual_images"`
@@ -150,6 +152,7 @@ func defaults() map[string]any {
 		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "",
 		"ec2_volume_iops": 0, "ec2_volume_throughput": 0,
 		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
+		"ec2_consistency":        "90s",
 		"manual_images":          []string{"trixie=11.8", "bookworm=10.11"},
 		"image":                  "trixie",
 		"agent_binary":           "",
@@ -253,6 +256,7 @@ func (c Config) check() error {
 	fault(c.UnreachableAfter < 2*c.BeatInterval,
 		"unreachable_after: %s is less than two times beat_interval", c.UnreachableAfter)
 	fault(c.VolumeLimit < time.Second, "volume_limit: %s is less than 1s", c.VolumeLimit)
+	fault(c.EC2Consistency < time.Second, "ec2_consistency: %s is less than 1s", c.EC2Consistency)
 	fault(c.VerifyShare < 0 || c.VerifyShare > 50, "verify_share: %v is not from 0 to 50",
 		c.VerifyShare)
 	fault(c.VerifyMaxThreads < 0, "verify_max_threads: %d is negative", c.VerifyMaxThreads)

@@ -30,7 +30,7 @@ func newEC2(ctx context.Context, cfg Config, log *slog.Logger) (*amazon, error) 
 		VolumeType:   cfg.EC2VolumeType, IOPS: cfg.EC2VolumeIOPS,
 		Throughput: cfg.EC2VolumeThroughput,
 		Encrypt:    cfg.EC2Encrypt, KMSKey: cfg.EC2KMSKey,
-		InitializationRate: cfg.EC2InitializationRate, Log: log,
+		InitializationRate: cfg.EC2InitializationRate, Consistency: cfg.EC2Consistency, Log: log,
 	})
 	if err != nil {
 		return nil, err

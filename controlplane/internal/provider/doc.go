@@ -7,7 +7,10 @@
 // Implementations live in folders below and must pass providertest.Run.
 package provider
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Provider is everything that an implementation offers.
 type Provider interface {
@@ -32,6 +35,12 @@ type Provider interface {
 type Sealer interface {
 	// SealMachine ends that; no-op when it is done. ErrNotFound.
 	SealMachine(ctx context.Context, id string) error
+}
+
+// Late is a provider that may show late what it has made.
+type Late interface {
+	// ShowsWithin is how long that may take: what is not found by then is gone.
+	ShowsWithin() time.Duration
 }
 
 // Regional is a provider whose snapshots can be copied into any of its zones, not into the zone of

@@ -74,6 +74,16 @@ type Filter struct {
 	// MadeUntil is when another worker may have made such things last; zero: none did. A provider
 	// that shows late what was made answers only once it would show what was made until then.
 	MadeUntil time.Time
+	// Complete wants a list that lacks nothing, with any of Tags: for what is not found later is
+	// left behind. A provider that may not show yet what was, or may have been, made answers
+	// ErrThrottled. Without it such a provider waits for some seconds and lists what it shows.
+	Complete bool
+}
+
+// All is the filter that wants a complete list.
+func (f Filter) All() Filter {
+	f.Complete = true
+	return f
 }
 
 // Machines makes and ends machines.

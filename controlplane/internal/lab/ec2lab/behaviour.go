@@ -12,6 +12,10 @@ type Behaviour struct {
 	// Consistency is how long describes do not know of what was made, and show a volume as it was
 	// before its attachment.
 	Consistency time.Duration
+	// Lags are other times for single actions, for each call may be answered by another server: one
+	// knows what the next one does not. Amazon speaks of minutes, and wants five of patience.
+	// https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+	Lags map[string]time.Duration
 	// DeviceDelay is how long after "attached" the device appears on the host.
 	DeviceDelay time.Duration
 	// ModifyTime is how long a volume is modifying before its new size shows.

@@ -50,6 +50,7 @@ type Server struct {
 	plan      plan
 	behaviour sync.RWMutex
 	mu        sync.Mutex // one call at a time: the lab itself has one lock
+	acting    string     // the call's action
 	state     *state
 }
 
@@ -226,6 +227,7 @@ func (s *Server) call(ctx context.Context, r *http.Request, action string,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.acting = action
 	out, err := op.handle(context.WithoutCancel(ctx), in)
 	return out, errors.Join(err, s.state.save())
 }

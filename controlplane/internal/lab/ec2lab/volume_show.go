@@ -16,7 +16,7 @@ func (s *Server) showVolume(v provider.Volume) types.Volume {
 	shown := s.trueVolume(v)
 	kept := s.state.volume(ec2ID(v.ID))
 	if len(shown.Attachments) > 0 && !v.Default && !kept.OfImage &&
-		s.cfg.Now().Sub(kept.AttachedAt) < s.currentBehaviour().Consistency &&
+		s.hidden(kept.AttachedAt) &&
 		v.Attachment != provider.AttachmentDetaching {
 		shown.State, shown.Attachments = types.VolumeStateAvailable, nil
 	}

@@ -13,9 +13,15 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// hidden says that describes do not know of what was made at that time.
-func (s *Server) hidden(made time.Time) bool {
-	return s.cfg.Now().Sub(made) < s.currentBehaviour().Consistency
+// hidden says that the call does not know of what was made at that time.
+func (s *Server) hidden(made time.Time) bool { return s.cfg.Now().Sub(made) < s.lag() }
+
+func (s *Server) lag() time.Duration {
+	b := s.currentBehaviour()
+	if lag, own := b.Lags[s.acting]; own {
+		return lag
+	}
+	return b.Consistency
 }
 
 func (s *Server) createVolume(ctx context.Context,

@@ -29,7 +29,7 @@ func (p *Provider) AttachVolume(ctx context.Context, id,
 	}
 	out, err := p.attachSomewhere(ctx, id, machine)
 	if err != nil {
-		return none, p.heldBy(ctx, id, err)
+		return none, p.heldBy(ctx, id, p.new.unknownYet(err, id, machineID))
 	}
 	// The answer is newer than what a look would show now.
 	shown := toVolume(before)
@@ -100,7 +100,7 @@ func (p *Provider) DetachVolume(ctx context.Context, id,
 	case codeOf(err) == "IncorrectState" || codeOf(err) == "InvalidAttachment.NotFound":
 		return none, notThere(err)
 	case err != nil:
-		return none, refused(err, "DetachVolume", id)
+		return none, p.new.unknownYet(refused(err, "DetachVolume", id), id, machineID)
 	}
 	shown := toVolume(before)
 	shown.State = provider.VolumeInUse

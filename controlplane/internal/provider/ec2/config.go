@@ -20,7 +20,7 @@ const (
 	defaultInstanceType = "t3.large"
 	defaultVolumeType   = "gp3"
 	standardCredits     = "standard"
-	defaultConsistency  = 5 * time.Second
+	defaultConsistency  = 90 * time.Second
 	callLimit           = 20 * time.Second
 	sdkAttempts         = 4
 	sdkBackoff          = 2 * time.Second
@@ -70,7 +70,7 @@ type Config struct {
 	// SealMetadata turns the metadata service off once the agent has enrolled. cloud-init then
 	// trusts what it kept of the first boot, so no AMI may be made of such a machine.
 	SealMetadata bool
-	// Consistency is how long EC2 may not know what it has made; default 5 s.
+	// Consistency is how long EC2 may not know what it has made; default 90 s.
 	Consistency time.Duration
 	// Log gets what was retried; default none.
 	Log *slog.Logger

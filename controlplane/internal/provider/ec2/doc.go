@@ -10,9 +10,11 @@
 //
 // # Eventual consistency
 //
-// EC2 may not know yet what it has just made. An ID that this provider was given a short while ago
-// is therefore asked for again before it counts as not found, and a list by tags is read again for
-// as long as that while after
+// EC2 may not know yet what it has just made, for a minute and longer, and one call may know what
+// the next one does not. An ID that this provider was given within Config.Consistency is therefore
+// not found only after that: until then a call asks again for some seconds, and then its caller is
+// asked to wait. A list by tags is read again for some seconds, for whoever asks may hold a server
+// still, and one that has to be complete is waited for, after
 //
 //   - a call with these tags that ended without an answer: it failed, or its caller gave up when
 //     the job was cancelled, and EC2 may be at it still;

@@ -95,7 +95,7 @@ func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineReq
 	if len(list) > 0 {
 		return provider.Machine{}, reused
 	}
-	return provider.Machine{}, p.ofSpentToken("machine", req.ClientToken, mismatch)
+	return provider.Machine{}, p.new.spent("machine", req.ClientToken, mismatch)
 }
 
 func (p *Provider) runInput(req provider.CreateMachineRequest,

@@ -37,6 +37,7 @@ var (
 	_ provider.Provider = (*Provider)(nil)
 	_ provider.Sealer   = (*Provider)(nil)
 	_ provider.Regional = (*Provider)(nil)
+	_ provider.Late     = (*Provider)(nil)
 )
 
 // New reads the AWS configuration; it makes no call. ErrInvalid.
@@ -52,6 +53,9 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	return &Provider{account: &account{cfg: cfg, api: client,
 		new: newRecent(cfg.Consistency, cfg.Now)}}, nil
 }
+
+// ShowsWithin implements provider.Late.
+func (p *Provider) ShowsWithin() time.Duration { return p.cfg.Consistency }
 
 // SnapshotsInEveryZone implements provider.Regional: EC2 keeps snapshots in a region, not in a
 // zone.

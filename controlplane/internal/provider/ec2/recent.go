@@ -18,9 +18,12 @@ import (
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = time.Second
+	// patience is how long one call waits for what EC2 may show late: its caller may hold a server
+	// still. Who can wait longer is told to.
+	patience = 5 * time.Second
 )
 
-// recent remembers what was made so lately that EC2 may not know it yet.
+// recent remembers what was made so lately that EC2 may not know it yet, which is for window.
 type recent struct {
 	window  time.Duration
 	now     func() time.Time
@@ -94,16 +97,35 @@ func (r *recent) mayShow(token string) bool {
 	return now.Sub(r.tokens[token]) <= r.window
 }
 
-// startedNow says that whoever was here before may have made something that EC2 does not show yet.
-func (r *recent) startedNow() bool { return r.now().Sub(r.started) <= r.window }
+// patience is how long a call waits by itself.
+func (r *recent) patience() time.Duration { return min(patience, r.window) }
 
-// until repeats a call while EC2 does not find an ID that it gave away a moment ago.
+// startedNow says that whoever was here before may have made something that EC2 does not show yet.
+func (r *recent) startedNow() bool { return r.now().Sub(r.started) <= r.patience() }
+
+// until repeats a call for a while when EC2 does not find an ID that it gave away a short time ago.
+// Then it is for the caller to ask again: ErrThrottled.
 func (r *recent) until(ctx context.Context, action, id string, call func() error) error {
-	err := poll(ctx, func() (bool, error) {
+	began := r.now()
+	return poll(ctx, func() (bool, error) {
 		err := refused(call(), action, id)
-		return !errors.Is(err, provider.ErrNotFound) || !r.isNew(id), err
+		if !errors.Is(err, provider.ErrNotFound) || !r.isNew(id) {
+			return true, err
+		}
+		if r.now().Sub(began) <= r.patience() {
+			return false, err
+		}
+		return true, r.unknownYet(err, id)
 	})
-	return err
+}
+
+// unknownYet has the caller wait when EC2 does not find one of the IDs, and gave that away a short
+// time ago.
+func (r *recent) unknownYet(err error, ids ...string) error {
+	if !errors.Is(err, provider.ErrNotFound) || !slices.ContainsFunc(ids, r.isNew) {
+		return err
+	}
+	return provider.Throttled(nil, lastPause, "EC2 does not know yet what it has made: %s", err)
 }
 
 // poll looks with growing pauses until done, and gives the last error.
@@ -122,35 +144,48 @@ func poll(ctx context.Context, look func() (done bool, err error)) error {
 // find reads a list of one kind, i, vol or snap. A list by tags is read again while it lacks what
 // was made, or may have been made, here with these tags; while what others made until the filter's
 // time may not be visible yet; and while it is empty and a predecessor's last doings may not be.
+// One that has to be complete is refused with ErrThrottled while that is not sure.
 func find[T any](ctx context.Context, r *recent, kind string, f provider.Filter,
 	look func(T) (id string, tags []types.Tag), read func() ([]T, error)) ([]T, error) {
 	var found []T
+	began, within := r.now(), r.patience()
+	if f.Complete {
+		within = r.window
+	}
 	err := poll(ctx, func() (bool, error) {
 		var err error
 		if found, err = read(); err != nil || len(f.Tags) == 0 {
 			return true, err
 		}
-		complete := (len(found) > 0 || !r.startedNow()) && r.now().Sub(f.MadeUntil) > r.window
+		complete := (len(found) > 0 || !r.startedNow()) && r.now().Sub(f.MadeUntil) > within
 		shown := make(map[string]map[string]string, len(found))
 		for _, t := range found {
 			id, tags := look(t)
 			shown[id] = fromTags(tags)
 		}
-		return complete && !r.lacks(kind, f, shown), nil
+		if complete && !r.lacks(kind, f, shown, within) {
+			return true, nil
+		}
+		if f.Complete && r.now().Sub(began) > r.patience() {
+			return true, provider.Throttled(nil, lastPause, "EC2 may not show yet all that was "+
+				"made: waiting until it does, at most %s", r.window)
+		}
+		return false, nil
 	})
 	return found, err
 }
 
 // lacks says that something new should be, or may yet come, in a list and is not there; shown has
 // the tags by ID.
-func (r *recent) lacks(kind string, f provider.Filter, shown map[string]map[string]string) bool {
+func (r *recent) lacks(kind string, f provider.Filter, shown map[string]map[string]string,
+	within time.Duration) bool {
 	if f.MachineID != "" {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	isDue := func(m making) bool {
-		return m.kind == kind && r.now().Sub(m.at) <= r.window &&
+		return m.kind == kind && r.now().Sub(m.at) <= within &&
 			f.Matches(m.tags)
 	}
 	for id, m := range r.made {

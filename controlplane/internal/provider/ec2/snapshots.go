@@ -33,7 +33,7 @@ func (p *Provider) CreateSnapshot(ctx context.Context,
 		return p.cutAfterAll(ctx, req, err)
 	}
 	if err != nil {
-		return none, refused(err, "CreateSnapshot", req.VolumeID)
+		return none, p.new.unknownYet(refused(err, "CreateSnapshot", req.VolumeID), req.VolumeID)
 	}
 	s := toSnapshot(types.Snapshot{SnapshotId: out.SnapshotId, State: out.State,
 		StateMessage: out.StateMessage, Progress: out.Progress,

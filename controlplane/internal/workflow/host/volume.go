@@ -22,6 +22,9 @@ func DataVolume(ctx context.Context, c *kit.Call,
 		return vol, at, err
 	}
 	if at, err = c.Provider.GetVolume(ctx, vol.ProviderID); err != nil {
+		if wait := kit.NotShownYet(c, err, "volume "+vol.ProviderID, vol.Created); wait != nil {
+			return vol, at, wait
+		}
 		return vol, at, err
 	}
 	if at.MachineID != srv.MachineID || at.Attachment != provider.AttachmentAttached {

@@ -11,6 +11,9 @@ import (
 // the records say already: the machine and the data volumes. It may be called again.
 func (c *Call) Adopt(ctx context.Context, srv inventory.Server, maker string) error {
 	m, err := c.Provider.GetMachine(ctx, srv.MachineID)
+	if wait := machineNotShownYet(ctx, c, err, srv); wait != nil {
+		return wait
+	}
 	if Missing(err) || err == nil && m.State == provider.MachineTerminated {
 		return c.MachineGone(ctx, provider.Machine{ID: srv.MachineID, Reason: m.Reason}, srv)
 	}

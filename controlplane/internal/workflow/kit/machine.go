@@ -15,6 +15,9 @@ import (
 // off while this job makes the server is switched on again.
 func (c *Call) MachineFit(ctx context.Context, srv inventory.Server) error {
 	m, err := c.Provider.GetMachine(ctx, srv.MachineID)
+	if wait := machineNotShownYet(ctx, c, err, srv); wait != nil {
+		return wait
+	}
 	switch {
 	case Missing(err):
 		return c.MachineGone(ctx, provider.Machine{ID: srv.MachineID}, srv)
@@ -29,6 +32,24 @@ func (c *Call) MachineFit(ctx context.Context, srv inventory.Server) error {
 		c.Changed("switched machine %s on", m.ID)
 	}
 	return nil
+}
+
+// machineNotShownYet is the wait for a machine on record that the provider may show late; nil: it
+// is shown, or gone. Its age is that of the step that made it.
+func machineNotShownYet(ctx context.Context, c *Call, err error, srv inventory.Server) error {
+	if !Missing(err) {
+		return nil
+	}
+	j, unread := c.Jobs.Get(ctx, srv.Job)
+	making, there := j.Step(StepCreateMachine)
+	if unread != nil || !there {
+		return nil
+	}
+	made := making.Finished
+	if made.IsZero() {
+		made = making.Started
+	}
+	return NotShownYet(c, err, "machine "+srv.MachineID, made)
 }
 
 // MachineGone is the error of a machine that ended without this project's doing.

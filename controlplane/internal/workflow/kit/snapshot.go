@@ -40,12 +40,13 @@ func (c *Call) Usable(ctx context.Context, snap inventory.Snapshot, primary stri
 
 // DeleteSnapshots deletes everything at the provider that was taken for a snapshot's record.
 func (c *Call) DeleteSnapshots(ctx context.Context, id string) error {
-	list, err := c.Provider.ListSnapshots(ctx, c.Made(map[string]string{TagSnapshot: id}))
+	list, err := c.Provider.ListSnapshots(ctx, c.Made(map[string]string{TagSnapshot: id}).All())
 	if err != nil {
 		return err
 	}
 	for _, at := range list {
-		if err := c.Provider.DeleteSnapshot(ctx, at.ID); err != nil && !Missing(err) {
+		err := c.Provider.DeleteSnapshot(ctx, at.ID)
+		if err := Removed(c, err, "snapshot "+at.ID, at.CreatedAt); err != nil {
 			return fmt.Errorf("cannot delete snapshot %s: %w", at.ID, err)
 		}
 		c.Changed("deleted snapshot %s", at.ID)

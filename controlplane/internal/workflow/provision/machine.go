@@ -79,7 +79,8 @@ func (s *step) ensureMachine(ctx context.Context, srv inventory.Server) (provide
 			if err := s.LetGo(srv); srv.MachineID == m.ID && err != nil {
 				return m, err
 			}
-			if err := s.Provider.TerminateMachine(ctx, m.ID); err != nil && !kit.Missing(err) {
+			err := s.Provider.TerminateMachine(ctx, m.ID)
+			if err := kit.Removed(s.Call, err, "machine "+m.ID, m.CreatedAt); err != nil {
 				return m, err
 			}
 			s.Changed("ended machine %s, which is to be made again", m.ID)

@@ -147,7 +147,7 @@ func (s *step) deleteReplaced(ctx context.Context, srv inventory.Server, v provi
 			"sweep of the provider", v.ID)
 		return nil
 	}
-	if err != nil && !kit.Missing(err) {
+	if err := kit.Removed(s.Call, err, "volume "+v.ID, v.CreatedAt); err != nil {
 		return fmt.Errorf("cannot delete the replaced volume %s: %w", v.ID, err)
 	}
 	s.Changed("deleted the replaced volume %s", v.ID)

@@ -188,7 +188,7 @@ func (s *server) machineGone(ctx context.Context) error {
 	if err := s.letGo(ctx); err != nil {
 		return err
 	}
-	list, err := s.Provider.ListMachines(ctx, s.belongs())
+	list, err := s.Provider.ListMachines(ctx, s.belongs().All())
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,8 @@ func (s *server) machineGone(ctx context.Context) error {
 			if err := s.lastAudit(ctx); err != nil {
 				return err
 			}
-			if err := s.Provider.TerminateMachine(ctx, m.ID); err != nil && !kit.Missing(err) {
+			err := s.Provider.TerminateMachine(ctx, m.ID)
+			if err := kit.Removed(s.Call, err, "machine "+m.ID, m.CreatedAt); err != nil {
 				return fmt.Errorf("cannot terminate machine %s: %w", m.ID, err)
 			}
 			s.Changed("terminated machine %s", m.ID)
@@ -278,7 +279,7 @@ func (s *server) volumesGone(ctx context.Context) error {
 	if err := s.letGo(ctx); err != nil {
 		return err
 	}
-	list, err := s.Provider.ListVolumes(ctx, s.belongs())
+	list, err := s.Provider.ListVolumes(ctx, s.belongs().All())
 	if err != nil {
 		return err
 	}
@@ -291,11 +292,12 @@ func (s *server) volumesGone(ctx context.Context) error {
 		if taken[v.ID] || v.State == provider.VolumeDeleted || v.State == provider.VolumeDeleting {
 			continue
 		}
-		err := s.Provider.DeleteVolume(ctx, v.ID)
+		err := kit.Removed(s.Call, s.Provider.DeleteVolume(ctx, v.ID), "volume "+v.ID,
+			v.CreatedAt)
 		switch {
 		case errors.Is(err, provider.ErrInUse) || errors.Is(err, provider.ErrIncorrectState):
 			left = append(left, v.ID)
-		case err != nil && !kit.Missing(err):
+		case err != nil:
 			return fmt.Errorf("cannot delete volume %s: %w", v.ID, err)
 		default:
 			s.Changed("deleted volume %s", v.ID)

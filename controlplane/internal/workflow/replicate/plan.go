@@ -91,6 +91,10 @@ func (s *step) checkSnapshot(ctx context.Context, snap inventory.Snapshot, p *ki
 		return err
 	}
 	at, err := s.Provider.GetSnapshot(ctx, snap.ProviderID)
+	if wait := kit.NotShownYet(s.Call, err, "snapshot "+snap.ProviderID,
+		snap.Quiesce.Until); wait != nil {
+		return wait
+	}
 	switch {
 	case kit.Missing(err):
 		return kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,

@@ -137,6 +137,11 @@ func (s *step) awaitReady(ctx context.Context) (kit.Outcome, error) {
 			"snapshot %s was not proved consistent", snap.ID)
 	}
 	at, err := s.Provider.GetSnapshot(ctx, snap.ProviderID)
+	// It was begun before the quiesce's limit.
+	if wait := kit.NotShownYet(s.Call, err, "snapshot "+snap.ProviderID,
+		snap.Quiesce.Until); wait != nil {
+		return kit.Outcome{}, wait
+	}
 	if kit.Missing(err) {
 		return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_SNAPSHOT_UNUSABLE,
 			kit.Hint("take another one", kit.TakeSnapshot(snap.Server)),
@@ -150,6 +155,9 @@ func (s *step) awaitReady(ctx context.Context) (kit.Outcome, error) {
 		s.Found("snapshot %s is complete, %s", at.ID, kit.Size(at.SizeBytes))
 		if snap.State == inventory.SnapshotReady {
 			return kit.Done(nil)
+		}
+		if err := s.dropLate(ctx, snap); err != nil {
+			return kit.Outcome{}, err
 		}
 		return kit.Done(s.update(func(snap *inventory.Snapshot) error {
 			snap.Progress, snap.SizeBytes = 100, at.SizeBytes

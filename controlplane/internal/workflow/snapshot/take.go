@@ -80,7 +80,23 @@ func (s *step) begin(ctx context.Context, snap inventory.Snapshot) (*provider.Sn
 
 // dropUnproved deletes what was taken for this snapshot and never proved to be consistent.
 func (s *step) dropUnproved(ctx context.Context, snap inventory.Snapshot) error {
-	list, err := s.Provider.ListSnapshots(ctx, s.Made(map[string]string{kit.TagSnapshot: snap.ID}))
+	return s.dropOthers(ctx, snap, s.Made(map[string]string{kit.TagSnapshot: snap.ID}))
+}
+
+// dropLate deletes what was taken for this snapshot and shows only now, when nothing is held. What
+// cannot be deleted is no reason against a snapshot that is proved.
+func (s *step) dropLate(ctx context.Context, snap inventory.Snapshot) error {
+	err := s.dropOthers(ctx, snap, s.Made(map[string]string{kit.TagSnapshot: snap.ID}).All())
+	if _, wait := kit.Pause(err); err == nil || wait {
+		return err
+	}
+	s.Found("left to a sweep of the provider: %v", err)
+	return nil
+}
+
+func (s *step) dropOthers(ctx context.Context, snap inventory.Snapshot,
+	these provider.Filter) error {
+	list, err := s.Provider.ListSnapshots(ctx, these)
 	if err != nil {
 		return err
 	}
@@ -89,7 +105,8 @@ func (s *step) dropUnproved(ctx context.Context, snap inventory.Snapshot) error 
 		if found.ID == snap.ProviderID || h != nil && h.alive() && h.snapshot == found.ID {
 			continue
 		}
-		if err := s.Provider.DeleteSnapshot(ctx, found.ID); err != nil && !kit.Missing(err) {
+		err := s.Provider.DeleteSnapshot(ctx, found.ID)
+		if err := kit.Removed(s.Call, err, "snapshot "+found.ID, found.CreatedAt); err != nil {
 			return fmt.Errorf("cannot delete snapshot %s, which was not proved consistent: %w",
 				found.ID, err)
 		}

@@ -24,6 +24,7 @@ type Cloud struct {
 	Hangs     int            // attachments that do not come about
 	SlowCut   int            // looks that a snapshot takes beyond the usual
 	Late      time.Duration  // that a snapshot does not show in lists of others than who made it
+	Blind     bool           // and lists that need not be complete do not wait for one
 	cutBy     map[string]*Process
 	n         int
 	Regional  bool // snapshots serve every zone
@@ -87,6 +88,13 @@ func (v cloudView) call(ctx context.Context, name string, effect bool, fn func()
 	return errors.Join(err, v.p.after(name))
 }
 
+// ShowsWithin implements provider.Late.
+func (v cloudView) ShowsWithin() time.Duration {
+	v.c.w.Mu.Lock()
+	defer v.c.w.Mu.Unlock()
+	return v.c.Late
+}
+
 func (v cloudView) Name() string                   { return "sim" }
 func (v cloudView) DeviceNames(id string) []string { return []string{"virtio-" + id} }
 func (v cloudView) RebootMachine(context.Context,
@@ -136,7 +144,7 @@ func (v cloudView) CreateMachine(ctx context.Context,
 			return nil
 		}
 		m = provider.Machine{ID: v.c.id("i"), Name: req.Name, State: provider.MachinePending,
-			Image: req.Image, Zone: "z1", Tags: req.Tags}
+			Image: req.Image, Zone: "z1", Tags: req.Tags, CreatedAt: v.c.w.now()}
 		m.Address = "10.0.0." + m.ID[2:]
 		v.c.Machines[m.ID], v.c.tokens[req.ClientToken], v.c.Settling[m.ID] = &m, m.ID, 1
 		v.c.w.boot(&m)

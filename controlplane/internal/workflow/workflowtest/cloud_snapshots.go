@@ -46,9 +46,9 @@ func (v cloudView) GetSnapshot(ctx context.Context, id string) (snap provider.Sn
 func (v cloudView) ListSnapshots(ctx context.Context,
 	f provider.Filter) (list []provider.Snapshot, err error) {
 	v.c.w.Mu.Lock()
-	late := v.c.Late
+	late, waits := v.c.Late, f.Complete || !v.c.Blind
 	v.c.w.Mu.Unlock()
-	if !f.MadeUntil.IsZero() {
+	if !f.MadeUntil.IsZero() && waits {
 		<-time.After(time.Until(f.MadeUntil.Add(late)))
 	}
 	err = v.call(ctx, "ListSnapshots", false, func() error {
