@@ -67,7 +67,7 @@ func (e *Engine[T]) Watch(ctx context.Context, id string) (<-chan Job, error) {
 func (e *Engine[T]) follow(ctx context.Context, last Job, changed <-chan struct{}, out chan Job) {
 	ticker := time.NewTicker(e.cfg.Poll)
 	defer ticker.Stop()
-	stored := Job{ID: last.ID}
+	stored := Job{ID: last.ID, Rev: -1} // not read yet: that of a new job is 0
 	for {
 		select {
 		case <-ctx.Done():
