@@ -73,6 +73,11 @@ func TestStatementsAreNoRecordOfRows(t *testing.T) {
 		}
 	}
 	s.Settings["binlog_format"], s.Connections = "STATEMENT", []replication.Connection{running()}
+	if found := replication.PrimaryFindings(s, 0); len(found) != 1 ||
+		!strings.HasPrefix(found[0].Text, "binlog_format=STATEMENT ") {
+		t.Errorf("a primary that follows another server beside: %+v", found)
+	}
+	s.ReadOnly = true
 	if found := replication.LogLosses(s); len(found) != 0 {
 		t.Errorf("a replica: %q", found)
 	}
