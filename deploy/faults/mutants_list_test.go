@@ -83,8 +83,8 @@ var mutants = []mutant{
 		name: "what runs is not compared with what is meant",
 		row:  "F12/on_the_command_line_of_a_READY_replica", says: "is DEGRADED",
 		file: "agent/internal/mariadb/running.go",
-		old:  "return Mismatches(ours, string(d), running), err",
-		new:  "return Mismatches(nil, string(d), running), err",
+		old:  "found := Mismatches(ours, string(o.dropIn), running)",
+		new:  "found := Mismatches(nil, string(o.dropIn), running)",
 	},
 	{
 		name: "settings that lose changes are not read", row: "F7/set_in_the_running_replica",

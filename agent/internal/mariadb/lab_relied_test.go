@@ -53,6 +53,10 @@ func TestWhatRunsIsWhatCounts(t *testing.T) {
 			{file: "[mariadbd]\nsync_binlog=0\nskip_networking\n", want: []string{
 				"skip_networking is ON instead of OFF (option file " + later + ")",
 				"sync_binlog is 0 instead of 1 (option file " + later + ")"}},
+			{args: []string{"--silent-startup"}, want: []string{"silent_startup is ON instead of " +
+				"OFF (command line of mariadbd: --silent-startup)"}},
+			{file: "[mariadbd]\nsilent-startup\n", want: []string{
+				"silent_startup is ON instead of OFF (option file " + later + ")"}},
 			{execute: "SET GLOBAL gtid_strict_mode=0, read_only=0, max_connections=70",
 				want: []string{"gtid_strict_mode is OFF instead of ON (SET GLOBAL since"}},
 			// another instance of the host reads nothing of the file

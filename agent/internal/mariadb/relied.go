@@ -22,6 +22,8 @@ type Running struct {
 	// environment.
 	Args   []string
 	Suffix string
+	// Written are all options of its option files as arguments, in the order that they are read.
+	Written []string
 }
 
 // Mismatch is a setting that the server does not run with, or will not after its next start.
@@ -49,7 +51,7 @@ func atRunTime() []string {
 // implied are settings that are relied on though no file of the agent's has them: their defaults.
 func implied() map[string]string {
 	return map[string]string{"innodb_force_recovery": "0", "innodb_read_only": "OFF",
-		"skip_grant_tables": "OFF", "skip_networking": "OFF"}
+		"silent_startup": "OFF", "skip_grant_tables": "OFF", "skip_networking": "OFF"}
 }
 
 // reliedVariables are the variables that Mismatches wants to see.
@@ -70,15 +72,20 @@ func Mismatches(ours []Option, file string, running Running) []Mismatch {
 		wanted[name] = value
 	}
 	given := onCommandLine(running.Args, wanted)
+	written := onCommandLine(running.Written, wanted)
 	var found []Mismatch
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		want := wanted[name]
-		if arg, is := given[name]; is && !sameSetting(name, want, arg.value) {
+		arg, argued := given[name]
+		if argued && !sameSetting(name, want, arg.value) {
 			found = append(found, Mismatch{name, want, arg.value,
 				"command line of mariadbd: " + arg.written})
 			continue
 		}
 		v, known := running.Variables[name]
+		if o, is := written[name]; is && !argued && !known && !sameSetting(name, want, o.value) {
+			found = append(found, Mismatch{name, want, o.value, fileUnknown + o.written})
+		}
 		if known && name == "log_bin" {
 			v = binlogVariable(v, running.Variables["log_bin_basename"])
 		}
@@ -88,6 +95,10 @@ func Mismatches(ours []Option, file string, running Running) []Mismatch {
 	}
 	return found
 }
+
+// fileUnknown begins where a setting is from that no variable of the running server has: it counts
+// at the next start, and the list of all options does not say which file it is in.
+const fileUnknown = "option files: "
 
 // binlogVariable is log_bin as the option is written: its base name, or OFF.
 func binlogVariable(on, basename Variable) Variable {

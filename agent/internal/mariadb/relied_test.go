@@ -18,7 +18,7 @@ func asWritten(ours []Option) Running {
 		"innodb_force_recovery": {"0", "COMPILE-TIME", ""},
 	}, Args: []string{"--basedir=/usr"}, Suffix: groupSuffix}
 	for name, value := range effective(ours) {
-		if name != "skip_slave_start" { // no variable of MariaDB's
+		if name != "skip_slave_start" && name != "silent_startup" { // no variables of MariaDB's
 			running.Variables[name] = Variable{value, "CONFIG", ownFile}
 		}
 	}
@@ -41,6 +41,9 @@ func TestWhatRunsIsCompared(t *testing.T) {
 	args := func(args ...string) func(*Running) {
 		return func(r *Running) { r.Args = append(r.Args, args...) }
 	}
+	written := func(all ...string) func(*Running) {
+		return func(r *Running) { r.Written = all }
+	}
 	variable := func(name, value, origin, file string) func(*Running) {
 		return func(r *Running) { r.Variables[name] = Variable{value, origin, file} }
 	}
@@ -60,6 +63,19 @@ func TestWhatRunsIsCompared(t *testing.T) {
 			"of ON (command line of mariadbd: --log-replica-updates=0)"}},
 		"loose, no variable": {args("--loose-skip-slave-start"), []string{"skip_slave_start " +
 			"is ON instead of OFF (command line of mariadbd: --loose-skip-slave-start)"}},
+		"no variable, in a file": {written("--silent-startup"), []string{"silent_startup is ON " +
+			"instead of OFF (option files: --silent-startup)"}},
+		"no variable, the beginning of its name": {written("--silent-startup=0",
+			"--silent-start=1"), []string{"silent_startup is 1 instead of OFF (option files: " +
+			"--silent-start=1)"}},
+		"no variable, taken back": {written("--silent-startup", "--skip-silent-startup",
+			"--skip-slave-start=0"), nil},
+		"no variable, on the command line": {args("--silent-startup"), []string{"silent_startup " +
+			"is ON instead of OFF (command line of mariadbd: --silent-startup)"}},
+		"no variable, in both": {func(r *Running) {
+			args("--silent-startup=0")(r)
+			written("--silent-startup")(r)
+		}, nil},
 		"the last one counts": {args("--read-only=0", "--read-only=1"), nil},
 		"not in the file": {args("--skip-networking"), []string{"skip_networking is ON " +
 			"instead of OFF (command line of mariadbd: --skip-networking)"}},

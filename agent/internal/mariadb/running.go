@@ -2,10 +2,13 @@ package mariadb
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -14,14 +17,43 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-// mismatches compares the running server with the agent's option file.
-func mismatches(ctx context.Context, q querier, d dropIn) ([]Mismatch, error) {
-	ours, err := d.options()
+// mismatches compares the running server, and what all option files have, with the agent's file.
+func mismatches(ctx context.Context, q querier, o *options,
+	written []Option) ([]Mismatch, error) {
+	ours, err := o.dropIn.options()
 	if err != nil || len(ours) == 0 {
 		return nil, err
 	}
 	running, err := runningOf(ctx, q, reliedVariables(ours))
-	return Mismatches(ours, string(d), running), err
+	running.Written = arguments(written)
+	found := Mismatches(ours, string(o.dropIn), running)
+	for i, m := range found {
+		if strings.HasPrefix(m.From, fileUnknown) {
+			found[i].From = cmp.Or(o.fileWith(ctx, m), m.From)
+		}
+	}
+	return found, err
+}
+
+// arguments are options as on a command line.
+func arguments(all []Option) []string {
+	args := make([]string, 0, len(all))
+	for _, o := range all {
+		args = append(args, "--"+o.String())
+	}
+	return args
+}
+
+// fileWith is the option file that has a setting; empty when none has.
+func (o *options) fileWith(ctx context.Context, m Mismatch) string {
+	files := o.origins(ctx)
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		given := onCommandLine(arguments(files[file]), map[string]string{m.Name: ""})
+		if arg, has := given[m.Name]; has && arg.value == m.Is {
+			return "option file " + file
+		}
+	}
+	return ""
 }
 
 // runningOf asks the server for its variables and the kernel for its process.

@@ -57,7 +57,7 @@ func (s Settings) options(tls TLSFiles, tmpdir string) []Option {
 	all := []Option{
 		set("server_id", s.ServerID), set("gtid_domain_id", s.DomainID),
 		flag("read_only", s.ReadOnly), flag("skip_slave_start", s.SkipReplicaStart),
-		flag("event_scheduler", s.EventScheduler),
+		flag("event_scheduler", s.EventScheduler), flag("silent_startup", false),
 		set("bind_address", s.Bind), set("port", s.port()),
 	}
 	all = append(all, s.binlogOptions()...)

@@ -88,7 +88,8 @@ func (h *Host) status(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	status := Status{Quiesced: h.quiesced()}
-	if err := h.stored(ctx, &status); err != nil {
+	options, err := h.stored(ctx, &status)
+	if err != nil {
 		return Status{}, err
 	}
 	if err := h.Server.answers(ctx); err != nil {
@@ -96,7 +97,7 @@ func (h *Host) status(ctx context.Context) (Status, error) {
 		return status, nil
 	}
 	status.Answers = true
-	live, err := h.live(ctx, status.Quiesced)
+	live, err := h.live(ctx, status.Quiesced, options)
 	if err != nil {
 		return Status{}, failure("cannot read the status of MariaDB", err)
 	}
@@ -107,11 +108,11 @@ func (h *Host) status(ctx context.Context) (Status, error) {
 	return status, nil
 }
 
-// stored reads what is known without the server.
-func (h *Host) stored(ctx context.Context, status *Status) error {
+// stored reads what is known without the server, and answers with all options.
+func (h *Host) stored(ctx context.Context, status *Status) ([]Option, error) {
 	options, err := h.Configuration.options.read(ctx, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	status.Options = shown(options)
 	status.Datadir = h.Configuration.options.datadir(options)
@@ -124,7 +125,7 @@ func (h *Host) stored(ctx context.Context, status *Status) error {
 	}
 	status.Certificate = h.Server.certificate()
 	status.Reservations, err = h.Reservations.InForce()
-	return err
+	return options, err
 }
 
 // liveVariables are the global variables in a status.
@@ -137,7 +138,7 @@ func liveVariables() []string {
 		"gtid_binlog_state", "datadir", "ssl_ca"}
 }
 
-func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
+func (h *Host) live(ctx context.Context, quiesced bool, written []Option) (Live, error) {
 	v, err := variables(ctx, h.Server.db,
 		append(append(liveVariables(), lossVariables()...), "log_bin_basename")...)
 	if err != nil {
@@ -164,7 +165,7 @@ func (h *Host) live(ctx context.Context, quiesced bool) (Live, error) {
 	if err := live.readPositionEngine(ctx, h.Server.db); err != nil {
 		return Live{}, err
 	}
-	live.Mismatches, err = mismatches(ctx, h.Server.db, h.Configuration.options.dropIn)
+	live.Mismatches, err = mismatches(ctx, h.Server.db, h.Configuration.options, written)
 	if err != nil {
 		return Live{}, err
 	}
