@@ -3,6 +3,7 @@
 package mariadb_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -122,6 +123,50 @@ func TestSchemasThatAreCalledAlmostLikeMariaDBs(t *testing.T) {
 		slices.Sort(objects)
 		if !slices.Equal(parts, want) || !slices.Equal(objects, want) {
 			t.Errorf("compared in parts: %q, objects: %q", parts, objects)
+		}
+	})
+}
+
+// TestAllTablesAreListedOnce however many pages they take: to list them opens each.
+func TestAllTablesAreListedOnce(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		i.Exec("CREATE DATABASE app")
+		for from := 0; from < 2100; from += 100 {
+			statements := make([]string, 0, 100)
+			for n := range 100 {
+				statements = append(statements, fmt.Sprintf(
+					"CREATE TABLE app.t%d (id INT) ENGINE=MyISAM", from+n))
+			}
+			i.Exec(statements...)
+		}
+		i.Exec("SET GLOBAL log_output='TABLE', general_log=ON")
+		seen := map[string]bool{}
+		pages := 0
+		for after := ""; ; pages++ {
+			page, err := i.Server.Tables(t.Context(), after)
+			must(t, err)
+			if len(page) == 0 {
+				break
+			}
+			for _, table := range page {
+				seen[table.Name] = true
+			}
+			after = page[len(page)-1].Name
+		}
+		if len(seen) != 2100 || pages != 3 {
+			t.Errorf("%d tables on %d pages", len(seen), pages)
+		}
+		if got := i.Value("SELECT CONCAT(SUM(argument LIKE 'SELECT CONCAT(table_schema%'), ' ', " +
+			"SUM(argument LIKE 'SELECT HEX(SUBSTRING_INDEX%')) FROM mysql.general_log"); got !=
+			"1 1" {
+			t.Errorf("they were listed, and their ids, %s times", got)
+		}
+		i.Exec("CREATE TABLE app.a (id INT)")
+		page, err := i.Server.Tables(t.Context(), "")
+		must(t, err)
+		if page[0].Name != "app.a" {
+			t.Error("a table that is new is not in the next list")
 		}
 	})
 }

@@ -38,24 +38,32 @@ func (r row) yes(column string) bool {
 
 // query reads all rows of any shape: SHOW statements differ between versions.
 func query(ctx context.Context, q querier, statement string, args ...any) ([]row, error) {
+	var all []row
+	if err := each(ctx, q, statement, func(r row) { all = append(all, r) }, args...); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// each reads rows one by one: of many rows as maps, all at once would take ten times their size.
+func each(ctx context.Context, q querier, statement string, take func(row), args ...any) error {
 	rows, err := q.QueryContext(ctx, statement, args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
 	columns, err := rows.Columns()
 	if err != nil {
-		return nil, fmt.Errorf("cannot read columns: %w", err)
+		return fmt.Errorf("cannot read columns: %w", err)
 	}
-	var all []row
 	for rows.Next() {
 		r, err := scan(rows, columns)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, r)
+		take(r)
 	}
-	return all, rows.Err()
+	return rows.Err()
 }
 
 func scan(rows *sql.Rows, columns []string) (row, error) {

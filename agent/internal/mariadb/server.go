@@ -118,6 +118,7 @@ type Server struct {
 	tls TLSFiles
 	// changes serialises what changes replication, options and datadir.
 	changes sync.Mutex
+	listed  tableList
 }
 
 // New makes a Host. It connects when first asked for something.
