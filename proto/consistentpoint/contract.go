@@ -17,22 +17,39 @@ type Contract struct {
 	KeyIDs         []uint32 `json:"key_ids,omitempty"`
 }
 
-// DefinitionSettings are settings that definitions of tables depend on, and no event of a binary
-// log carries.
+// DefinitionSettings are settings that definitions depend on, and no event of a binary log carries.
+// A schema whose name is in ignore_db_dirs is on the volume, and to nobody's knowledge.
 func DefinitionSettings() []string {
-	return []string{"default_storage_engine", "enforce_storage_engine",
+	return []string{"default_storage_engine", "enforce_storage_engine", "ignore_db_dirs",
 		"innodb_compression_default", "innodb_default_row_format", "old_mode"}
 }
 
 // RowSettings are those that rows depend on, when their change is logged as a statement.
 func RowSettings() []string {
-	return append(StaticSettings(), "default_regex_flags", "default_week_format",
-		"div_precision_increment", "group_concat_max_len", "innodb_ft_enable_stopword",
-		"max_recursive_iterations")
+	return []string{"default_regex_flags", "default_week_format", "div_precision_increment",
+		"ft_boolean_syntax", "ft_max_word_len", "ft_min_word_len", "ft_query_expansion_limit",
+		StopwordFile, "group_concat_max_len", "innodb_ft_enable_stopword",
+		"innodb_ft_max_token_size", "innodb_ft_min_token_size", "innodb_ft_server_stopword_table",
+		"innodb_ft_user_stopword_table", "max_recursive_iterations"}
 }
 
-// StaticSettings are those of RowSettings that a running server does not take.
+// StopwordFile is the setting that names a file of the host. What the file has is compared, and is
+// told for its name.
+const StopwordFile = "ft_stopword_file"
+
+// StaticSettings are those of both that a running server does not take.
 func StaticSettings() []string {
-	return []string{"ft_max_word_len", "ft_min_word_len", "innodb_ft_max_token_size",
-		"innodb_ft_min_token_size"}
+	return []string{"ft_max_word_len", "ft_min_word_len", "ft_query_expansion_limit", StopwordFile,
+		"ignore_db_dirs", "innodb_ft_max_token_size", "innodb_ft_min_token_size"}
+}
+
+// ToldWith is a setting that is never empty, and that every agent tells which tells this one: of
+// another agent nothing is known of it.
+func ToldWith(name string) string {
+	switch name {
+	case "ft_boolean_syntax", "ft_query_expansion_limit", StopwordFile, "ignore_db_dirs",
+		"innodb_ft_server_stopword_table", "innodb_ft_user_stopword_table":
+		return "ft_query_expansion_limit"
+	}
+	return "group_concat_max_len"
 }

@@ -28,7 +28,10 @@ func carried() []string {
 // meant are options that statements depend on and no event of a binary log carries: with another
 // value the same statement makes another table, or other rows.
 func meant() []string {
-	return append([]string{"character_set_server", "collation_server"}, compared()...)
+	return append([]string{"character_set_server", "collation_server"},
+		slices.DeleteFunc(compared(), func(name string) bool {
+			return name == consistentpoint.StopwordFile // which a host has or has not
+		})...)
 }
 
 // compared are those of meant that a replica always shares with its primary: an operator may have
@@ -49,6 +52,7 @@ func contractOptions() []string { return slices.Concat(carried(), meant(), encry
 
 var (
 	contractValue = regexp.MustCompile(`^[A-Za-z0-9_./:;,=+-]*$`)
+	booleanSyntax = regexp.MustCompile(`^[ -~]{1,14}$`)
 	libraryName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 )
 
@@ -107,7 +111,13 @@ func readOptions(v row, c *consistentpoint.Contract) error {
 			}
 			value = "./" + strings.TrimPrefix(below, ".")
 		}
-		if !contractValue.MatchString(value) {
+		if name == ignoredDirs {
+			value = hiding(value)
+		}
+		if value == "" && strings.HasSuffix(name, "_stopword_table") {
+			continue // no option takes back the one of another file: it is compared once it runs
+		}
+		if !mayBeWritten(name, value) {
 			return unsafe(errorsv1.Reason_REASON_MARIADB_SETTING, fmt.Sprintf(
 				"cannot give a replica option %s: its value %.100q has characters that an option "+
 					"file may not keep", name, value),
@@ -116,6 +126,14 @@ func readOptions(v row, c *consistentpoint.Contract) error {
 		c.Options[name] = value
 	}
 	return nil
+}
+
+// mayBeWritten is true for values of options of a contract that an option file keeps.
+func mayBeWritten(name, value string) bool {
+	if name == "ft_boolean_syntax" {
+		return booleanSyntax.MatchString(value)
+	}
+	return contractValue.MatchString(value)
 }
 
 // readLibraries are those of active plugins and of functions. A plugin that only watches is not
@@ -198,7 +216,7 @@ func CheckContract(c *consistentpoint.Contract, say func(field, why string)) {
 	for name, value := range c.Options {
 		if !slices.Contains(contractOptions(), name) {
 			say("contract.options", "has an option that is not of a datadir")
-		} else if !contractValue.MatchString(value) {
+		} else if !mayBeWritten(name, value) {
 			say("contract.options", "has a value with characters that an option file may not keep")
 		}
 	}
@@ -224,11 +242,32 @@ func contractSettings(c *consistentpoint.Contract, extra map[string]string) []Op
 		given = given || (charset || collation) && (name == "character_set_server" ||
 			name == "collation_server")
 		if has && !given {
-			all = append(all, set(name, value))
+			all = append(all, written(name, value)...)
 		}
 	}
 	if len(c.Preload) > 0 {
 		all = append(all, set("plugin_load_add", strings.Join(c.Preload, ";")))
 	}
 	return all
+}
+
+const ignoredDirs = "ignore_db_dirs"
+
+// written is a setting as options: a list is begun anew, for MariaDB adds to what other files have.
+func written(name, value string) []Option {
+	if name != ignoredDirs || value == "" {
+		return []Option{set(name, value)}
+	}
+	all := []Option{set(name, "")}
+	for dir := range strings.SplitSeq(value, ",") {
+		all = append(all, set(name, dir))
+	}
+	return all
+}
+
+// hiding are the names of a list of ignored directories that hide schemas. MariaDB adds its own,
+// "#binlog_cache_files", to those that it is given: no schema's directory begins like that.
+func hiding(dirs string) string {
+	return strings.Join(slices.DeleteFunc(strings.Split(dirs, ","),
+		func(dir string) bool { return dir == "" || strings.HasPrefix(dir, "#") }), ",")
 }

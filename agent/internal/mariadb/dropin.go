@@ -70,6 +70,7 @@ func (d dropIn) options() ([]Option, error) {
 	var all []Option
 	for line := range strings.Lines(string(content)) {
 		if option, ok := parseOption(line); ok && !strings.ContainsAny(line[:1], "#[") {
+			option.Value = unquoted(option.Value)
 			all = append(all, option)
 		}
 	}

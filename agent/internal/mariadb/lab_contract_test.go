@@ -5,6 +5,7 @@ package mariadb_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,17 +27,23 @@ func source(t *testing.T, root, options string, statements ...string) *mariadbte
 
 func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
+		stopwords := filepath.Join(t.TempDir(), "stop.txt")
+		must(t, os.WriteFile(stopwords, []byte("der die das"), 0o644))
 		primary := source(t, root, "innodb_data_home_dir=\n"+
 			"innodb_data_file_path=ibdata1:12M;ibdata2:12M:autoextend\nlower_case_table_names=1\n"+
 			"plugin_load_add=ha_archive\ncharacter_set_server=latin1\n"+
 			"default_storage_engine=Aria\nenforce_storage_engine=\ninnodb_undo_directory=.\n"+
 			"old_mode=\ngroup_concat_max_len=100\ndefault_regex_flags=DOTALL\n"+
-			"max_recursive_iterations=5\ninnodb_ft_min_token_size=1\nft_min_word_len=2",
+			"max_recursive_iterations=5\ninnodb_ft_min_token_size=1\nft_min_word_len=2\n"+
+			"ignore_db_dirs=lost+found\nignore_db_dirs=hidden\nft_query_expansion_limit=5\n"+
+			`ft_boolean_syntax="+ -><()\\*:##&|"`+"\nft_stopword_file="+stopwords+
+			"\ninnodb_ft_server_stopword_table=app/stop",
+			"CREATE TABLE app.stop (value VARCHAR(30)) ENGINE=InnoDB",
 			"CREATE TABLE App.T (id INT) ENGINE=ARCHIVE", "INSERT INTO app.t VALUES (7)",
 			"INSTALL SONAME 'ha_blackhole'", "CREATE TABLE app.b (id INT) ENGINE=BLACKHOLE")
 		replica, point := mariadbtest.CopyOf(t, primary, mariadbtest.Options{Root: root,
 			Config: "innodb_data_file_path=ibdata1:12M:autoextend\nenforce_storage_engine=" +
-				"InnoDB\naria_log_dir_path=" + t.TempDir()})
+				"InnoDB\nignore_db_dirs=other\naria_log_dir_path=" + t.TempDir()})
 		if p := point.Contract.Preload; len(p) != 1 || p[0] != "ha_archive.so" {
 			t.Errorf("options load %q", p)
 		}
@@ -54,6 +61,9 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 			"SELECT CONCAT_WS(' ', @@group_concat_max_len, @@default_regex_flags, " +
 				"@@max_recursive_iterations, @@innodb_ft_min_token_size, @@ft_min_word_len)": "" +
 				"100 DOTALL 5 1 2",
+			"SELECT @@ignore_db_dirs": primary.Value("SELECT @@ignore_db_dirs"),
+			"SELECT CONCAT_WS(' ', @@ft_boolean_syntax, @@ft_query_expansion_limit, " +
+				"@@innodb_ft_server_stopword_table)": `+ -><()\*:##&| 5 app/stop`,
 			"SELECT COUNT(*) FROM mysql.global_priv": primary.Value(
 				"SELECT COUNT(*) FROM mysql.global_priv")} {
 			if got := replica.Value(query); got != want {
@@ -63,6 +73,20 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 		status, err := replica.Status(t.Context())
 		if err != nil || len(status.Live.Mismatches) > 0 {
 			t.Errorf("runs with %v %v", status.Live.Mismatches, err)
+		}
+		its := status.Live.Settings
+		status, err = primary.Status(t.Context())
+		must(t, err)
+		words := status.Live.Settings["ft_stopword_file"]
+		for name, want := range status.Live.Settings {
+			if slices.Contains(consistentpoint.RowSettings(), name) && its[name] != want &&
+				name != "ft_stopword_file" {
+				t.Errorf("%s: %q, not %q", name, its[name], want)
+			}
+		}
+		if !strings.HasPrefix(words, "file with SHA-256 ") ||
+			its["ft_stopword_file"] != "(built-in)" {
+			t.Errorf("stop words: %q and %q", words, its["ft_stopword_file"])
 		}
 	})
 }

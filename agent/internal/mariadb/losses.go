@@ -2,11 +2,17 @@ package mariadb
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/understudy-db/understudy/agent/internal/untrusted"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 // lossVariables are global variables by which a server leaves changes out, changes them, or goes on
@@ -41,6 +47,30 @@ func settingsOf(r row, names []string) map[string]string {
 		}
 	}
 	return found
+}
+
+// mostStopwords bounds a file of stop words.
+const mostStopwords = 1 << 20
+
+// comparable tells of settings what two servers share or do not: for the name of the file of stop
+// words what it has, which MariaDB has read at its start, and the directories that hide schemas.
+func (l *Live) comparable(datadir string) {
+	if dirs, told := l.Settings[ignoredDirs]; told {
+		l.Settings[ignoredDirs] = hiding(dirs)
+	}
+	path := l.Settings[consistentpoint.StopwordFile]
+	if path == "" || path == "(built-in)" {
+		return
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(datadir, path)
+	}
+	said := "file " + path + ", which cannot be read"
+	if content, err := untrusted.ReadFile(path, mostStopwords); err == nil {
+		sum := sha256.Sum256(content)
+		said = "file with SHA-256 " + hex.EncodeToString(sum[:8])
+	}
+	l.Settings[consistentpoint.StopwordFile] = said
 }
 
 // repaired are the settings of a connection that ConfigureReplica takes back.

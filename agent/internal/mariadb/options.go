@@ -29,6 +29,25 @@ func (o Option) String() string {
 	return o.Name + "=" + o.Value
 }
 
+// quotable are characters that an option file has another meaning for where they are not quoted.
+const quotable = " \"'#\\"
+
+// line is the option in an option file.
+func (o Option) line() string {
+	if !strings.ContainsAny(o.Value, quotable) {
+		return o.String()
+	}
+	return o.Name + `="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(o.Value) + `"`
+}
+
+// unquoted is a value that line has quoted.
+func unquoted(value string) string {
+	if len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' {
+		return value
+	}
+	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(value[1 : len(value)-1])
+}
+
 // secret is true for options whose value is never shown.
 func (o Option) secret() bool {
 	for _, word := range []string{"password", "passphrase", "secret", "_auth", "token"} {
@@ -130,6 +149,10 @@ func lastOf(all []Option) map[string]counted {
 			name, value = "log_bin", "OFF"
 		case "expire_logs_days":
 			value = inSeconds(value)
+		case ignoredDirs:
+			if before := last[name].value; before != "" && value != "" {
+				value = before + "," + value
+			}
 		}
 		last[name] = counted{value, o}
 	}

@@ -1,6 +1,8 @@
 package mariadb
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -205,7 +207,8 @@ func TestACopyHasTheOptionsOfItsDatadir(t *testing.T) {
 	t.Parallel()
 	contract := &consistentpoint.Contract{Options: map[string]string{
 		"innodb_page_size": "8192", "character_set_server": "latin1",
-		"collation_server": "latin1_bin", "default_week_format": "3"},
+		"collation_server": "latin1_bin", "default_week_format": "3",
+		"ignore_db_dirs": "lost+found,a", "ft_boolean_syntax": `+ -><()\*:""&#`},
 		Preload: []string{"ha_archive.so", "ha_blackhole.so"}}
 	render := func(extra map[string]string) string {
 		return string(Settings{ServerID: 2, Bind: "::", Extra: extra,
@@ -218,6 +221,9 @@ func TestACopyHasTheOptionsOfItsDatadir(t *testing.T) {
 		{nil, "\ninnodb_page_size=8192\n", "\ninnodb_data_home_dir"},
 		{nil, "\nplugin_load_add=ha_archive.so;ha_blackhole.so\n", "\nplugin_load="},
 		{nil, "\ncollation_server=latin1_bin\n", "\nsql_mode"},
+		{nil, "\nignore_db_dirs=\nignore_db_dirs=lost+found\nignore_db_dirs=a\n",
+			"\nignore_db_dirs=lost+found,a"},
+		{nil, "\nft_boolean_syntax=\"+ -><()\\\\*:\\\"\\\"&#\"\n", "\nft_boolean_syntax=+"},
 		{map[string]string{"character_set_server": "utf8mb4"}, "\ncharacter_set_server=utf8mb4\n",
 			"\ncollation_server"},
 	} {
@@ -228,11 +234,35 @@ func TestACopyHasTheOptionsOfItsDatadir(t *testing.T) {
 	}
 }
 
+// TestOptionsAreReadAsTheyWereWritten from the agent's own file.
+func TestOptionsAreReadAsTheyWereWritten(t *testing.T) {
+	t.Parallel()
+	file := dropIn(filepath.Join(t.TempDir(), "own.cnf"))
+	ours := append(written(ignoredDirs, "lost+found,a"), set("ft_boolean_syntax", `+ -><()\*:""&#`),
+		set("plugin_load_add", "a.so;b.so"), set("tmpdir", `/a b\c`))
+	content := group + "\n"
+	for _, o := range ours {
+		content += o.line() + "\n"
+	}
+	if err := os.WriteFile(string(file), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := file.options()
+	if err != nil || !slices.Equal(got, ours) {
+		t.Errorf("%q, %v, want %q", got, err, ours)
+	}
+	all := append([]Option{set(ignoredDirs, "of another file")}, got...)
+	if is := effective(all)[ignoredDirs]; is != "lost+found,a" {
+		t.Errorf("%s counts", is)
+	}
+}
+
 func TestAContractIsOfADatadirAlone(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]*consistentpoint.Contract{
 		"option":      {Options: map[string]string{"init_file": "/tmp/x"}},
 		"value":       {Options: map[string]string{"innodb_page_size": "1\nuser=root"}},
+		"syntax":      {Options: map[string]string{"ft_boolean_syntax": "+\nuser=root"}},
 		"library":     {Libraries: []string{"../../tmp/x.so"}},
 		"preload":     {Preload: []string{"a.so;b.so"}},
 		"key library": {KeyLibrary: "a/b.so"},

@@ -207,6 +207,9 @@ func completed(name string, names map[string]string) string {
 // sameSetting is sameValue for values that MariaDB shows in another form than they are written: an
 // index by its whole path, a size as a number.
 func sameSetting(name, want, is string) bool {
+	if name == ignoredDirs {
+		want, is = hiding(want), hiding(is)
+	}
 	if strings.HasSuffix(name, "_index") {
 		want, is = filepath.Base(want), filepath.Base(is)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
@@ -32,7 +33,8 @@ func asWritten(ours []Option) Running {
 func replicaOptions() []Option {
 	return Settings{ServerID: 7, ReadOnly: true, LogBin: "mariadb-bin", LogSlaveUpdates: true,
 		Strict: true, Bind: "0.0.0.0", Durable: true, ReportHost: "db2",
-		Extra: map[string]string{"innodb_buffer_pool_size": "1G", "max_connections": "50"},
+		Extra:    map[string]string{"innodb_buffer_pool_size": "1G", "max_connections": "50"},
+		Contract: &consistentpoint.Contract{Options: map[string]string{ignoredDirs: ""}},
 	}.options(TLSFiles{}, "")
 }
 
@@ -76,6 +78,11 @@ func TestWhatRunsIsCompared(t *testing.T) {
 			args("--silent-startup=0")(r)
 			written("--silent-startup")(r)
 		}, nil},
+		"MariaDB's own directory": {variable(ignoredDirs, "#binlog_cache_files", "CONFIG",
+			ownFile), nil},
+		"a directory that hides a schema": {variable(ignoredDirs, "app,#binlog_cache_files",
+			"COMPILE-TIME", ""), []string{"ignore_db_dirs is app,#binlog_cache_files instead of  " +
+			"(not set by " + ownFile + ")"}},
 		"the last one counts": {args("--read-only=0", "--read-only=1"), nil},
 		"not in the file": {args("--skip-networking"), []string{"skip_networking is ON " +
 			"instead of OFF (command line of mariadbd: --skip-networking)"}},

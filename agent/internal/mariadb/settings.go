@@ -48,7 +48,7 @@ func (s Settings) render(tls TLSFiles, tmpdir string) []byte {
 	b.WriteString("# Written by understudy-agent (MariaDBService.SetConfiguration). Changes made " +
 		"by hand are overwritten.\n" + group + "\n")
 	for _, o := range s.options(tls, tmpdir) {
-		fmt.Fprintln(&b, o)
+		fmt.Fprintln(&b, o.line())
 	}
 	return []byte(b.String())
 }

@@ -146,6 +146,7 @@ func (h *Host) live(ctx context.Context, quiesced bool, written []Option) (Live,
 	}
 	live := fromVariables(v)
 	live.Settings = settingsOf(v, lossVariables())
+	live.comparable(v["datadir"])
 	live.TakesCertificates = live.TLS && v["ssl_ca"] == h.Server.tls.CA
 	if live.Replication, err = replications(ctx, h.Server.db); err != nil {
 		return Live{}, err

@@ -55,7 +55,7 @@ func LogLosses(s Status) []string {
 		found = append(found,
 			"log_slave_updates=OFF keeps what it replicates out of the binary log")
 	}
-	// What a replica applies it logs as it came; a server that takes writes logs its own beside that.
+	// What a replica applies it logs as it came; a server that takes writes logs its own too.
 	if s.Settings["binlog_format"] == "STATEMENT" && (!s.ReadOnly || len(s.Connections) == 0) {
 		found = append(found, "binlog_format=STATEMENT logs what a replica makes other rows of, "+
 			"as with UUID(), SYSDATE() or LIMIT (MariaDB's warning 1592): MIXED and ROW do not")

@@ -43,29 +43,37 @@ func OtherMeaning(replica, primary Status) string {
 
 // otherSettings are those that statements mean something by, and that the two have in two ways.
 func otherSettings(replica, primary Status) []string {
-	const told = "group_concat_max_len" // by every agent that tells these, and never empty
 	its, wanted := replica.Settings, primary.Settings
-	if its[told] == "" || wanted[told] == "" {
-		return nil
-	}
 	names := consistentpoint.DefinitionSettings()
 	if wanted["binlog_format"] != "ROW" {
-		names = append(names, slices.Sorted(slices.Values(consistentpoint.RowSettings()))...)
+		names = append(names, consistentpoint.RowSettings()...)
 	}
-	return slices.DeleteFunc(names, func(name string) bool { return its[name] == wanted[name] })
+	return slices.DeleteFunc(names, func(name string) bool {
+		told := consistentpoint.ToldWith(name)
+		return its[name] == wanted[name] || its[told] == "" || wanted[told] == ""
+	})
 }
 
 // OneMeaning is the hint for it.
 func OneMeaning(replica, primary string, its, primarys Status) errs.Hint {
-	text := "give " + replica + " and " + primary + " the same value, in the running server " +
-		"(`SET GLOBAL`) and in its option files, then run `STOP REPLICA; START REPLICA` on " +
-		replica
-	static := slices.DeleteFunc(otherSettings(its, primarys), func(name string) bool {
+	found := otherSettings(its, primarys)
+	static := slices.DeleteFunc(slices.Clone(found), func(name string) bool {
 		return !slices.Contains(consistentpoint.StaticSettings(), name)
 	})
+	text := "give " + replica + " and " + primary + " the same value"
+	if len(static) < len(found) {
+		text += ", in the running server (`SET GLOBAL`) and in its option files, then run `STOP " +
+			"REPLICA; START REPLICA` on " + replica
+	} else {
+		text += " in their option files"
+	}
 	if len(static) > 0 {
 		text += "; a running server does not take " + strings.Join(static, ", ") +
 			": set that in the option files, and restart mariadb.service"
+	}
+	if slices.Contains(static, consistentpoint.StopwordFile) {
+		text += "; of the file of stop words both hosts need the same content, in the machine " +
+			"image too"
 	}
 	return errs.Hint{Text: text}
 }

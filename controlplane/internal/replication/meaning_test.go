@@ -13,7 +13,8 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 	with := func(changes map[string]string) replication.Status {
 		s := replication.Status{Answers: true, Settings: map[string]string{
 			"binlog_format": "MIXED", "default_storage_engine": "InnoDB",
-			"group_concat_max_len": "1048576", "max_recursive_iterations": "1000"}}
+			"group_concat_max_len": "1048576", "max_recursive_iterations": "1000",
+			"ft_query_expansion_limit": "20"}}
 		maps.Copy(s.Settings, changes)
 		return s
 	}
@@ -24,6 +25,13 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 		"max_recursive_iterations": {"5", "1000", "1000 instead of its primary's 5"},
 		"default_regex_flags":      {"DOTALL", "", "empty instead of its primary's DOTALL"},
 		"innodb_ft_min_token_size": {"1", "3", "3 instead of its primary's 1"},
+		"ft_boolean_syntax":        {"a", "b", "b instead of its primary's a"},
+		"ft_query_expansion_limit": {"1", "3", "3 instead of its primary's 1"},
+		"ft_stopword_file": {"(built-in)", "file 1a", "file 1a instead of its primary's " +
+			"(built-in)"},
+		"innodb_ft_server_stopword_table": {"a/b", "", "empty instead of its primary's a/b"},
+		"innodb_ft_user_stopword_table":   {"a/b", "", "empty instead of its primary's a/b"},
+		"ignore_db_dirs":                  {"app", "", "empty instead of its primary's app"},
 	} {
 		found := replication.FromPrimary("db2", "db1", with(map[string]string{name: test.replica}),
 			with(map[string]string{name: test.primary}))
@@ -33,11 +41,20 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 		}
 	}
 	for name, restart := range map[string]bool{"ft_min_word_len": true,
-		"innodb_ft_max_token_size": true, "group_concat_max_len": false} {
+		"innodb_ft_max_token_size": true, "group_concat_max_len": false, "ft_stopword_file": true,
+		"ignore_db_dirs": true, "ft_query_expansion_limit": true, "ft_boolean_syntax": false,
+		"innodb_ft_server_stopword_table": false} {
 		found := replication.Unlikes("db2", "db1", with(map[string]string{name: "7"}), with(nil))
-		if len(found) != 1 || strings.Contains(found[0].Hint.Text, "not take "+name) != restart {
+		if len(found) != 1 || strings.Contains(found[0].Hint.Text, "not take "+name) != restart ||
+			strings.Contains(found[0].Hint.Text, "SET GLOBAL") == restart {
 			t.Errorf("%s: %+v", name, found)
 		}
+	}
+	earlier := with(map[string]string{"ft_query_expansion_limit": "", "ignore_db_dirs": ""})
+	primary := with(map[string]string{"ignore_db_dirs": "app", "group_concat_max_len": "7"})
+	if why := replication.OtherMeaning(earlier, primary); strings.Contains(why, "ignore_db_dirs") ||
+		!strings.Contains(why, "group_concat_max_len") {
+		t.Errorf("an agent that does not tell all: %s", why)
 	}
 	rows := with(map[string]string{"binlog_format": "ROW", "group_concat_max_len": "1024"})
 	if why := replication.OtherMeaning(with(nil), rows); why != "" {

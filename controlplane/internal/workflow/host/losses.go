@@ -33,7 +33,8 @@ func appliesAll(name string, st replication.Status) error {
 	}
 	return kit.Refuse(errorsv1.Reason_REASON_MARIADB_SETTING,
 		kit.Hint("stop replication there, take this back in the running server (SET GLOBAL) and "+
-			"in its option files (`my_print_defaults --mysqld` lists them)", kit.RetryThis()),
+			"in its option files (`my_print_defaults --mysqld` lists them); secure_timestamp and "+
+			"slave_skip_errors need a restart of mariadb.service", kit.RetryThis()),
 		"%s would differ from its primary in silence: %s", name, strings.Join(found, "; "))
 }
 
