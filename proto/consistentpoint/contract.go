@@ -26,11 +26,12 @@ func DefinitionSettings() []string {
 
 // RowSettings are those that rows depend on, when their change is logged as a statement.
 func RowSettings() []string {
-	return []string{"default_regex_flags", "default_week_format", "div_precision_increment",
-		"ft_boolean_syntax", "ft_max_word_len", "ft_min_word_len", "ft_query_expansion_limit",
-		StopwordFile, "group_concat_max_len", "innodb_ft_enable_stopword",
-		"innodb_ft_max_token_size", "innodb_ft_min_token_size", "innodb_ft_server_stopword_table",
-		"innodb_ft_user_stopword_table", "max_recursive_iterations"}
+	return []string{"block_encryption_mode", "default_regex_flags", "default_week_format",
+		"div_precision_increment", "ft_boolean_syntax", "ft_max_word_len", "ft_min_word_len",
+		"ft_query_expansion_limit", StopwordFile, "group_concat_max_len",
+		"innodb_ft_enable_stopword", "innodb_ft_max_token_size", "innodb_ft_min_token_size",
+		"innodb_ft_server_stopword_table", "innodb_ft_user_stopword_table",
+		"max_recursive_iterations", "old_passwords", "sysdate_is_now"}
 }
 
 // StopwordFile is the setting that names a file of the host. What the file has is compared, and is
@@ -47,7 +48,8 @@ func StaticSettings() []string {
 // another agent nothing is known of it.
 func ToldWith(name string) string {
 	switch name {
-	case "ft_boolean_syntax", "ft_query_expansion_limit", StopwordFile, "ignore_db_dirs",
+	case "block_encryption_mode", "old_passwords", "sysdate_is_now", "ft_boolean_syntax",
+		"ft_query_expansion_limit", StopwordFile, "ignore_db_dirs",
 		"innodb_ft_server_stopword_table", "innodb_ft_user_stopword_table":
 		return "ft_query_expansion_limit"
 	}

@@ -50,8 +50,16 @@ func otherSettings(replica, primary Status) []string {
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
 		told := consistentpoint.ToldWith(name)
-		return its[name] == wanted[name] || its[told] == "" || wanted[told] == ""
+		return valueOf(its, name) == valueOf(wanted, name) || its[told] == "" || wanted[told] == ""
 	})
+}
+
+// valueOf is the value of a setting. A version that has no such setting is as one with its default.
+func valueOf(settings map[string]string, name string) string {
+	if name == "block_encryption_mode" {
+		return cmp.Or(settings[name], "aes-128-ecb")
+	}
+	return settings[name]
 }
 
 // OneMeaning is the hint for it.

@@ -25,6 +25,10 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 		"max_recursive_iterations": {"5", "1000", "1000 instead of its primary's 5"},
 		"default_regex_flags":      {"DOTALL", "", "empty instead of its primary's DOTALL"},
 		"innodb_ft_min_token_size": {"1", "3", "3 instead of its primary's 1"},
+		"sysdate_is_now":           {"ON", "OFF", "OFF instead of its primary's ON"},
+		"old_passwords":            {"ON", "OFF", "OFF instead of its primary's ON"},
+		"block_encryption_mode": {"aes-256-cbc", "aes-128-ecb", "aes-128-ecb instead of its " +
+			"primary's aes-256-cbc"},
 		"ft_boolean_syntax":        {"a", "b", "b instead of its primary's a"},
 		"ft_query_expansion_limit": {"1", "3", "3 instead of its primary's 1"},
 		"ft_stopword_file": {"(built-in)", "file 1a", "file 1a instead of its primary's " +
@@ -49,6 +53,10 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 			strings.Contains(found[0].Hint.Text, "SET GLOBAL") == restart {
 			t.Errorf("%s: %+v", name, found)
 		}
+	}
+	with118 := with(map[string]string{"block_encryption_mode": "aes-128-ecb"})
+	if why := replication.OtherMeaning(with118, with(nil)); why != "" {
+		t.Errorf("10.11 has one mode alone, and %s", why)
 	}
 	earlier := with(map[string]string{"ft_query_expansion_limit": "", "ignore_db_dirs": ""})
 	primary := with(map[string]string{"ignore_db_dirs": "app", "group_concat_max_len": "7"})

@@ -1,0 +1,90 @@
+//go:build lab
+
+package mariadb_test
+
+import (
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
+)
+
+// TestWhatAStatementMeans has a replica with another value of a setting, and a statement that MIXED
+// logs as it is: the rows differ, and nothing says so. Such a setting is compared.
+func TestWhatAStatementMeans(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
+		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
+			CA: mariadbtest.SameCA(primary)}, password)
+		for _, test := range []struct{ setting, value, expression string }{
+			{"sysdate_is_now", "ON", "SYSDATE()"},
+			{"old_passwords", "ON", "PASSWORD('x')"},
+			{"block_encryption_mode", "'aes-256-cbc'",
+				"HEX(AES_ENCRYPT('x', REPEAT('k', 32), REPEAT('i', 16)))"},
+			{"default_regex_flags", "'DOTALL'", "'a\\n' RLIKE 'a.'"},
+		} {
+			if primary.Value("SELECT COUNT(*) FROM information_schema.system_variables WHERE "+
+				"variable_name = '"+test.setting+"'") == "0" {
+				continue // this version has none
+			}
+			inSession(t, primary, fmt.Sprintf("SET timestamp = 1000000000, binlog_format = MIXED, "+
+				"%s = %s", test.setting, test.value),
+				"INSERT INTO shop.t (b) VALUES ("+test.expression+")")
+			applied(t, primary, replica)
+			const last = "SELECT b FROM shop.t ORDER BY id DESC LIMIT 1"
+			its, wanted := replica.Value(last), primary.Value(last)
+			if its == wanted {
+				t.Errorf("%s: %s is %q on both", test.setting, test.expression, its)
+			}
+			if !slices.Contains(consistentpoint.RowSettings(), test.setting) {
+				t.Errorf("%s is compared nowhere: %s is %q, and %q on the primary", test.setting,
+					test.expression, its, wanted)
+			}
+		}
+	})
+}
+
+// TestAReplicaLeavesOutItsOwnServerID: what bears its server_id it takes for its own, which has
+// come back to it. Its position moves on, and no thread has an error.
+func TestAReplicaLeavesOutItsOwnServerID(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
+		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
+			CA: mariadbtest.SameCA(primary)}, password)
+		id := replica.Value("SELECT @@server_id")
+		// As mariadb-binlog does that replays the binary log of that replica.
+		inSession(t, primary, "SET SESSION server_id = "+id,
+			"INSERT INTO shop.t (b) VALUES ('theirs')", "SET SESSION server_id = 1",
+			"INSERT INTO shop.t (b) VALUES ('ours')")
+		applied(t, primary, replica)
+		const count = "SELECT COUNT(*) FROM shop.t WHERE b IN ('theirs', 'ours')"
+		if its, wanted := replica.Value(count), primary.Value(count); its != "1" || wanted != "2" {
+			t.Errorf("it has %s of %s", its, wanted)
+		}
+		if got := status(t, replica).Replication[0]; got.SQLRunning != "Yes" ||
+			got.SQLErrno != 0 || got.IORunning != "Yes" {
+			t.Errorf("its threads: %+v", got)
+		}
+		t.Logf("%s on the primary, %s and %s on the replica",
+			primary.Value("SELECT @@gtid_binlog_state"),
+			replica.Value("SELECT @@gtid_slave_pos"), replica.Value("SELECT @@gtid_binlog_state"))
+	})
+}
+
+// inSession runs statements in a session of their own.
+func inSession(t *testing.T, i *mariadbtest.Instance, statements ...string) {
+	t.Helper()
+	conn, err := i.DB.Conn(t.Context())
+	must(t, err)
+	defer conn.Close()
+	for _, statement := range statements {
+		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	// Its settings go with it.
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+}
