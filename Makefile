@@ -55,6 +55,16 @@ test-unit: ## Run the tests that need nothing but Go
 test-ec2: setup build ## Run a hundred jobs against an EC2 that misbehaves at random
 	EC2_JOBS=100 $(GO_TEST) lab,$(TAGS) -count=1 -v -timeout 40m -run TestManyJobs ./deploy/e2e
 
+.PHONY: test-aws
+test-aws: build ## Test the provider ec2 at Amazon, in about an hour for about one US dollar (needs an account and variables: docs/first-day.md)
+	swept() { $(GO_TEST) aws,$(TAGS) -count=1 -v -timeout 1h -run '^TestAmazonSwept$$' ./controlplane/internal/provider/ec2/ec2test; }; \
+	trap swept EXIT; trap 'exit 130' INT TERM; \
+	$(GO_TEST) aws,$(TAGS) -count=1 -v -timeout 3h -parallel 2 -run '^TestAmazon(Conformance|Story)$$' ./controlplane/internal/provider/ec2/ec2test
+
+.PHONY: test-aws-sweep
+test-aws-sweep: ## Remove what a `make test-aws` left that was killed
+	$(GO_TEST) aws,$(TAGS) -count=1 -v -timeout 1h -run '^TestAmazonSwept$$' ./controlplane/internal/provider/ec2/ec2test
+
 .PHONY: test-crashes
 test-crashes: setup build ## Run a hundred jobs on real hosts while things die at random (CRASHES=20 runs some, SEED=7 runs the same again)
 	CRASHES=$(or $(CRASHES),100) CRASH_SEED=$(SEED) FAULTS_LABS=2 $(GO_TEST) lab,$(TAGS) -count=1 -v -timeout 60m -run TestCrashes ./deploy/faults

@@ -73,6 +73,15 @@ func TestStoryOnEC2(t *testing.T) {
 	}
 }
 
+// TestShortStoryOnEC2 is what `make test-aws` walks at Amazon.
+func TestShortStoryOnEC2(t *testing.T) {
+	t.Parallel()
+	l := newEC2(t, "short", 3)
+	if err := l.ShortStory(t.Context(), "trixie", t.Logf); err != nil {
+		t.Error(err)
+	}
+}
+
 // unknownJob is one that this control plane has not on record.
 const unknownJob = "a job of nobody"
 

@@ -35,6 +35,9 @@ type Config struct {
 	Host string
 	// EndpointArgs are given to the EC2 endpoint.
 	EndpointArgs []string
+	// AmazonArgs are given to `understudy serve` for it to work with Amazon's EC2, without a lab;
+	// Host is then this machine's address in the VPC.
+	AmazonArgs []string
 	// ExtraArgs are given to `understudy serve`.
 	ExtraArgs []string
 	// ExtraEnv is added to the control plane's environment, as "KEY=value".
@@ -104,7 +107,10 @@ func (s *Stack) Start(ctx context.Context) error {
 		return fmt.Errorf("stack %s: the control plane runs already", s.cfg.Name)
 	}
 	listen, providerArgs := s.Address(), []string(nil)
-	if s.cfg.Provider == "ec2" {
+	if len(s.cfg.AmazonArgs) > 0 {
+		listen += "," + net.JoinHostPort(s.cfg.Host, fmt.Sprint(s.cfg.Port))
+		providerArgs = append([]string{"--provider", "ec2"}, s.cfg.AmazonArgs...)
+	} else if s.cfg.Provider == "ec2" {
 		if err := s.startEndpoint(ctx); err != nil {
 			return err
 		}
@@ -232,6 +238,9 @@ func (s *Stack) Down(ctx context.Context) error {
 	s.stopEndpoint()
 	if err := s.endEarlier(ctx); err != nil {
 		return err
+	}
+	if len(s.cfg.AmazonArgs) > 0 {
+		return os.RemoveAll(s.cfg.Dir)
 	}
 	if err := s.Lab(ctx, "down").Run(); err != nil {
 		return fmt.Errorf("cannot remove lab %s: %w", s.cfg.Name, err)

@@ -9,24 +9,25 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/lab/ec2lab"
 	"github.com/understudy-db/understudy/controlplane/internal/lab/nspawn"
-	"github.com/understudy-db/understudy/controlplane/internal/provider/providertest"
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2/ec2test"
 )
 
+// TestConformance holds the lab's EC2 to what Amazon's is held to by `make test-aws`.
 func TestConformance(t *testing.T) {
 	for name, behaviour := range map[string]ec2lab.Behaviour{
 		"good":  {},
 		"usual": usualBehaviour(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			providertest.Run(t, func(t *testing.T) providertest.Subject {
-				l := newLab(t, name, behaviour)
-				return providertest.Subject{Provider: l.provider(t), Image: "test-masked",
-					Unit: 1 << 30, OtherZone: ec2lab.Zones()[1],
-					Run: func(ctx context.Context, machineID string, argv ...string) (string,
-						error) {
-						return l.nspawn.Exec(ctx, labMachine(machineID), nspawn.Command{Argv: argv})
-					}}
-			})
+			l := newLab(t, name, behaviour)
+			cfg := l.config()
+			cfg.Fleet = "understudy-test-" + name
+			ec2test.Conformance(t, ec2test.Target{Config: cfg, Image: "test-masked",
+				OtherZone: ec2lab.Zones()[1], Limit: 90 * time.Second, Poll: 20 * time.Millisecond,
+				Run: func(ctx context.Context, m provider.Machine, argv ...string) (string, error) {
+					return l.nspawn.Exec(ctx, labMachine(m.ID), nspawn.Command{Argv: argv})
+				}})
 		})
 	}
 }

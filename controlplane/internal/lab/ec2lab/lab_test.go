@@ -75,11 +75,14 @@ func newLab(t *testing.T, name string, behaviour ec2lab.Behaviour) *lab {
 	return &lab{p, server, front.URL}
 }
 
+func (l *lab) config() ec2.Config {
+	return ec2.Config{Region: ec2lab.Region, Endpoint: l.url, Subnets: ec2lab.Subnets(),
+		SealMetadata: true, Consistency: 2 * time.Second}
+}
+
 func (l *lab) provider(t *testing.T) *ec2.Provider {
 	t.Helper()
-	p, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url,
-		Subnets: ec2lab.Subnets(), SealMetadata: true,
-		Consistency: 2 * time.Second})
+	p, err := ec2.New(t.Context(), l.config())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (s *suite) power(t *testing.T) {
 	if err := p.RebootMachine(ctx, m.ID); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "another boot", func() (bool, string) {
+	s.until(t, "another boot", func() (bool, string) {
 		id, err := s.Subject.Run(ctx, m.ID, "cat", "/proc/sys/kernel/random/boot_id")
 		return err == nil && id != before, id
 	})
@@ -121,7 +121,7 @@ func (s *suite) terminate(t *testing.T) {
 	}
 	s.untilMachine(t, m.ID, provider.MachineTerminated)
 	s.untilVolume(t, v.ID, provider.VolumeAvailable)
-	until(t, "default volume deleted", func() (bool, string) {
+	s.until(t, "default volume deleted", func() (bool, string) {
 		gone, err := p.GetVolume(ctx, original.ID)
 		return err != nil, string(gone.State)
 	})

@@ -2,6 +2,7 @@
 package providertest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,10 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// Limit is how long the suite waits for any one state.
-const Limit = 90 * time.Second
+const (
+	defaultLimit = 90 * time.Second
+	defaultPoll  = 20 * time.Millisecond
+)
 
 // Subject is the provider under test and what the suite needs to look inside machines.
 type Subject struct {
@@ -28,14 +31,18 @@ type Subject struct {
 	OtherZone string
 	// Run runs a command as root in a machine and gives its output.
 	Run func(ctx context.Context, machineID string, argv ...string) (string, error)
+	// Limit is how long the suite waits for any one state, and Poll how often it looks; default
+	// 90 s and 20 ms.
+	Limit, Poll time.Duration
+	// Tidy terminates each machine at the end of its test: they cost.
+	Tidy bool
 }
 
 // Run runs the suite on one provider, made by the function.
 func Run(t *testing.T, subject func(t *testing.T) Subject) {
 	s := &suite{Subject: subject(t)}
-	if s.Unit == 0 {
-		s.Unit = 16 << 20
-	}
+	s.Unit = cmp.Or(s.Unit, 16<<20)
+	s.Limit, s.Poll = cmp.Or(s.Limit, defaultLimit), cmp.Or(s.Poll, defaultPoll)
 	t.Run("group", func(t *testing.T) {
 		tests := map[string]func(*testing.T){
 			"not found": s.notFound, "bad input": s.badInput, "tokens": s.tokens, "tags": s.tags,
@@ -71,6 +78,12 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
+// later says that a provider asks for patience, as it may not show yet what it made.
+func later(err error) bool {
+	_, wait := provider.RetryAfter(err)
+	return wait
+}
+
 func wantKind(t *testing.T, what string, err, kind error) {
 	t.Helper()
 	if !errors.Is(err, kind) {
@@ -79,11 +92,11 @@ func wantKind(t *testing.T, what string, err, kind error) {
 }
 
 // until polls as callers of a cloud do.
-func until(t *testing.T, what string, look func() (done bool, seen string)) {
+func (s *suite) until(t *testing.T, what string, look func() (done bool, seen string)) {
 	t.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
+	ticker := time.NewTicker(s.Poll)
 	defer ticker.Stop()
-	deadline := time.After(Limit)
+	deadline := time.After(s.Limit)
 	for {
 		done, seen := look()
 		if done {
@@ -92,7 +105,7 @@ func until(t *testing.T, what string, look func() (done bool, seen string)) {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			t.Fatalf("not %s after %s: %s", what, Limit, seen)
+			t.Fatalf("not %s after %s: %s", what, s.Limit, seen)
 		}
 	}
 }
@@ -100,8 +113,12 @@ func until(t *testing.T, what string, look func() (done bool, seen string)) {
 func (s *suite) untilMachine(t *testing.T, id string, want provider.MachineState) provider.Machine {
 	t.Helper()
 	var m provider.Machine
-	until(t, "machine "+string(want), func() (bool, string) {
-		m = must[provider.Machine](t)(s.Provider.GetMachine(t.Context(), id))
+	s.until(t, "machine "+string(want), func() (bool, string) {
+		var err error
+		if m, err = s.Provider.GetMachine(t.Context(), id); later(err) {
+			return false, err.Error()
+		}
+		must[provider.Machine](t)(m, err)
 		return m.State == want, fmt.Sprintf("%+v", m)
 	})
 	return m
@@ -110,8 +127,12 @@ func (s *suite) untilMachine(t *testing.T, id string, want provider.MachineState
 func (s *suite) untilVolume(t *testing.T, id string, want provider.VolumeState) provider.Volume {
 	t.Helper()
 	var v provider.Volume
-	until(t, "volume "+string(want), func() (bool, string) {
-		v = must[provider.Volume](t)(s.Provider.GetVolume(t.Context(), id))
+	s.until(t, "volume "+string(want), func() (bool, string) {
+		var err error
+		if v, err = s.Provider.GetVolume(t.Context(), id); later(err) {
+			return false, err.Error()
+		}
+		must[provider.Volume](t)(v, err)
 		return v.State == want, fmt.Sprintf("%+v", v)
 	})
 	return v
@@ -119,19 +140,27 @@ func (s *suite) untilVolume(t *testing.T, id string, want provider.VolumeState) 
 
 func (s *suite) untilAttached(t *testing.T, id, machineID string) {
 	t.Helper()
-	until(t, "attached", func() (bool, string) {
-		v := must[provider.Volume](t)(s.Provider.GetVolume(t.Context(), id))
+	s.until(t, "attached", func() (bool, string) {
+		v, err := s.Provider.GetVolume(t.Context(), id)
+		if later(err) {
+			return false, err.Error()
+		}
+		must[provider.Volume](t)(v, err)
 		return v.Attachment == provider.AttachmentAttached && v.MachineID == machineID,
 			fmt.Sprintf("%+v", v)
 	})
-	until(t, "a device", func() (bool, string) { return s.device(t, id, machineID) != "", "" })
+	s.until(t, "a device", func() (bool, string) { return s.device(t, id, machineID) != "", "" })
 }
 
 func (s *suite) untilSnapshot(t *testing.T, id string) provider.Snapshot {
 	t.Helper()
 	var shot provider.Snapshot
-	until(t, "snapshot completed", func() (bool, string) {
-		shot = must[provider.Snapshot](t)(s.Provider.GetSnapshot(t.Context(), id))
+	s.until(t, "snapshot completed", func() (bool, string) {
+		var err error
+		if shot, err = s.Provider.GetSnapshot(t.Context(), id); later(err) {
+			return false, err.Error()
+		}
+		must[provider.Snapshot](t)(shot, err)
 		return shot.State == provider.SnapshotCompleted, fmt.Sprintf("%+v", shot)
 	})
 	return shot
@@ -143,6 +172,14 @@ func (s *suite) newMachine(t *testing.T) provider.Machine {
 		provider.CreateMachineRequest{
 			ClientToken: s.token(), Name: "host", Image: s.Image,
 			Tags: map[string]string{"test": t.Name()}}))
+	if s.Tidy {
+		t.Cleanup(func() {
+			if err := s.Provider.TerminateMachine(context.WithoutCancel(t.Context()),
+				m.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 	return s.untilMachine(t, m.ID, provider.MachineRunning)
 }
 
@@ -156,7 +193,7 @@ func (s *suite) readyMachine(t *testing.T) provider.Machine {
 
 func (s *suite) untilBooted(t *testing.T, id string) {
 	t.Helper()
-	until(t, "booted", func() (bool, string) {
+	s.until(t, "booted", func() (bool, string) {
 		out, err := s.Subject.Run(t.Context(), id, "systemctl", "is-system-running")
 		state := strings.TrimSpace(out)
 		return state == "running" || state == "degraded", fmt.Sprint(state, err)

@@ -18,7 +18,7 @@ func (s *suite) volume(t *testing.T) {
 	if err := s.Provider.DeleteVolume(t.Context(), v.ID); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "deleted", func() (bool, string) {
+	s.until(t, "deleted", func() (bool, string) {
 		got, err := s.Provider.GetVolume(t.Context(), v.ID)
 		if err == nil && got.State != provider.VolumeDeleting &&
 			got.State != provider.VolumeDeleted {
@@ -203,7 +203,7 @@ func (s *suite) grow(t *testing.T) {
 			t.Errorf("grown volume is %+v", grown)
 		}
 	}
-	until(t, "a larger device", func() (bool, string) {
+	s.until(t, "a larger device", func() (bool, string) {
 		size := strings.TrimSpace(s.run(t, m.ID, "blockdev", "--getsize64",
 			s.device(t, v.ID, m.ID)))
 		return size == fmt.Sprint(4*s.Unit), size
