@@ -20,6 +20,8 @@ func TestMachineThatTheProviderEnds(t *testing.T) {
 			"the provider itself ended"},
 		"by somebody": {provider.MachineTerminated, false, "MACHINE_GONE",
 			"by somebody else"},
+		"without an address": {provider.MachineRunning, false, "PROVIDER_ERROR",
+			"runs without an address"},
 		"stopped by itself": {provider.MachineStopped, true,
 			"PROVIDER_ERROR", "the provider itself stopped"},
 	} {
@@ -31,6 +33,9 @@ func TestMachineThatTheProviderEnds(t *testing.T) {
 				defer w.Mu.Unlock()
 				for _, m := range w.Cloud.Machines {
 					m.State, m.Failed, m.Reason = test.state, test.failed, "the key is disabled"
+					if m.State == provider.MachineRunning {
+						m.Address = ""
+					}
 				}
 			}
 			ended := p.End(p.Ask(primary{Server: "db1"}).ID)

@@ -104,6 +104,7 @@ func (s *Server) showInstance(ctx context.Context, m provider.Machine) (types.In
 		madeUpID("eni", id)), PrivateIpAddress: aws.String(m.Address),
 		Attachment: &types.InstanceNetworkInterfaceAttachment{AttachTime: aws.Time(m.CreatedAt),
 			DeviceIndex: aws.Int32(0), Status: types.AttachmentStatusAttached}}}
+	s.withoutIPv4(m.Zone, &shown)
 	shown.BlockDeviceMappings = []types.InstanceBlockDeviceMapping{{DeviceName: aws.String(
 		s.rootDevice()), Ebs: &types.EbsInstanceBlockDevice{
 		VolumeId: aws.String(rootVolume(id)), Status: types.AttachmentStatusAttached,

@@ -26,6 +26,9 @@ type Launches struct {
 	// IdempotentInstanceTerminated, instead of showing the instance.
 	// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 	TokensEnd bool
+	// IPv6Only are the zones whose subnet gives IPv6 addresses alone.
+	// https://docs.aws.amazon.com/vpc/latest/userguide/configure-subnets.html
+	IPv6Only []string
 }
 
 // instanceOf is the instance that a client token made; empty: none. The same token with other

@@ -76,6 +76,10 @@ func toMachine(i types.Instance) provider.Machine {
 		m.Zone = aws.ToString(i.Placement.AvailabilityZone)
 	}
 	m.Reason, m.Failed = stateReason(i.StateReason)
+	if m.Address == "" && aws.ToString(i.Ipv6Address) != "" && m.Reason == "" {
+		m.Reason = "its subnet " + aws.ToString(i.SubnetId) + " gives IPv6 addresses alone, and " +
+			"an IPv4 one is needed: give a subnet that has them (--ec2-subnets)"
+	}
 	if m.Image == "" {
 		m.Image = aws.ToString(i.ImageId)
 	}

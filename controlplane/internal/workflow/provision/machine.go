@@ -31,6 +31,12 @@ func (s *step) createMachine(ctx context.Context) (kit.Outcome, error) {
 	}
 	switch m.State {
 	case provider.MachineRunning:
+		if m.Address == "" && m.Reason != "" {
+			return kit.Outcome{}, kit.Refuse(errorsv1.Reason_REASON_PROVIDER_ERROR,
+				kit.Hint("see to that, then have another made", errs.Call("CheckProvider"),
+					kit.RedoThis(kit.StepCreateMachine)),
+				"machine %s of %s runs without an address: %s", m.ID, srv.Name, m.Reason)
+		}
 		s.Found("machine %s runs at %s", m.ID, m.Address)
 		return kit.Done(s.UpdateServer(srv.Name, func(srv *inventory.Server) error {
 			srv.MachineID, srv.Address, srv.Zone, srv.Image = m.ID, m.Address,
