@@ -23,12 +23,13 @@ func TestShape(t *testing.T) {
 			"AccessRevoked Job Created Updated LastSeen Rev"},
 		{inventory.Mount{}, "volume path fs_type fs_uuid"},
 		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot " +
-			"ImageDefault State Job EffectKey " +
+			"ImageDefault SnapshotTried State Job EffectKey " +
 			"Created Updated Rev"},
 		{inventory.Snapshot{}, "ID Server Volume Provider ProviderID Zone SizeBytes Mode State " +
 			"StateReason Progress Point MaxPosition History Quiesce Reservation " +
 			"ReservedTo Job EffectKey Created Updated Rev"},
-		{inventory.Quiesce{}, "limit blocked frozen restarts until history begun lost"},
+		{inventory.Quiesce{}, "limit blocked frozen restarts until history begun lost " +
+			"refusals not_before"},
 	} {
 		record := reflect.TypeOf(tt.record)
 		var names []string

@@ -81,6 +81,10 @@ type Quiesce struct {
 	Begun   string    `json:"begun,omitempty"`
 	// Lost is why the quiesce before this one was lost, until the point of this one is reached.
 	Lost string `json:"lost,omitempty"`
+	// Refusals is how often in a row the provider would not begin the snapshot although the source
+	// was held for it, and NotBefore when it may be held again.
+	Refusals  int       `json:"refusals,omitempty"`
+	NotBefore time.Time `json:"not_before,omitzero"`
 }
 
 // Etag identifies this state of the record in requests that rely on it.

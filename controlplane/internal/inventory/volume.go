@@ -32,12 +32,15 @@ type Volume struct {
 	// ImageDefault says that it came with the image and awaits replacement: nothing is recorded
 	// from it.
 	ImageDefault bool
-	State        VolumeState
-	Job          string // job that made it
-	EffectKey    string // under which it was made; its tag at the provider
-	Created      time.Time
-	Updated      time.Time
-	Rev          int64
+	// SnapshotTried is when the provider was last asked to begin a snapshot of it, for a provider
+	// that limits how often; zero: not known.
+	SnapshotTried time.Time
+	State         VolumeState
+	Job           string // job that made it
+	EffectKey     string // under which it was made; its tag at the provider
+	Created       time.Time
+	Updated       time.Time
+	Rev           int64
 }
 
 // Blank reports whether the record says that nothing was ever on the volume.

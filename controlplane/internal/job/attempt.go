@@ -61,7 +61,7 @@ func (r result[T]) answer(jobID string) answer {
 		return answer{verdict: r.verdict, failure: &Failure{Message: clip(r.reason, maxText),
 			Reason: reasonName(errorsv1.Reason_REASON_ACTION_REQUIRED), Hint: about(r.hint, jobID)}}
 	}
-	return answer{verdict: r.verdict, reason: r.reason}
+	return answer{verdict: r.verdict, reason: r.reason, uncounted: r.uncounted}
 }
 
 // try waits and calls the handler until there is something to record. A wait that goes on for the

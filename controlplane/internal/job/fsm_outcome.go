@@ -4,9 +4,10 @@ import "fmt"
 
 // answer is what came of a call of a handler.
 type answer struct {
-	verdict verdict
-	reason  string
-	failure *Failure // of verdictFailed and verdictOperator
+	verdict   verdict
+	reason    string
+	uncounted bool     // of verdictBack: it is no start of the section
+	failure   *Failure // of verdictFailed and verdictOperator
 }
 
 // sequel is what follows for the step's worker.
@@ -38,7 +39,7 @@ func (m *fsm) conclude(s *Step, a answer, attempts, starts int) sequel {
 	case a.verdict == verdictOperator:
 		m.requireAction(s, a.failure)
 	case a.verdict == verdictBack:
-		m.back(s, a.reason, starts)
+		m.back(s, a, starts)
 	case m.fail(s, a.failure, attempts):
 		return backsOff
 	}
@@ -107,20 +108,23 @@ func (m *fsm) giveUp(target State, s *Step, why string) {
 }
 
 // back starts the step's section over.
-func (m *fsm) back(s *Step, reason string, limit int) {
+func (m *fsm) back(s *Step, a answer, limit int) {
 	if s.Section == "" {
 		m.fail(s, &Failure{Message: fmt.Sprintf("step %s is in no section to start over: %s",
-			s.Kind, reason), Permanent: true}, 1)
+			s.Kind, a.reason), Permanent: true}, 1)
 		return
 	}
 	first, last := m.job.span(s.Seq)
-	restarts := m.job.Steps[first].Restarts + 1
-	if restarts >= limit {
+	restarts := m.job.Steps[first].Restarts
+	if !a.uncounted {
+		restarts++
+	}
+	if !a.uncounted && restarts >= limit {
 		m.fail(s, &Failure{Message: fmt.Sprintf("section %s was started %d times: %s", s.Section,
-			restarts, reason), Permanent: true}, 1)
+			restarts, a.reason), Permanent: true}, 1)
 		return
 	}
-	m.closeAttempt(s, AttemptBack, &Failure{Message: clip(reason, maxText)})
+	m.closeAttempt(s, AttemptBack, &Failure{Message: clip(a.reason, maxText)})
 	for i := first; i <= last; i++ {
 		if m.job.Steps[i].begun() {
 			m.reset(i, true)

@@ -108,6 +108,8 @@ func answerOf(word string) (answer, bool) {
 			true
 	case "stop":
 		return answer{verdict: verdictStopped}, true
+	case "^":
+		return answer{verdict: verdictBack, uncounted: true}, true
 	}
 	return answer{verdict: verdictBack}, word == "<"
 }

@@ -18,6 +18,7 @@ import (
 //	.          … waits
 //	?          … asks the operator
 //	<          … starts its section over
+//	^          … does, which does not count
 //	-          … fails; the limit is two attempts
 //	++         the back-off ends and a new attempt begins
 //	=          … fails for good
@@ -77,6 +78,14 @@ func TestTransitions(t *testing.T) {
 		{"section starts over and is done", "[h c r!] z", "take + < + + + +",
 			"succeeded h+2 c+2 r+ z+"},
 		{"section starts over too often", "[h c r!]", "take + < + < + < +", "failed h+3 c-3 r+"},
+		{"section starts over uncounted", "[h c r!]", "take + ^ + ^ + ^ + ^", "running h*5 c5 r"},
+		{"uncounted starts leave the others", "[h c r!]", "take + < + ^ + < + ^ + < +",
+			"failed h+5 c-5 r+"},
+		{"uncounted starts use none up", "[h c r!]", "take + ^ + ^ + < + < + +",
+			"running h+5 c+5 r*"},
+		{"uncounted start outside a section", "a b", "take + ^", "failed a+ b-"},
+		{"cancelled while it would start over uncounted", "[h c r!]", "take + cancel ^ +",
+			"cancelled h+ cx r+"},
 		{"start over outside a section", "a b", "take + <", "failed a+ b-"},
 		{"crash in a section", "[h c r!]", "take + crash take <", "running h*2 c2 r"},
 		{"question in a section: released first", "[h c r!] s!", "take + ?", "running h+ c? r* s"},

@@ -100,6 +100,7 @@ func (m *model) call(t *rapid.T) {
 		{verdict: verdictNotNeeded}, {verdict: verdictAgain},
 		{verdict: verdictOperator, failure: &Failure{Message: "attach it"}},
 		{verdict: verdictBack, reason: "broken"},
+		{verdict: verdictBack, uncounted: true, reason: "refused"},
 		{verdict: verdictStopped},
 		{verdict: verdictFailed, failure: &Failure{Message: "no"}},
 		{verdict: verdictFailed, failure: &Failure{Message: "never", Permanent: true}},

@@ -32,13 +32,15 @@ const (
 	verdictStopped // the process is being stopped
 )
 
-// Outcome is a handler's answer. Make one with Done, NotNeeded, Again, AskOperator, Back or Fail.
+// Outcome is a handler's answer. Make one with Done, NotNeeded, Again, AskOperator, Back or
+// BackUncounted.
 type Outcome[T any] struct {
-	verdict verdict
-	commit  Commit[T]
-	reason  string
-	hint    errs.Hint // of verdictOperator
-	after   time.Duration
+	verdict   verdict
+	commit    Commit[T]
+	reason    string
+	uncounted bool      // of verdictBack: it is no start of the section
+	hint      errs.Hint // of verdictOperator
+	after     time.Duration
 }
 
 // Done says that what the step stands for is true. commit may be nil.
@@ -70,6 +72,14 @@ func AskOperator[T any](question string, hint errs.Hint) (Outcome[T], error) {
 // started over more often than its plan allows fails.
 func Back[T any](format string, args ...any) (Outcome[T], error) {
 	return Outcome[T]{verdict: verdictBack, reason: fmt.Sprintf(format, args...)}, nil
+}
+
+// BackUncounted starts the step's section over as Back does, and does not count that as a start. It
+// is for what was refused before it had any effect. Whoever answers so limits how often, and waits
+// in between.
+func BackUncounted[T any](format string, args ...any) (Outcome[T], error) {
+	return Outcome[T]{verdict: verdictBack, uncounted: true,
+		reason: fmt.Sprintf(format, args...)}, nil
 }
 
 // With adds a commit function to an outcome: what it changes is recorded also when the step waits,

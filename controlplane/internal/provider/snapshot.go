@@ -44,6 +44,15 @@ type CreateSnapshotRequest struct {
 	Tags map[string]string
 }
 
+// Pacer is a provider that limits how often snapshots of one volume are begun, and how many are
+// under way.
+type Pacer interface {
+	// SnapshotRoom says whether it would begin a snapshot of the volume now: nil, or an
+	// ErrThrottled that names what is in the way. It is asked before the volume is held still for
+	// the snapshot. last is when the caller last asked for one, by its own clock.
+	SnapshotRoom(ctx context.Context, volumeID string, last time.Time) error
+}
+
 // Snapshots makes and deletes snapshots.
 type Snapshots interface {
 	// CreateSnapshot begins a snapshot. Its content is that of the volume at a point in

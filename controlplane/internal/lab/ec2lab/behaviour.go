@@ -25,6 +25,8 @@ type Behaviour struct {
 	OptimizeTime time.Duration
 	// PageSize is the most that one page of an answer has; default what is asked for.
 	PageSize int
+	// Snapshots are the limits of snapshots of one volume; see SnapshotLimits.
+	Snapshots SnapshotLimits
 	// Denied are the actions that the credentials do not allow.
 	Denied []string
 	// Images is what the account's AMIs are like.

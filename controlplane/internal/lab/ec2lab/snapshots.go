@@ -27,6 +27,9 @@ func (s *Server) createSnapshot(ctx context.Context,
 	if s.underWay(s.state.volume(id).Begun) {
 		return nil, refuse("IncorrectState", "Volume '%s' is in the 'creating' state.", id)
 	}
+	if err := s.maySnapshot(ctx, id); err != nil {
+		return nil, err
+	}
 	made, err := s.cfg.Lab.CreateSnapshot(ctx, provider.CreateSnapshotRequest{VolumeID: v.ID,
 		Tags: tags})
 	if err != nil {
@@ -124,6 +127,10 @@ func (s *Server) deleteSnapshot(ctx context.Context,
 	made, err := s.visibleSnapshot(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if shown := s.showSnapshot(made); shown.State == types.SnapshotStatePending {
+		kept := s.state.volume(*shown.VolumeId)
+		kept.SnapshotsLeft = append(kept.SnapshotsLeft, s.cfg.Now())
 	}
 	return &ec2.DeleteSnapshotOutput{}, translate(s.cfg.Lab.DeleteSnapshot(ctx, made.ID), "snap",
 		id)

@@ -73,6 +73,10 @@ type volumeState struct {
 	// OfImage says that it came with its instance, GoesToo that it is deleted with it; both of
 	// volumes that the lab's image has not.
 	OfImage, GoesToo bool
+	// SnapshotAsked is when a snapshot was last asked for, SnapshotsLeft when one was deleted that
+	// was pending.
+	SnapshotAsked time.Time
+	SnapshotsLeft []time.Time
 }
 
 type modification struct {

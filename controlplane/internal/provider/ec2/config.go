@@ -162,6 +162,16 @@ func standardRetryer() aws.Retryer {
 	})
 }
 
+// unrepeated is for a call whose caller cannot wait: what EC2 refuses is refused, unless it did not
+// believe the date, which the SDK has corrected by then.
+func unrepeated(o *ec2.Options) {
+	o.Retryer = retry.NewStandard(func(s *retry.StandardOptions) {
+		s.MaxAttempts, s.MaxBackoff = 2, firstPause
+		s.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(
+			func(err error) aws.Ternary { return aws.BoolTernary(misdated(err)) })}
+	})
+}
+
 // once is for calls that have no token: they are repeated only when EC2 says that it did nothing,
 // for it was asked too often or did not believe the date.
 func once(o *ec2.Options) {

@@ -50,8 +50,7 @@ func (f *fake) another(t *testing.T, cfg Config) *Provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Provider{account: &account{cfg: cfg, api: clientOf(f.server.Direct()),
-		new: newRecent(cfg.Consistency, cfg.Now)}}
+	return newProvider(cfg, clientOf(f.server.Direct()))
 }
 
 func clientOf(direct *http.Client) *ec2.Client {

@@ -61,9 +61,8 @@ func (l *lateEC2) DescribeSnapshots(ctx context.Context, _ *ec2.DescribeSnapshot
 
 // longRunning is a provider that was started long ago.
 func longRunning(l *lateEC2) *Provider {
-	p := &Provider{account: &account{cfg: Config{Consistency: window, Now: time.Now}, api: l,
-		new: newRecent(window, time.Now)}}
-	p.cfg, _ = p.cfg.withDefaults()
+	cfg, _ := Config{Consistency: window, Now: time.Now}.withDefaults()
+	p := newProvider(cfg, l)
 	time.Sleep(time.Hour)
 	return p
 }

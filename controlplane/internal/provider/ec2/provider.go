@@ -18,6 +18,7 @@ import (
 // Provider works in one region of one account.
 type Provider struct {
 	*account
+	*pacer
 	letters letters
 }
 
@@ -50,8 +51,12 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{account: &account{cfg: cfg, api: client,
-		new: newRecent(cfg.Consistency, cfg.Now)}}, nil
+	return newProvider(cfg, client), nil
+}
+
+func newProvider(cfg Config, calls api) *Provider {
+	a := &account{cfg: cfg, api: calls, new: newRecent(cfg.Consistency, cfg.Now)}
+	return &Provider{account: a, pacer: &pacer{account: a}}
 }
 
 // ShowsWithin implements provider.Late.

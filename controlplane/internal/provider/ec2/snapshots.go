@@ -14,8 +14,9 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// CreateSnapshot begins a snapshot. When EC2's answer is lost it is looked for by its tags for as
-// long as EC2 may not show it.
+// CreateSnapshot begins a snapshot. Its caller holds the volume still, so nothing is repeated that
+// EC2 refuses. When EC2's answer is lost it is looked for by its tags for as long as EC2 may not
+// show it.
 func (p *Provider) CreateSnapshot(ctx context.Context,
 	req provider.CreateSnapshotRequest) (provider.Snapshot, error) {
 	var none provider.Snapshot
@@ -27,7 +28,7 @@ func (p *Provider) CreateSnapshot(ctx context.Context,
 	}
 	out, err := p.api.CreateSnapshot(ctx,
 		&ec2.CreateSnapshotInput{VolumeId: aws.String(req.VolumeID),
-			TagSpecifications: specification(types.ResourceTypeSnapshot, req.Tags)}, once)
+			TagSpecifications: specification(types.ResourceTypeSnapshot, req.Tags)}, unrepeated)
 	if lost(err) {
 		p.new.noteMaybe("snap", req.Tags)
 		return p.cutAfterAll(ctx, req, err)
@@ -128,12 +129,15 @@ func (p *Provider) DeleteSnapshot(ctx context.Context, id string) error {
 	if err := checkID(id, "snap"); err != nil {
 		return err
 	}
+	before, _ := p.describeSnapshots(ctx, // unseen it is deleted all the same
+		&ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}})
 	err := p.new.until(ctx, "DeleteSnapshot", id, func() error {
 		_, err := p.api.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: aws.String(id)})
 		return err
 	})
 	if err == nil {
 		p.new.forget(id)
+		p.noteDeleted(before)
 	}
 	return err
 }

@@ -187,8 +187,8 @@ func (s *suite) tags(t *testing.T) {
 	}
 	wantKind(t, "bad tag", p.SetTags(ctx, one.ID, map[string]string{"a": "\x00"}),
 		provider.ErrInvalid)
-	shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx,
-		provider.CreateSnapshotRequest{VolumeID: one.ID, Tags: map[string]string{"tags": "shot"}}))
+	shot := s.newSnapshot(t, provider.CreateSnapshotRequest{VolumeID: one.ID,
+		Tags: map[string]string{"tags": "shot"}})
 	list := must[[]provider.Snapshot](t)(p.ListSnapshots(ctx,
 		provider.Filter{Tags: map[string]string{"tags": "shot"}}))
 	if len(list) != 1 || list[0].ID != shot.ID {

@@ -210,6 +210,24 @@ func (s *suite) newVolume(t *testing.T, request provider.CreateVolumeRequest) pr
 	return s.untilVolume(t, v.ID, provider.VolumeAvailable)
 }
 
+// newSnapshot waits as long as the provider asks to. A provider need not do so by itself: whoever
+// takes a snapshot holds the volume still.
+func (s *suite) newSnapshot(t *testing.T, req provider.CreateSnapshotRequest) provider.Snapshot {
+	t.Helper()
+	for {
+		made, err := s.Provider.CreateSnapshot(t.Context(), req)
+		after, throttled := provider.RetryAfter(err)
+		if !throttled {
+			return must[provider.Snapshot](t)(made, err)
+		}
+		select {
+		case <-time.After(after):
+		case <-t.Context().Done():
+			t.Fatal(err)
+		}
+	}
+}
+
 func (s *suite) attachTo(t *testing.T, volumeID, machineID string) {
 	t.Helper()
 	must[provider.Volume](t)(s.Provider.AttachVolume(t.Context(), volumeID, machineID))

@@ -32,8 +32,7 @@ func (s *suite) volume(t *testing.T) {
 func (s *suite) snapshotStates(t *testing.T) {
 	ctx, p := t.Context(), s.Provider
 	v := s.newVolume(t, provider.CreateVolumeRequest{SizeBytes: 2 * s.Unit})
-	shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx,
-		provider.CreateSnapshotRequest{VolumeID: v.ID}))
+	shot := s.newSnapshot(t, provider.CreateSnapshotRequest{VolumeID: v.ID})
 	if shot.State == provider.SnapshotPending {
 		_, err := p.CreateVolume(ctx, provider.CreateVolumeRequest{ClientToken: s.token(),
 			SnapshotID: shot.ID})
@@ -140,8 +139,7 @@ func (s *suite) listed(t *testing.T) {
 			t.Errorf("made volume %s, listed %+v", made.ID, list)
 		}
 		must[provider.Volume](t)(p.GetVolume(ctx, made.ID))
-		shot := must[provider.Snapshot](t)(p.CreateSnapshot(ctx,
-			provider.CreateSnapshotRequest{VolumeID: v.ID, Tags: tags}))
+		shot := s.newSnapshot(t, provider.CreateSnapshotRequest{VolumeID: v.ID, Tags: tags})
 		if list := must[[]provider.Snapshot](t)(p.ListSnapshots(ctx,
 			provider.Filter{Tags: tags})); len(list) != 1 || list[0].ID != shot.ID {
 			t.Errorf("made snapshot %s, listed %+v", shot.ID, list)
@@ -170,14 +168,12 @@ func (s *suite) pointInTime(t *testing.T) {
 	s.attachTo(t, v.ID, m.ID)
 	device := s.device(t, v.ID, m.ID)
 	s.write(t, m.ID, device, "before")
-	first := must[provider.Snapshot](t)(s.Provider.CreateSnapshot(t.Context(),
-		provider.CreateSnapshotRequest{VolumeID: v.ID}))
+	first := s.newSnapshot(t, provider.CreateSnapshotRequest{VolumeID: v.ID})
 	if _, byHand := s.Provider.(provider.Manual); byHand {
 		s.untilSnapshot(t, first.ID) // its point in time is somewhere before that
 	}
 	s.write(t, m.ID, device, "after!")
-	second := must[provider.Snapshot](t)(s.Provider.CreateSnapshot(t.Context(),
-		provider.CreateSnapshotRequest{VolumeID: v.ID}))
+	second := s.newSnapshot(t, provider.CreateSnapshotRequest{VolumeID: v.ID})
 	for id, want := range map[string]string{first.ID: "before", second.ID: "after!"} {
 		s.untilSnapshot(t, id)
 		volume := s.newVolume(t, provider.CreateVolumeRequest{SnapshotID: id})

@@ -115,6 +115,11 @@ func Back(format string, args ...any) (Outcome, error) {
 	return job.Back[Records](format, args...)
 }
 
+// BackUncounted starts the step's section over without counting it.
+func BackUncounted(format string, args ...any) (Outcome, error) {
+	return job.BackUncounted[Records](format, args...)
+}
+
 // Both runs commits in one transaction, in order; each may be nil.
 func Both(commits ...Commit) Commit {
 	return func(ctx context.Context, rec Records) error {

@@ -84,6 +84,9 @@ func (s *step) quiesce(ctx context.Context) (kit.Outcome, error) {
 		if err := s.source().endLeft(ctx); err != nil {
 			return kit.Outcome{}, err
 		}
+		if err := s.pace().room(ctx, snap); err != nil {
+			return kit.Outcome{}, err
+		}
 		if h, err = s.source().open(ctx); err != nil {
 			return kit.Outcome{}, err
 		}
@@ -93,7 +96,7 @@ func (s *step) quiesce(ctx context.Context) (kit.Outcome, error) {
 	if p.BinlogFile != "" {
 		s.Found("binary log %s at %d", p.BinlogFile, p.BinlogOffset)
 	}
-	return kit.Done(kit.Both(reserved, s.recordPoint(h)))
+	return kit.Done(kit.Both(reserved, s.recordPoint(h), s.pace().recordTry(snap.Volume)))
 }
 
 // reserveAgain keeps the binary logs once more when this job failed before, and gave its
@@ -145,13 +148,15 @@ func how(mode inventory.SnapshotMode) string {
 func (s *step) recordPoint(h *quiesced) kit.Commit {
 	p := h.Point()
 	return s.update(func(snap *inventory.Snapshot) error {
+		refusals := snap.Quiesce.Refusals
 		if snap.State == inventory.SnapshotFailed { // the job is retried
+			refusals = 0
 			if err := snap.SetState(inventory.SnapshotPending, ""); err != nil {
 				return err
 			}
 		}
 		snap.Point, snap.Quiesce = p, inventory.Quiesce{Limit: s.args.QuiesceLimit,
-			Until: h.until, History: h.history}
+			Until: h.until, History: h.history, Refusals: refusals}
 		return nil
 	}, "a consistent point is held at %s", cmp.Or(p.Position(), "(empty)"))
 }

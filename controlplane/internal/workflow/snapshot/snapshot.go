@@ -69,7 +69,8 @@ func Steps() []kit.Step {
 			Run: run((*step).reserveBinlogs), DryRun: dryRun((*step).wouldReserve)},
 		{Name: "quiesce", Title: "a consistent point is held: commits blocked, filesystem frozen",
 			Run: run((*step).quiesce), DryRun: dryRun((*step).wouldQuiesce), Section: section,
-			Timeout: 15 * time.Minute, Attempt: 12 * time.Minute, Attempts: 4,
+			// long: it waits, holding nothing, for room at the provider
+			Timeout: 3 * time.Hour, Attempt: 12 * time.Minute, Attempts: 4,
 			Backoff: job.Backoff{First: 2 * time.Second, Max: 10 * time.Second}},
 		{Name: "snapshot", Title: "the provider has begun the snapshot", Run: run((*step).take),
 			DryRun: dryRun((*step).wouldTake), Section: section,

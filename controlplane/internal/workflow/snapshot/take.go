@@ -27,26 +27,28 @@ func (s *step) take(ctx context.Context) (kit.Outcome, error) {
 		return s.startOver("the quiesce ended before the snapshot was begun: %s", h.why())
 	}
 	found, err := s.findTaken(ctx)
+	if err == nil && found == nil {
+		if found, err = s.begin(ctx, snap); err == nil {
+			s.Changed("began snapshot %s", found.ID)
+		}
+	}
+	if after, throttled := provider.RetryAfter(err); throttled {
+		return s.pace().refused(ctx, snap, after, err)
+	}
 	if err != nil {
 		return kit.Outcome{}, err
-	}
-	if found == nil {
-		if found, err = s.begin(ctx, snap); err != nil {
-			return kit.Outcome{}, err
-		}
-		s.Changed("began snapshot %s", found.ID)
 	}
 	h.snapshot = found.ID
 	if _, manual := s.OperatorCopyTime(); manual {
 		return s.awaitCopy(ctx, h)
 	}
-	return kit.Done(s.recordBegun(h))
+	return kit.Done(kit.Both(s.recordBegun(h), s.pace().recordTry(snap.Volume)))
 }
 
 // recordBegun lets another control plane go on with the quiesce.
 func (s *step) recordBegun(h *quiesced) kit.Commit {
 	return s.update(func(snap *inventory.Snapshot) error {
-		snap.Quiesce.Begun = h.snapshot
+		snap.Quiesce.Begun, snap.Quiesce.Refusals = h.snapshot, 0
 		return nil
 	}, "snapshot %s was begun", h.snapshot)
 }

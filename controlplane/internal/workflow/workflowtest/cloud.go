@@ -26,6 +26,9 @@ type Cloud struct {
 	Late      time.Duration  // that a snapshot does not show in lists of others than who made it
 	Blind     bool           // and lists that need not be complete do not wait for one
 	cutBy     map[string]*Process
+	Pace      time.Duration // between two requests for snapshots of a volume; 0: none
+	Refused   int           // requests that came too soon
+	asked     map[string]time.Time
 	n         int
 	Regional  bool // snapshots serve every zone
 	Still     bool // machines do not come up, snapshots are not completed
@@ -38,7 +41,7 @@ func newCloud(w *World) *Cloud {
 	return &Cloud{w: w, Machines: map[string]*provider.Machine{},
 		Volumes: map[string]*provider.Volume{}, Snapshots: map[string]*provider.Snapshot{},
 		Disks: map[string]*Disk{}, tokens: map[string]string{}, Settling: map[string]int{},
-		cutBy: map[string]*Process{}, Images: []provider.Image{
+		cutBy: map[string]*Process{}, asked: map[string]time.Time{}, Images: []provider.Image{
 			{Name: "trixie", Description: "Debian trixie", MariaDBVersion: "11.8.6", Ready: true,
 				DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}},
 			{Name: "bookworm", Description: "Debian bookworm", MariaDBVersion: "10.11.14",

@@ -9,12 +9,28 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
+// SnapshotRoom implements provider.Pacer: this cloud knows no more than its caller.
+func (v cloudView) SnapshotRoom(_ context.Context, id string, last time.Time) error {
+	v.c.w.Mu.Lock()
+	defer v.c.w.Mu.Unlock()
+	if v.c.w.now().Sub(last) < v.c.Pace {
+		return provider.Throttled(nil, v.c.Pace, "too soon for another of %s", id)
+	}
+	return nil
+}
+
 func (v cloudView) CreateSnapshot(ctx context.Context,
 	req provider.CreateSnapshotRequest) (snap provider.Snapshot, err error) {
 	err = v.call(ctx, "CreateSnapshot", true, func() error {
 		vol, err := v.volume(req.VolumeID)
 		if err != nil {
 			return err
+		}
+		last := v.c.asked[vol.ID]
+		v.c.asked[vol.ID] = v.c.w.now()
+		if v.c.w.now().Sub(last) < v.c.Pace {
+			v.c.Refused++
+			return provider.Throttled(nil, v.c.Pace, "too soon after the last of %s", vol.ID)
 		}
 		snap = provider.Snapshot{ID: v.c.id("snap"), State: provider.SnapshotPending,
 			VolumeID: vol.ID, SizeBytes: vol.SizeBytes, Tags: req.Tags}
