@@ -105,10 +105,13 @@ func TestEnrolmentIsRecorded(t *testing.T) {
 	}
 }
 
+// waiting has a second connection to the store wait while the control plane writes.
+const waiting = "?_pragma=busy_timeout(10000)"
+
 // exec changes the store beside the control plane, as somebody does who has its file.
 func (p *plane) exec(query string) {
 	p.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(p.Dir, "understudy.db"))
+	db, err := sql.Open("sqlite", filepath.Join(p.Dir, "understudy.db")+waiting)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -120,7 +123,7 @@ func (p *plane) exec(query string) {
 
 func (p *plane) certificates(of string) (n int) {
 	p.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(p.Dir, "understudy.db"))
+	db, err := sql.Open("sqlite", filepath.Join(p.Dir, "understudy.db")+waiting)
 	if err != nil {
 		p.t.Fatal(err)
 	}
