@@ -43,6 +43,7 @@ is begun ends in error).`
 
 type ec2Options struct {
 	listen, agent string
+	policy        string
 	seed          uint64
 	behaviour     ec2lab.Behaviour
 	odds          ec2lab.Odds
@@ -74,6 +75,8 @@ func newEC2(lab *string) *cobra.Command {
 	flags.IntVar(&o.behaviour.PageSize, "page-size", 5, "most entries of a page")
 	flags.StringSliceVar(&o.behaviour.Denied, "deny", nil,
 		"`ACTION` that the credentials do not allow, several with commas")
+	flags.StringVar(&o.policy, "policy", "", "`FILE` with the IAM policy of the credentials, as "+
+		"\"understudy provider policy\" prints it; without one they may do everything")
 	flags.IntVar(&o.odds.Throttle, "throttle", 0, "how many of 100 calls are refused as too many")
 	flags.IntVar(&o.odds.LoseRequest, "lose-request", 0,
 		"how many of 100 calls get lost before they have an effect")
@@ -91,6 +94,13 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 		EnableUnits: []string{systemd.AgentUnit}, Delays: nspawn.Delays{Snapshot: time.Second}})
 	if err != nil {
 		return err
+	}
+	if o.policy != "" {
+		policy, err := os.ReadFile(o.policy)
+		if err != nil {
+			return err
+		}
+		o.behaviour.Access.Policy = string(policy)
 	}
 	host, err := p.HostAddress(ctx)
 	if err != nil {

@@ -15,8 +15,8 @@ be done, "done" and "refuse" report the result.`
 
 func newProvider(c *cli) *cobra.Command {
 	return group("provider", "See what the provider of machines and volumes has", providerLong,
-		newProviderCheck(c), newProviderImages(c), newProviderObjects(c), newProviderSweep(c),
-		newProviderTasks(c), newProviderDone(c), newProviderRefuse(c))
+		newProviderCheck(c), newProviderPolicy(c), newProviderImages(c), newProviderObjects(c),
+		newProviderSweep(c), newProviderTasks(c), newProviderDone(c), newProviderRefuse(c))
 }
 
 func objectColumns([]*cpv1.ProviderObject) []column[*cpv1.ProviderObject] {

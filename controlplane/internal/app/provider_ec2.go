@@ -51,6 +51,10 @@ func (c Config) subnets() (map[string]string, error) {
 	return byZone, nil
 }
 
+// EC2Policy is the IAM policy that a control plane of that fleet needs for the provider ec2 in that
+// region.
+func EC2Policy(fleet, region string) ([]byte, error) { return ec2.Policy(fleet, region) }
+
 // HostAddress is empty: machines reach the control plane at one of the addresses that it serves on.
 func (a *amazon) HostAddress(context.Context) (string, error) { return "", nil }
 

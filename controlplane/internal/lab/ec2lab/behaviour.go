@@ -29,6 +29,8 @@ type Behaviour struct {
 	Snapshots SnapshotLimits
 	// Denied are the actions that the credentials do not allow.
 	Denied []string
+	// Access is what the credentials allow, by a policy.
+	Access Access
 	// Images is what the account's AMIs are like.
 	Images Images
 	// StuckLetters lets a volume hang in its attachment under a device name that was used before on

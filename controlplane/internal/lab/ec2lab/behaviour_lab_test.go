@@ -50,7 +50,7 @@ func TestBehaviour(t *testing.T) {
 	p := l.provider(t)
 	behaviour := func(t *testing.T, m ec2lab.Behaviour) {
 		t.Helper()
-		m.Consistency = 300 * time.Millisecond
+		m.Consistency, m.Access = 300*time.Millisecond, documented(t, fleet)
 		l.server.SetBehaviour(m)
 	}
 	newVolume := func(t *testing.T, token string) provider.Volume {
@@ -162,7 +162,7 @@ func TestBehaviour(t *testing.T) {
 		for kind, says := range map[string]string{"t2.large": "choose a Nitro type",
 			"m9.huge": "m9.huge"} {
 			xen, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: l.url,
-				InstanceType: kind, Subnets: ec2lab.Subnets()})
+				InstanceType: kind, Subnets: ec2lab.Subnets(), Fleet: fleet})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -197,12 +197,14 @@ func TestBehaviour(t *testing.T) {
 		if err := p.Check(t.Context()); err != nil {
 			t.Error(err)
 		}
-		behaviour(t, ec2lab.Behaviour{Denied: []string{"CreateSnapshot", "DescribeVolumes"}})
+		behaviour(t, ec2lab.Behaviour{Denied: []string{"CreateSnapshot",
+			"DescribeVolumesModifications"}})
 		err := p.Check(t.Context())
 		if err == nil || !strings.Contains(err.Error(),
-			"allow ec2:DescribeVolumes, ec2:CreateSnapshot to") {
+			"allow ec2:DescribeVolumesModifications, ec2:CreateSnapshot to") {
 			t.Errorf("check says %v", err)
 		}
+		behaviour(t, ec2lab.Behaviour{Denied: []string{"DescribeVolumes"}})
 		if _, err := p.ListVolumes(t.Context(), provider.Filter{}); !errors.Is(err,
 			provider.ErrDenied) {
 			t.Errorf("denied: %v", err)

@@ -20,9 +20,11 @@ func TestConformance(t *testing.T) {
 		"usual": usualBehaviour(),
 	} {
 		t.Run(name, func(t *testing.T) {
+			fleet := "understudy-test-" + name
+			behaviour.Access = documented(t, fleet)
 			l := newLab(t, name, behaviour)
 			cfg := l.config()
-			cfg.Fleet = "understudy-test-" + name
+			cfg.Fleet = fleet
 			ec2test.Conformance(t, ec2test.Target{Config: cfg, Image: "test-masked",
 				OtherZone: ec2lab.Zones()[1], Limit: 90 * time.Second, Poll: 20 * time.Millisecond,
 				Run: func(ctx context.Context, m provider.Machine, argv ...string) (string, error) {

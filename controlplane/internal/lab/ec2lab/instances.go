@@ -94,6 +94,9 @@ func (s *Server) showInstance(ctx context.Context, m provider.Machine) (types.In
 	}
 	shown.StateReason = stateReason(m, kept)
 	if m.State == provider.MachineTerminated {
+		if s.currentBehaviour().Access.EndedUntagged {
+			shown.Tags = nil
+		}
 		return shown, nil
 	}
 	if kept.Public != "" {

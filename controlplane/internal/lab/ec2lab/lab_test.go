@@ -40,6 +40,18 @@ type lab struct {
 	url    string
 }
 
+const fleet = "default"
+
+// documented is the policy of docs/ec2.md, for a fleet.
+func documented(t *testing.T, fleet string) ec2lab.Access {
+	t.Helper()
+	policy, err := ec2.Policy(fleet, ec2lab.Region)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ec2lab.Access{Policy: string(policy)}
+}
+
 func newLab(t *testing.T, name string, behaviour ec2lab.Behaviour) *lab {
 	t.Helper()
 	name = fmt.Sprintf("ec2-%s-%d", name, os.Getpid())
@@ -77,7 +89,7 @@ func newLab(t *testing.T, name string, behaviour ec2lab.Behaviour) *lab {
 
 func (l *lab) config() ec2.Config {
 	return ec2.Config{Region: ec2lab.Region, Endpoint: l.url, Subnets: ec2lab.Subnets(),
-		SealMetadata: true, Consistency: 2 * time.Second}
+		SealMetadata: true, Fleet: fleet, Consistency: 2 * time.Second}
 }
 
 func (l *lab) provider(t *testing.T) *ec2.Provider {

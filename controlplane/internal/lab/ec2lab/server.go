@@ -220,14 +220,17 @@ func (s *Server) call(ctx context.Context, r *http.Request, action string,
 		return nil, refuse("UnauthorizedOperation", "You are not authorized to perform this "+
 			"operation. User: lab is not authorized to perform: ec2:%s", action)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acting = action
+	if err := s.authorized(ctx, action, in); err != nil {
+		return nil, err
+	}
 	if dry, ok := reflect.ValueOf(in).Elem().FieldByName("DryRun").Interface().(*bool); ok &&
 		dry != nil && *dry {
 		return nil, refuse("DryRunOperation",
 			"Request would have succeeded, but DryRun flag is set.")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.acting = action
 	out, err := op.handle(context.WithoutCancel(ctx), in)
 	return out, errors.Join(err, s.state.save())
 }

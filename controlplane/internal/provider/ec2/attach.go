@@ -54,7 +54,7 @@ func (p *Provider) attachSomewhere(ctx context.Context, id string,
 		if lost(err) {
 			return p.attachedAfterAll(ctx, id, machineID, err)
 		}
-		return out, refused(err, "AttachVolume", id)
+		return out, refused(p.judged(ctx, err, "AttachVolume", id, machineID), "AttachVolume", id)
 	}
 	return nil, provider.Errorf(provider.ErrLimitExceeded, machineID,
 		"machine %s has no free device name for volume %s: detach a volume", machineID, id)
@@ -100,7 +100,8 @@ func (p *Provider) DetachVolume(ctx context.Context, id,
 	case codeOf(err) == "IncorrectState" || codeOf(err) == "InvalidAttachment.NotFound":
 		return none, notThere(err)
 	case err != nil:
-		return none, p.new.unknownYet(refused(err, "DetachVolume", id), id, machineID)
+		err = refused(p.judged(ctx, err, "DetachVolume", id, machineID), "DetachVolume", id)
+		return none, p.new.unknownYet(err, id, machineID)
 	}
 	shown := toVolume(before)
 	shown.State = provider.VolumeInUse

@@ -33,8 +33,8 @@ type Config struct {
 	Region string
 	// Endpoint replaces EC2's own address; for the lab.
 	Endpoint string
-	// Fleet narrows every list to what carries this value of the tag understudy:fleet; empty: all
-	// that the account shows.
+	// Fleet is the value of the tag understudy:fleet: it is put on all that is made, and narrows
+	// every list; empty: no such tag, and lists show all that the account has.
 	Fleet string
 	// Zones are the availability zones to use, the first being the default; empty: all of the
 	// region.

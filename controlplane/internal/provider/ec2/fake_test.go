@@ -27,8 +27,15 @@ type fake struct {
 // image is what the fake's machines are made from.
 const image = "mariadb"
 
+// fleet is the fake's provider's, unless the test names another.
+const fleet = "default"
+
+// newFake evaluates the policy of the page, unless the test brings one.
 func newFake(t *testing.T, cfg Config, behaviour ec2lab.Behaviour) *fake {
 	t.Helper()
+	if behaviour.Access.Policy == "" {
+		behaviour.Access.Policy = policyOf(t, ec2lab.Region)
+	}
 	memory := ec2lab.NewMemory(provider.Image{Name: image, Ready: true,
 		DefaultVolume: &provider.DefaultVolume{SizeBytes: gib, Filesystem: "ext4"}})
 	server, err := ec2lab.New(ec2lab.Config{Lab: memory, Behaviour: behaviour})
@@ -43,6 +50,7 @@ func newFake(t *testing.T, cfg Config, behaviour ec2lab.Behaviour) *fake {
 // another is a provider of another process, which remembers nothing.
 func (f *fake) another(t *testing.T, cfg Config) *Provider {
 	t.Helper()
+	fill(&cfg.Fleet, fleet)
 	if len(cfg.Subnets) == 0 && !cfg.DefaultVPC {
 		cfg.Subnets = ec2lab.Subnets()
 	}
@@ -51,6 +59,15 @@ func (f *fake) another(t *testing.T, cfg Config) *Provider {
 		t.Fatal(err)
 	}
 	return newProvider(cfg, clientOf(f.server.Direct()))
+}
+
+func policyOf(t *testing.T, region string) string {
+	t.Helper()
+	policy, err := Policy(fleet, region)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(policy)
 }
 
 func clientOf(direct *http.Client) *ec2.Client {

@@ -35,7 +35,7 @@ func (p *Provider) GrowVolume(ctx context.Context, id string,
 		Size: aws.Int32(want)})
 	if err != nil {
 		if growing, lookErr := p.growsTo(ctx, id); lookErr != nil || growing < want {
-			return none, refused(err, "ModifyVolume", id)
+			return none, refused(p.judged(ctx, err, "ModifyVolume", id), "ModifyVolume", id)
 		}
 	}
 	shown.SizeBytes = int64(want) * gib

@@ -18,6 +18,42 @@ import (
 var noCapacity = []string{"InsufficientInstanceCapacity", "InsufficientHostCapacity",
 	"InsufficientCapacity"}
 
+// launchInput is the call that makes a machine, without its place, and the zones where it may be,
+// the first of which becomes the request's.
+func (p *Provider) launchInput(ctx context.Context,
+	req *provider.CreateMachineRequest) (*ec2.RunInstancesInput, []string, error) {
+	if err := p.cfg.placed(); err != nil {
+		return nil, nil, err
+	}
+	kind, err := p.suitable(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	image, err := p.image(ctx, req.Image)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := runsOn(kind, req.Image, image); err != nil {
+		return nil, nil, err
+	}
+	data, err := dataVolume(req.Image, image)
+	if err != nil {
+		return nil, nil, err
+	}
+	zones, err := p.launchZones(ctx, *req)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Zone = zones[0]
+	input := p.runInput(*req, image, ofMachine(image, req.Image, data))
+	if aws.ToBool(kind.BurstablePerformanceSupported) {
+		input.CreditSpecification = &types.CreditSpecificationRequest{
+			CpuCredits: aws.String(p.cfg.CPUCredits)}
+	}
+	input.UserData, err = userData(req.Name, req.UserData, p.cfg.SealMetadata)
+	return input, zones, err
+}
+
 // launchZones are the zones in which the machine may be made, the one that is asked for first.
 func (p *Provider) launchZones(ctx context.Context,
 	req provider.CreateMachineRequest) ([]string, error) {

@@ -63,7 +63,7 @@ func (p *Provider) power(ctx context.Context, action, id string, call func() err
 	if err := checkID(id, "i"); err != nil {
 		return err
 	}
-	return p.new.until(ctx, action, id, call)
+	return p.until(ctx, action, id, call)
 }
 
 func toMachine(i types.Instance) provider.Machine {

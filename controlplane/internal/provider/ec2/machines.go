@@ -21,35 +21,8 @@ func (p *Provider) CreateMachine(ctx context.Context,
 	if err := req.Validate(); err != nil {
 		return none, err
 	}
-	if err := p.cfg.placed(); err != nil {
-		return none, err
-	}
-	kind, err := p.suitable(ctx)
+	input, zones, err := p.launchInput(ctx, &req)
 	if err != nil {
-		return none, err
-	}
-	image, err := p.image(ctx, req.Image)
-	if err != nil {
-		return none, err
-	}
-	if err := runsOn(kind, req.Image, image); err != nil {
-		return none, err
-	}
-	data, err := dataVolume(req.Image, image)
-	if err != nil {
-		return none, err
-	}
-	zones, err := p.launchZones(ctx, req)
-	if err != nil {
-		return none, err
-	}
-	req.Zone = zones[0]
-	input := p.runInput(req, image, ofMachine(image, req.Image, data))
-	if aws.ToBool(kind.BurstablePerformanceSupported) {
-		input.CreditSpecification = &types.CreditSpecificationRequest{
-			CpuCredits: aws.String(p.cfg.CPUCredits)}
-	}
-	if input.UserData, err = userData(req.Name, req.UserData, p.cfg.SealMetadata); err != nil {
 		return none, err
 	}
 	out, err := p.launch(ctx, input, zones)
@@ -115,9 +88,9 @@ func (p *Provider) runInput(req provider.CreateMachineRequest,
 		},
 		InstanceInitiatedShutdownBehavior: types.ShutdownBehaviorStop,
 		TagSpecifications: append(specification(types.ResourceTypeInstance,
-			with(own, with(req.Tags, name))),
+			with(own, with(p.tagged(req.Tags), name))),
 			specification(types.ResourceTypeVolume,
-				with(ofVolumes, with(req.Tags, name)))...),
+				with(ofVolumes, with(p.tagged(req.Tags), name)))...),
 	}
 	if p.cfg.InstanceProfile != "" {
 		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(

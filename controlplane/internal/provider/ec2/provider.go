@@ -77,7 +77,7 @@ func (p *Provider) SetTags(ctx context.Context, id string, tags map[string]strin
 	if err := provider.ValidateTags(tags); err != nil {
 		return err
 	}
-	return p.new.until(ctx, "CreateTags", id, func() error {
+	return p.until(ctx, "CreateTags", id, func() error {
 		_, err := p.api.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id},
 			Tags: toTags(tags)})
 		return err

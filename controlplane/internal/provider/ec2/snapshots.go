@@ -26,15 +26,15 @@ func (p *Provider) CreateSnapshot(ctx context.Context,
 	if err := checkID(req.VolumeID, "vol"); err != nil {
 		return none, err
 	}
-	out, err := p.api.CreateSnapshot(ctx,
-		&ec2.CreateSnapshotInput{VolumeId: aws.String(req.VolumeID),
-			TagSpecifications: specification(types.ResourceTypeSnapshot, req.Tags)}, unrepeated)
+	out, err := p.api.CreateSnapshot(ctx, p.snapshotInput(req), unrepeated)
 	if lost(err) {
 		p.new.noteMaybe("snap", req.Tags)
 		return p.cutAfterAll(ctx, req, err)
 	}
 	if err != nil {
-		return none, p.new.unknownYet(refused(err, "CreateSnapshot", req.VolumeID), req.VolumeID)
+		err = refused(p.judged(ctx, err, "CreateSnapshot", req.VolumeID), "CreateSnapshot",
+			req.VolumeID)
+		return none, p.new.unknownYet(err, req.VolumeID)
 	}
 	s := toSnapshot(types.Snapshot{SnapshotId: out.SnapshotId, State: out.State,
 		StateMessage: out.StateMessage, Progress: out.Progress,
@@ -42,6 +42,11 @@ func (p *Provider) CreateSnapshot(ctx context.Context,
 		StartTime: out.StartTime})
 	p.new.note(s.ID, s.Tags)
 	return s, nil
+}
+
+func (a *account) snapshotInput(req provider.CreateSnapshotRequest) *ec2.CreateSnapshotInput {
+	return &ec2.CreateSnapshotInput{VolumeId: aws.String(req.VolumeID),
+		TagSpecifications: specification(types.ResourceTypeSnapshot, a.tagged(req.Tags))}
 }
 
 func (p *Provider) cutAfterAll(ctx context.Context, req provider.CreateSnapshotRequest,
@@ -131,7 +136,7 @@ func (p *Provider) DeleteSnapshot(ctx context.Context, id string) error {
 	}
 	before, _ := p.describeSnapshots(ctx, // unseen it is deleted all the same
 		&ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}})
-	err := p.new.until(ctx, "DeleteSnapshot", id, func() error {
+	err := p.until(ctx, "DeleteSnapshot", id, func() error {
 		_, err := p.api.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: aws.String(id)})
 		return err
 	})

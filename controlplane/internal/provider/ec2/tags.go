@@ -12,7 +12,7 @@ import (
 
 // The provider's own tags, beside the caller's.
 const (
-	// tagFleet is the caller's, and narrows lists to one fleet.
+	// tagFleet is on all that a fleet makes, and narrows lists to it.
 	tagFleet = "understudy:fleet"
 	// tagHost is the host name of an instance.
 	tagHost = "understudy:host"
@@ -66,6 +66,15 @@ func with(tags map[string]string, more map[string]string) map[string]string {
 	return all
 }
 
+// tagged are the tags of what is made: with the fleet's, by which it is found again, and which the
+// policy asks for.
+func (a *account) tagged(tags map[string]string) map[string]string {
+	if a.cfg.Fleet == "" {
+		return tags
+	}
+	return with(tags, map[string]string{tagFleet: a.cfg.Fleet})
+}
+
 func specification(kind types.ResourceType, tags map[string]string) []types.TagSpecification {
 	if len(tags) == 0 {
 		return nil
@@ -80,10 +89,7 @@ func filter(name string, values ...string) types.Filter {
 // filters are EC2's words for a filter and for the provider's fleet.
 func (a *account) filters(f provider.Filter) []types.Filter {
 	var list []types.Filter
-	tags := f.Tags
-	if a.cfg.Fleet != "" {
-		tags = with(tags, map[string]string{tagFleet: a.cfg.Fleet})
-	}
+	tags := a.tagged(f.Tags)
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		list = append(list, filter("tag:"+key, escape(tags[key])))
 	}

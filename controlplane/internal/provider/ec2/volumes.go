@@ -37,7 +37,7 @@ func (p *Provider) CreateVolume(ctx context.Context,
 		return none, err
 	}
 	var out *ec2.CreateVolumeOutput
-	err = p.new.until(ctx, "CreateVolume", req.SnapshotID, func() error {
+	err = p.until(ctx, "CreateVolume", req.SnapshotID, func() error {
 		out, err = p.api.CreateVolume(ctx, p.volumeInput(req))
 		return err
 	})
@@ -81,7 +81,7 @@ func (p *Provider) volumeInput(req provider.CreateVolumeRequest) *ec2.CreateVolu
 	kind := types.VolumeType(req.Type)
 	input := &ec2.CreateVolumeInput{ClientToken: aws.String(req.ClientToken),
 		AvailabilityZone: aws.String(req.Zone), VolumeType: kind,
-		TagSpecifications: specification(types.ResourceTypeVolume, req.Tags)}
+		TagSpecifications: specification(types.ResourceTypeVolume, p.tagged(req.Tags))}
 	if req.SizeBytes > 0 {
 		input.Size = aws.Int32(wholeGiB(req.SizeBytes))
 	}
@@ -186,7 +186,7 @@ func (p *Provider) DeleteVolume(ctx context.Context, id string) error {
 	if err := checkID(id, "vol"); err != nil {
 		return err
 	}
-	err := p.new.until(ctx, "DeleteVolume", id, func() error {
+	err := p.until(ctx, "DeleteVolume", id, func() error {
 		_, err := p.api.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: aws.String(id)})
 		return err
 	})

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-db/understudy/controlplane/internal/app"
+)
+
+func newProviderPolicy(c *cli) *cobra.Command {
+	var fleet, region string
+	cmd := &cobra.Command{
+		Use: "policy", Short: "Print the IAM policy that the provider ec2 needs",
+		Args: takes("policy"), ValidArgsFunction: cobra.NoFileCompletions,
+		Long: `Print the IAM policy of a control plane that works with Amazon EC2. It allows the
+calls that the control plane makes, on objects of its fleet alone. The control
+plane is not asked.`,
+		Example: `  understudy provider policy
+  understudy provider policy --fleet staging --region cn-north-1`,
+		RunE: c.do(func(context.Context, []string) error {
+			policy, err := app.EC2Policy(fleet, region)
+			if err == nil {
+				_, err = fmt.Fprintf(c.Stdout, "%s\n", policy)
+			}
+			return err
+		}),
+	}
+	cmd.Flags().StringVar(&fleet, "fleet", "default", "`NAME` of the fleet: --fleet of \"serve\"")
+	cmd.Flags().StringVar(&region, "region", "eu-central-1",
+		"a `REGION` of the partition: ARNs in China and in GovCloud differ")
+	return cmd
+}
