@@ -110,3 +110,24 @@ func TestVerificationOfAReplicaFarAway(t *testing.T) {
 		checkReplicates(t, w)
 	})
 }
+
+// TestADifferenceIsToldAtOnce though replication does not come up again.
+func TestADifferenceIsToldAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, p, _ := withReplica(t)
+		w.Mu.Lock()
+		w.Hosts["db2"].Running.Disk.Data.Tables["shop.items"] = 2
+		w.Hosts["db2"].Far = 50 * time.Minute
+		w.Mu.Unlock()
+		time.Sleep(time.Hour) // it is served by now
+		began := time.Now()
+		j := p.End(p.Ask(fullOfDB2).ID)
+		if s, _ := j.Step("verify"); j.State != job.Failed || s.Failure == nil ||
+			s.Failure.Reason != "DATA_MISMATCH" || s.Finished.Sub(began) > 5*time.Minute {
+			t.Errorf("after %s the job is %s: %+v", s.Finished.Sub(began), j.State, s.Failure)
+		}
+		if u, is := w.Server("db2").UnprovedData(); !is {
+			t.Errorf("it is not on record: %+v", u)
+		}
+	})
+}

@@ -50,7 +50,7 @@ func Compare(ctx context.Context, p *host.Pair,
 	p.Found("passed the target position %s", target)
 	if level != inventory.VerifyPosition {
 		target, err = c.compareTables(ctx)
-		if err = errors.Join(err, c.goOn(ctx)); err != nil {
+		if err = errors.Join(err, c.goOn(ctx, err == nil)); err != nil {
 			return inventory.Verification{Level: inventory.VerifyFull}, err
 		}
 	}
@@ -62,11 +62,12 @@ func Compare(ctx context.Context, p *host.Pair,
 }
 
 // goOn makes the replica go on: a comparison stops it at a position. It is tried also when the step
-// is being stopped, for resumeTime.
-func (c *comparer) goOn(ctx context.Context) error {
-	err := c.UntilRunning(ctx)
-	if ctx.Err() == nil {
-		return err
+// is being stopped, and when there is a difference to be told, for resumeTime.
+func (c *comparer) goOn(ctx context.Context, equal bool) error {
+	if equal {
+		if err := c.UntilRunning(ctx); ctx.Err() == nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeTime)
 	defer cancel()
