@@ -180,8 +180,7 @@ func (m *Monitor) roster(ctx, bounded context.Context) error {
 	}
 	for _, srv := range changed {
 		if jobsOwn(srv.State) {
-			m.unfollow(srv.Name)
-			m.know(srv)
+			m.replace(newFollower(m, srv)) // its record is kept
 			continue
 		}
 		m.follow(ctx, srv)
@@ -233,22 +232,24 @@ func (m *Monitor) follow(ctx context.Context, srv inventory.Server) {
 		before.know(srv)
 		return
 	}
-	m.unfollow(srv.Name)
 	f := newFollower(m, srv)
 	// READY on record since the look before, it was recorded so by a job that ran meanwhile.
 	f.vouched = before == nil && m.rostered.Load() ||
 		before != nil && before.record().State != inventory.ServerReady
-	m.mu.Lock()
-	m.followed[srv.Name] = f
-	m.mu.Unlock()
+	m.replace(f)
 	f.start(ctx)
 }
 
-// know keeps the record of a server that is not followed.
-func (m *Monitor) know(srv inventory.Server) {
+// replace puts a follower in the place of the server's, so that it has one all the time, and waits
+// for the end of that.
+func (m *Monitor) replace(f *follower) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.followed[srv.Name] = newFollower(m, srv)
+	before := m.followed[f.name]
+	m.followed[f.name] = f
+	m.mu.Unlock()
+	if before != nil {
+		before.leave()
+	}
 }
 
 func (m *Monitor) unfollow(name string) {

@@ -136,3 +136,31 @@ func TestREADYThatCannotBeTakenBack(t *testing.T) {
 		t.Errorf("it is well again, and %s: %s", srv.State, srv.StateReason)
 	}
 }
+
+// TestREADYOfAServerThatMoved to another address is not shown while its follower is replaced.
+func TestREADYOfAServerThatMoved(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{Beat: testBeat,
+		Agents: &agents{hung: map[string]bool{"db2": true}}})
+	f.m.followed["db2"] = f
+	f.m.rostered.Store(true)
+	f.srv.State = inventory.ServerReady
+	stopping := make(chan struct{})
+	f.stop = func() { close(stopping) }
+	moved, ended := f.srv, make(chan struct{})
+	moved.Address = "192.0.2.9"
+	go func() {
+		defer close(ended)
+		f.m.follow(t.Context(), moved)
+	}()
+	<-stopping
+	if srv := f.m.Shown(moved); srv.State != inventory.ServerUnknown {
+		t.Errorf("it is %s", srv.State)
+	}
+	close(f.done)
+	<-ended
+	if srv := f.m.Shown(moved); srv.State != inventory.ServerUnknown {
+		t.Errorf("it is %s where it moved to", srv.State)
+	}
+	f.m.unfollow("db2")
+}
