@@ -28,6 +28,21 @@ func TestAttachmentThatHangsIsMadeAgain(t *testing.T) {
 	})
 }
 
+// One that the provider dates by another clock does not hang for that.
+func TestAttachmentDatedByAnotherClock(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := workflowtest.NewWorld(t)
+		w.Cloud.Behind = time.Hour
+		j := w.Start().Run().Must(primary{Server: "db1"})
+		step, _ := j.Step("swap_volume")
+		if slices.ContainsFunc(step.Changed, func(line string) bool {
+			return strings.Contains(line, "was not attached")
+		}) {
+			t.Errorf("the step changed %q", step.Changed)
+		}
+	})
+}
+
 // A copy that is read for the first time is slow: its mount has more time than the longest call of
 // an agent.
 func TestMountOfACopyMayTakeHours(t *testing.T) {

@@ -156,8 +156,29 @@ func (s *step) ensureAttached(ctx context.Context, srv inventory.Server, v provi
 		}
 		return fmt.Errorf("cannot attach volume %s: %w", v.ID, err)
 	}
+	s.Keep(keptAttachment, attachment{v.ID, s.Now()})
 	s.Changed("attached volume %s to machine %s", v.ID, srv.MachineID)
 	return kit.Wait("volume %s is being attached", v.ID)
+}
+
+const keptAttachment = "attachment"
+
+// attachment is one that this process asked for, and when by its own clock, which need not be that
+// of the provider.
+type attachment struct {
+	volume string
+	at     time.Time
+}
+
+// Close has nothing to close: what is kept is only a time.
+func (attachment) Close() error { return nil }
+
+func attachedAt(s *step, v provider.Volume) time.Time {
+	kept, _ := s.Kept(keptAttachment)
+	if own, is := kept.(attachment); is && own.volume == v.ID {
+		return own.at
+	}
+	return v.AttachedAt
 }
 
 // attachLimit is longer than an attachment takes that does not hang.
@@ -167,8 +188,9 @@ const attachLimit = 3 * time.Minute
 // another volume still.
 func hangs(s *step, v provider.Volume) bool {
 	_, manual := s.OperatorCopyTime() // operators take their time
-	return !manual && v.Attachment == provider.AttachmentAttaching && !v.AttachedAt.IsZero() &&
-		s.Now().Sub(v.AttachedAt) > attachLimit
+	at := attachedAt(s, v)
+	return !manual && v.Attachment == provider.AttachmentAttaching && !at.IsZero() &&
+		s.Now().Sub(at) > attachLimit
 }
 
 // attachAgain takes the volume off a machine to which it never came. It is attached again after
@@ -179,7 +201,7 @@ func attachAgain(ctx context.Context, s *step, srv inventory.Server, v provider.
 		return fmt.Errorf("cannot detach volume %s, which hangs in its attachment: %w", v.ID, err)
 	}
 	s.Changed("detached volume %s, which was not attached after %s", v.ID,
-		s.Now().Sub(v.AttachedAt).Round(time.Second))
+		s.Now().Sub(attachedAt(s, v)).Round(time.Second))
 	return kit.Wait("volume %s hung in its attachment: it is attached again", v.ID)
 }
 

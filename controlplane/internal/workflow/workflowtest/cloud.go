@@ -22,6 +22,7 @@ type Cloud struct {
 	tokens    map[string]string
 	Settling  map[string]int // looks until a state settles
 	Hangs     int            // attachments that do not come about
+	Behind    time.Duration  // its clock, as far as attachments are dated
 	SlowCut   int            // looks that a snapshot takes beyond the usual
 	Late      time.Duration  // that a snapshot does not show in lists of others than who made it
 	Blind     bool           // and lists that need not be complete do not wait for one
@@ -325,7 +326,7 @@ func (v cloudView) AttachVolume(ctx context.Context, id,
 		}
 		found.MachineID, found.State, found.Attachment = machine, provider.VolumeInUse,
 			provider.AttachmentAttaching
-		v.c.Settling[id], found.AttachedAt = 1, v.c.w.now()
+		v.c.Settling[id], found.AttachedAt = 1, v.c.w.now().Add(-v.c.Behind)
 		if v.c.Hangs > 0 {
 			v.c.Hangs--
 			v.c.Settling[id] = math.MaxInt
