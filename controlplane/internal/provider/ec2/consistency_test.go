@@ -97,6 +97,27 @@ func TestEachCallKnowsOfWhatIsNewInItsOwnTime(t *testing.T) {
 	}
 }
 
+// A complete list has what a process of before made, whichever job asks for it.
+func TestCompleteListAfterAStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, Config{}, ec2lab.Behaviour{Consistency: time.Minute})
+		m, err := f.CreateMachine(t.Context(), newMachine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := f.another(t, Config{})
+		time.Sleep(2 * patience)
+		var list []provider.Machine
+		if err := asked(t, "the list", func() (err error) {
+			list, err = next.ListMachines(t.Context(), provider.Filter{Tags: newMachine.Tags}.All())
+			return err
+		}); err != nil || len(list) != 1 || list[0].ID != m.ID {
+			t.Errorf("listed %v, %v", list, err)
+		}
+	})
+}
+
 // EC2 knows a token, and its lists do not show yet what that made: nobody concludes anything.
 func TestTokenThatEC2KnowsBeforeItShowsItsMachine(t *testing.T) {
 	t.Parallel()

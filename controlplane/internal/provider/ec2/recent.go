@@ -100,8 +100,11 @@ func (r *recent) mayShow(token string) bool {
 // patience is how long a call waits by itself.
 func (r *recent) patience() time.Duration { return min(patience, r.window) }
 
-// startedNow says that whoever was here before may have made something that EC2 does not show yet.
-func (r *recent) startedNow() bool { return r.now().Sub(r.started) <= r.patience() }
+// startedNow says that whoever was here before may have made something that EC2 shows only within
+// that time.
+func (r *recent) startedNow(within time.Duration) bool {
+	return r.now().Sub(r.started) <= within
+}
 
 // until repeats a call for a while when EC2 does not find an ID that it gave away a short time ago.
 // Then it is for the caller to ask again: ErrThrottled.
@@ -144,7 +147,8 @@ func poll(ctx context.Context, look func() (done bool, err error)) error {
 // find reads a list of one kind, i, vol or snap. A list by tags is read again while it lacks what
 // was made, or may have been made, here with these tags; while what others made until the filter's
 // time may not be visible yet; and while it is empty and a predecessor's last doings may not be.
-// One that has to be complete is refused with ErrThrottled while that is not sure.
+// One that has to be complete is refused with ErrThrottled while that is not sure, be it empty or
+// not.
 func find[T any](ctx context.Context, r *recent, kind string, f provider.Filter,
 	look func(T) (id string, tags []types.Tag), read func() ([]T, error)) ([]T, error) {
 	var found []T
@@ -157,7 +161,8 @@ func find[T any](ctx context.Context, r *recent, kind string, f provider.Filter,
 		if found, err = read(); err != nil || len(f.Tags) == 0 {
 			return true, err
 		}
-		complete := (len(found) > 0 || !r.startedNow()) && r.now().Sub(f.MadeUntil) > within
+		complete := (len(found) > 0 && !f.Complete || !r.startedNow(within)) &&
+			r.now().Sub(f.MadeUntil) > within
 		shown := make(map[string]map[string]string, len(found))
 		for _, t := range found {
 			id, tags := look(t)
