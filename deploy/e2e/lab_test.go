@@ -156,6 +156,16 @@ func (l *lab) exec(host string, argv ...string) string {
 	return out
 }
 
+// fed runs a command on a host with that standard input.
+func (l *lab) fed(stdin, host string, argv ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(l.t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := l.Lab(ctx, append([]string{"exec", host, "--"}, argv...)...)
+	cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), nil
+	out, err := cmd.Output()
+	return string(out), err
+}
+
 // sql runs statements on a host and fails the test when they fail.
 func (l *lab) sql(host, statements string) string {
 	l.t.Helper()

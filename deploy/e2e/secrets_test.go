@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"os"
@@ -194,14 +193,4 @@ func (r *secretsRun) put(host, path, content string) {
 	if out, err := r.fed(content, host, "tee", path); err != nil {
 		r.t.Fatalf("%v: %s", err, out)
 	}
-}
-
-// fed runs a command on a host with that standard input.
-func (r *secretsRun) fed(stdin, host string, argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := r.Lab(ctx, append([]string{"exec", host, "--"}, argv...)...)
-	cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), nil
-	out, err := cmd.Output()
-	return string(out), err
 }

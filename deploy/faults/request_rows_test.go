@@ -231,6 +231,10 @@ func (l *lab) badRequests() {
 		l.t.Fatal(err)
 	}
 	defer agent.Close()
+	// without one, most requests are refused before anything looks into them
+	if err := l.Grant(l.t.Context(), primary); err != nil {
+		l.t.Fatal(err)
+	}
 	before, sent := l.traces(), 0
 	for of, conn := range map[protoreflect.FullName]*grpc.ClientConn{"understudy.agent.v1": agent,
 		"understudy.controlplane.v1": l.conn} {

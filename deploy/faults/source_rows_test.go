@@ -217,9 +217,12 @@ func (l *lab) purgedMeanwhile() {
 	l.goesOn(m)
 }
 
-// agent is the MariaDB service of a server's agent, as the operator reaches it.
+// agent is the MariaDB service of a server's agent, as the operator with a grant reaches it.
 func (l *lab) agent(server string) agentv1.MariaDBServiceClient {
 	l.t.Helper()
+	if err := l.Grant(l.t.Context(), server); err != nil {
+		l.t.Fatal(err)
+	}
 	db := l.store()
 	defer db.Close()
 	for _, s := range docs[serverDoc](l, db, "servers") {

@@ -24,15 +24,18 @@ import (
 // was killed. Without room for their record changes are refused, and reads are not.
 func TestAgentsAudit(t *testing.T) {
 	a := install(t)
-	as := func(who identity.Identity) agentv1.SystemdServiceClient {
-		return agentv1.NewSystemdServiceClient(a.dial(t, a.ca.Source(who)))
-	}
+	source := a.ca.Source(identity.Operator("ann"))
+	ann := agentv1.NewSystemdServiceClient(a.dial(t, source))
 	reset := &agentv1.ResetFailedUnitRequest{Unit: "mariadb.service"}
-	if _, err := as(identity.Operator("ann")).ResetFailedUnit(t.Context(), reset); err != nil {
+	if _, err := ann.ResetFailedUnit(t.Context(), reset); !needsGrant(err) {
+		t.Errorf("without a grant: %v", err)
+	}
+	a.grants(t, 1, source)
+	if _, err := ann.ResetFailedUnit(t.Context(), reset); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := as(identity.Viewer("vic")).ResetFailedUnit(t.Context(), reset); !errors.Is(err,
-		errs.PermissionDenied) {
+	vic := agentv1.NewSystemdServiceClient(a.dial(t, a.ca.Source(identity.Viewer("vic"))))
+	if _, err := vic.ResetFailedUnit(t.Context(), reset); !errors.Is(err, errs.PermissionDenied) {
 		t.Error(err)
 	}
 	lab.Run(t, "systemctl", "kill", "--signal=KILL", unitName)
@@ -55,31 +58,35 @@ func TestAgentsAudit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			calls = append(calls, fmt.Sprintf("%s %s %s", r.Kind, strings.TrimPrefix(r.Who,
-				"spiffe://understudy/"), filepath.Base(r.Method)+r.Code))
+			calls = append(calls, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", r.Kind,
+				strings.TrimPrefix(r.Who, "spiffe://understudy/"), filepath.Base(r.Method)+r.Code,
+				r.Grant)))
 		}
 		if found := v.Finish(); len(found.Problems) > 0 {
 			t.Errorf("found %v", found.Problems)
 		}
 		return calls, audit.Head{Seq: answer.GetHeadSeq(), Hash: answer.GetHeadHash()}
 	}
-	want := []string{"begin operator/ann ResetFailedUnit", "end  ResetFailedUnitOK",
+	want := []string{"refused operator/ann ResetFailedUnitPermissionDenied",
+		"begin controlplane SetGrants", "end  SetGrantsOK",
+		"begin operator/ann ResetFailedUnit grant-000000000000", "end  ResetFailedUnitOK",
 		"refused viewer/vic ResetFailedUnitPermissionDenied"}
 	if got, _ := fetched(audit.Head{}); !slices.Equal(got, want) {
 		t.Errorf("fetched %q, want %q", got, want)
 	}
-	_, err := agentv1.NewAuditServiceClient(a.conn).FetchAuditRecords(t.Context(),
+	_, err := agentv1.NewAuditServiceClient(a.dial(t, source)).FetchAuditRecords(t.Context(),
 		&agentv1.FetchAuditRecordsRequest{})
 	if !errors.Is(err, errs.PermissionDenied) {
 		t.Errorf("an operator fetches: %v", err)
 	}
-	a.fullDisk(t, reset, as(identity.Operator("ann")))
+	a.fullDisk(t, reset, source)
 }
 
 // fullDisk has the agent keep its audit on a filesystem without room.
 func (a *installed) fullDisk(t *testing.T, reset *agentv1.ResetFailedUnitRequest,
-	ann agentv1.SystemdServiceClient) {
+	source identity.Source) {
 	t.Helper()
+	ann := agentv1.NewSystemdServiceClient(a.dial(t, source))
 	const dir = state + "/audit"
 	lab.Run(t, "systemctl", "stop", unitName)
 	lab.Run(t, "mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "none", dir)
@@ -88,6 +95,7 @@ func (a *installed) fullDisk(t *testing.T, reset *agentv1.ResetFailedUnitRequest
 		lab.Try("umount", dir)
 	})
 	lab.Run(t, "systemctl", "start", unitName)
+	a.grants(t, 1, source)
 	if _, err := ann.ResetFailedUnit(t.Context(), reset); err != nil {
 		t.Fatal(err)
 	}
@@ -111,9 +119,14 @@ func (a *installed) fullDisk(t *testing.T, reset *agentv1.ResetFailedUnitRequest
 		&agentv1.GetUnitRequest{Unit: "mariadb.service"}); err != nil {
 		t.Errorf("a read on a full disk: %v", err)
 	}
+	a.grants(t, 2) // a grant that is revoked ends all the same
+	if _, err := ann.ResetFailedUnit(t.Context(), reset); !needsGrant(err) {
+		t.Errorf("a grant does not end on a full disk: %v", err)
+	}
 	if err := os.Remove(filler.Name()); err != nil {
 		t.Fatal(err)
 	}
+	a.grants(t, 3, source)
 	if _, err := ann.ResetFailedUnit(t.Context(), reset); err != nil {
 		t.Errorf("with room again: %v", err)
 	}

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(lab.Main(m, lab.Options{Agent: true, Environ: os.Environ()}))
 }
 
-// installed is an agent that runs as a unit of the host, and an operator who may call it.
+// installed is an agent that runs as a unit of the host, and its control plane's connection.
 type installed struct {
 	ca   *identitytest.CA
 	conn *grpc.ClientConn
@@ -50,7 +50,7 @@ func install(t *testing.T) *installed {
 		os.RemoveAll(state)
 		os.RemoveAll("/etc/systemd/system/" + unitName + ".d")
 	})
-	a.conn = a.dial(t, a.ca.Source(identity.Operator("ann")))
+	a.conn = a.dial(t, a.ca.Source(identity.ControlPlane()))
 	return a
 }
 

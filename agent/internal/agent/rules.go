@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
-
+	"github.com/understudy-db/understudy/agent/internal/grants"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -38,7 +38,7 @@ func examined() methods {
 	}
 }
 
-// changed is all else.
+// changed is all else: operators need a grant for it.
 func changed() methods {
 	return methods{
 		agentv1.HostService_ServiceDesc.ServiceName: {"SetControlPlane",
@@ -70,7 +70,8 @@ func fetched() methods {
 // the agent from starting. Break-glass is root of this host, over the agent's socket.
 func Rules() (authz.Table, error) {
 	plane, root := identity.RoleControlPlane, identity.RoleBreakGlass
-	told := methods{agentv1.HostService_ServiceDesc.ServiceName: {"SetDenyList"}}
+	told := methods{agentv1.HostService_ServiceDesc.ServiceName: {"SetDenyList",
+		"SetGrants"}}
 	return authz.Merge(told.by([]identity.Role{plane}),
 		observed().by(authz.Readers(plane, root)), examined().by(authz.Changers(plane, root)),
 		changed().by(authz.Changers(plane, root)), fetched().by([]identity.Role{plane}))
@@ -87,9 +88,19 @@ func (m methods) by(roles []identity.Role) authz.Table {
 	return table
 }
 
+// admission refuses who works with some servers alone, then changes of operators without a grant.
+func admission(granted *grants.List) chassis.Admit {
+	return func(ctx context.Context, method string) (context.Context, func(), error) {
+		if err := wholeFleet(ctx); err != nil {
+			return nil, nil, err
+		}
+		return granted.Admit(ctx, method)
+	}
+}
+
 // wholeFleet refuses operators who work with some servers alone: which they are, the control plane
 // knows, and no agent.
-func wholeFleet(ctx context.Context, _ proto.Message) error {
+func wholeFleet(ctx context.Context) error {
 	caller := identity.PeerOf(ctx)
 	if caller.Certificate == nil || !identity.Scoped(caller.Certificate) {
 		return nil

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/authz/authztest"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -91,6 +92,19 @@ func TestEachRoleCallsWhatItMay(t *testing.T) {
 	authztest.Held(t, table, served(), as)
 }
 
+// What the proto files declare as free of effects needs no grant, and what an operator may change
+// needs one: the tables and the files say the same.
+func TestWhatOperatorsChangeNeedsAGrant(t *testing.T) {
+	t.Parallel()
+	for i, names := range []methods{observed(), examined(), changed()} {
+		for method := range names.by(nil) {
+			if changes := i == 2; authz.Changes(method) != changes {
+				t.Errorf("%s: that it changes something is %t by its rule alone", method, changes)
+			}
+		}
+	}
+}
+
 // A revoked agent is on no deny list of agents: none of their methods answers the certificate of an
 // agent, revoked or not. TestEachRoleCallsWhatItMay calls each of them with one.
 func TestNoAgentIsCalledByAnother(t *testing.T) {
@@ -116,7 +130,7 @@ func TestNoAgentIsCalledByWhoWorksWithSomeServers(t *testing.T) {
 		}
 		ctx := peer.NewContext(t.Context(), &peer.Peer{AuthInfo: credentials.TLSInfo{
 			State: tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}}})
-		if err := wholeFleet(ctx, nil); errors.Is(err, errs.PermissionDenied) != (unit != "") {
+		if err := wholeFleet(ctx); errors.Is(err, errs.PermissionDenied) != (unit != "") {
 			t.Errorf("%q: %v", unit, err)
 		}
 	}

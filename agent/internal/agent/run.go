@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/denylist"
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/fencing"
+	"github.com/understudy-db/understudy/agent/internal/grants"
 	auditservice "github.com/understudy-db/understudy/agent/internal/service/audit"
 	"github.com/understudy-db/understudy/agent/internal/trail"
 	"github.com/understudy-db/understudy/proto/loop"
@@ -105,6 +106,7 @@ type runner struct {
 	source   atomic.Pointer[identity.Files] // once the agent has enrolled
 	trail    *trail.Trail
 	audit    *audit.Log
+	grants   *grants.List
 }
 
 func (d *runner) run(ctx context.Context) error {
@@ -140,6 +142,7 @@ func (d *runner) run(ctx context.Context) error {
 		group.Go(func() error { return local.Run(ctx) })
 	}
 	group.Go(func() error { return d.enroller.Run(ctx) })
+	group.Go(func() error { d.grants.Run(ctx); return nil })
 	group.Go(func() error {
 		d.parts.resume(ctx, d.options.Log)
 		d.parts.mariadb.Reservations.Keep(ctx, loop.NewSet(d.options.Log))
@@ -215,8 +218,9 @@ func (d *runner) servers(ctx context.Context, name string, source identity.Sourc
 		return nil, nil, err
 	}
 	d.audit, err = audit.New(audit.Config{Sink: d.trail, Key: d.trail.Key(), Logger: d.options.Log,
-		Routine:  routine(),
-		Releases: []string{agentv1.MariaDBService_EndQuiesce_FullMethodName}})
+		Routine: routine(),
+		Releases: []string{agentv1.MariaDBService_EndQuiesce_FullMethodName,
+			agentv1.HostService_SetGrants_FullMethodName}}) // a grant ends on a full disk too
 	if err != nil {
 		return nil, nil, err
 	}
@@ -228,8 +232,9 @@ func (d *runner) servers(ctx context.Context, name string, source identity.Sourc
 	if err != nil {
 		return nil, nil, err
 	}
+	d.grants = grants.New(name, d.options.Log)
 	common := chassis.Config{Rules: allowed, Logger: d.options.Log, Audit: d.audit,
-		Checks:   []chassis.Check{wholeFleet, epochs.Check},
+		Admit: admission(d.grants), Checks: []chassis.Check{epochs.Check},
 		Deadline: longCall, Grace: stopGrace}
 	remote := common
 	remote.Listener = listener
@@ -246,7 +251,8 @@ func (d *runner) servers(ctx context.Context, name string, source identity.Sourc
 	if local != nil {
 		all = append(all, local)
 	}
-	d.parts.register(all, name, d.options.Version, d.enroller, epochs, denied, d.options.Log)
+	d.parts.register(all, name, d.options.Version, d.enroller, epochs,
+		told{denied, d.grants}, d.options.Log)
 	all.RegisterService(&agentv1.AuditService_ServiceDesc,
 		auditservice.New(d.trail, epochs.Newest))
 	return server, local, nil

@@ -113,6 +113,11 @@ func TestRootCallsOverTheSocket(t *testing.T) {
 	if !errors.Is(err, errs.PermissionDenied) {
 		t.Errorf("what is the control plane's alone: %v", err)
 	}
+	_, err = agentv1.NewHostServiceClient(conn).SetGrants(ctx,
+		&agentv1.SetGrantsRequest{Sequence: 1})
+	if !errors.Is(err, errs.PermissionDenied) {
+		t.Errorf("who may change something: %v", err)
+	}
 	d.audit.Flush(ctx)
 	batch, err := d.trail.Fetch("", audit.Head{})
 	if err != nil {

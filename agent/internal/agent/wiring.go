@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/denylist"
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/agent/internal/fencing"
+	"github.com/understudy-db/understudy/agent/internal/grants"
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/marks"
@@ -155,10 +156,15 @@ func (p *parts) close(log *slog.Logger) {
 	p.units.Close()
 }
 
+// told are the lists that the control plane tells.
+type told struct {
+	denied *denylist.List
+	grants *grants.List
+}
+
 // register adds the services to the servers.
 func (p *parts) register(server grpc.ServiceRegistrar, name, version string,
-	enroller *enroll.Enroller, epochs *fencing.Epochs, denied *denylist.List,
-	log *slog.Logger) {
+	enroller *enroll.Enroller, epochs *fencing.Epochs, lists told, log *slog.Logger) {
 	server.RegisterService(&agentv1.SystemdService_ServiceDesc,
 		systemdservice.New(p.units, p.allow))
 	server.RegisterService(&agentv1.MountService_ServiceDesc, mountservice.New(p.mounts, p.allow))
@@ -167,7 +173,7 @@ func (p *parts) register(server grpc.ServiceRegistrar, name, version string,
 		Server: name, Version: version, MariaDB: p.mariadb, Systemd: p.units,
 		Databases: p.mounts, SetControlPlane: enroller.SetControlPlane,
 		RenewCertificates: enroller.RenewFor,
-		SetDenyList:       denied.Set, Log: log}))
+		SetDenyList:       lists.denied.Set, SetGrants: lists.grants.Set, Log: log}))
 	server.RegisterService(&agentv1.MariaDBService_ServiceDesc,
 		mariadbservice.New(p.mariadb, p.quiesce))
 	server.RegisterService(&agentv1.ObservationService_ServiceDesc,

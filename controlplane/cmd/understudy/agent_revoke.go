@@ -11,10 +11,11 @@ import (
 )
 
 func newAgent(c *cli) *cobra.Command {
-	return group("agent", "Revoke the identities of agents",
-		"An agent is the daemon on a server's machine. Its identity is a certificate that the "+
-			"control plane\nissued.",
-		newAgentRevoke(c))
+	return group("agent", "Let operators change agents, and revoke agents' identities",
+		`An agent is the daemon on a server's machine. The control plane calls it, and
+operators may too: to read at any time, and to change something while they have
+a grant. Its identity is a certificate that the control plane issued.`,
+		newAgentGrant(c), newAgentGrants(c), newAgentRevokeGrant(c), newAgentRevoke(c))
 }
 
 func newAgentRevoke(c *cli) *cobra.Command {

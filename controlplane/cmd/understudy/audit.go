@@ -56,6 +56,7 @@ func auditColumns([]*cpv1.AuditRecord) []column[*cpv1.AuditRecord] {
 			text: func(r *cpv1.AuditRecord) string { return show.Who(r.GetActor()) }},
 		{head: "FROM", path: "address", wide: true},
 		{head: "SERIAL", path: "serial", wide: true},
+		{head: "GRANT", path: "grant", wide: true},
 		{head: "CALL", path: "method", text: auditCall},
 		{head: "OUTCOME", path: "code", text: auditOutcome},
 		{head: "PARAMETERS", path: "parameters"},

@@ -34,6 +34,8 @@ func suggestionsFor(f *field) suggest {
 		return subjectNames
 	case limitsv1.Format_FORMAT_TASK:
 		return taskIDs
+	case limitsv1.Format_FORMAT_GRANT:
+		return grantIDs
 	}
 	if f.desc.Name() == "image" {
 		return imageNames
@@ -145,6 +147,18 @@ func taskIDs(ctx context.Context, a *api, _ []string) ([]cobra.Completion, error
 		return cobra.CompletionWithDesc(show.Clean(t.GetId()),
 			enum.Word(t.GetKind())+" "+show.Clean(t.GetMachineName()))
 	}), err
+}
+
+// grantIDs are the grants that are in force.
+func grantIDs(ctx context.Context, a *api, _ []string) (found []cobra.Completion, err error) {
+	answer, err := a.ListAgentGrants(ctx, &cpv1.ListAgentGrantsRequest{PageSize: pageSize})
+	for _, g := range answer.GetGrants() {
+		if g.GetState() == cpv1.AgentGrant_STATE_ACTIVE {
+			found = append(found, cobra.CompletionWithDesc(show.Clean(g.GetId()),
+				show.Who(g.GetOperator())+" on "+show.ID(g.GetServer())))
+		}
+	}
+	return found, err
 }
 
 // subjectNames are the resources that jobs and events are about.

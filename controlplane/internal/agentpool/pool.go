@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
@@ -128,6 +129,28 @@ func (p *Pool) Deny(ctx context.Context, server string, list ca.DenyList) error 
 	}
 	_, err = call(ctx, found, lookLimit, found.host.SetDenyList, req)
 	return err
+}
+
+// Grant tells the server's agent which operators may make changing calls on it, and answers with
+// the ids of the grants that are in force there. Refused as Agent refuses.
+func (p *Pool) Grant(ctx context.Context, server string, list ca.GrantList) ([]string, error) {
+	found, err := p.agent(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	req := &agentv1.SetGrantsRequest{Sequence: list.Sequence}
+	now := time.Now()
+	for _, g := range list.Grants {
+		left := g.Left(now)
+		if left == 0 {
+			continue
+		}
+		req.Grants = append(req.Grants, &agentv1.Grant{Id: g.ID, Operator: g.Operator,
+			KeyPrint: g.KeyPrint, Left: durationpb.New(left),
+			ExpireTime: timestamppb.New(g.Expires), Reason: g.Reason})
+	}
+	resp, err := call(ctx, found, lookLimit, found.host.SetGrants, req)
+	return resp.GetInForce(), err
 }
 
 func (p *Pool) agent(ctx context.Context, server string) (*agent, error) {

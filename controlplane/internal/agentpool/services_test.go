@@ -14,7 +14,16 @@ import (
 
 type hostService struct {
 	agentv1.UnimplementedHostServiceServer
-	get func(context.Context) (*agentv1.GetHostResponse, error)
+	get   func(context.Context) (*agentv1.GetHostResponse, error)
+	grant func(context.Context, *agentv1.SetGrantsRequest) (*agentv1.SetGrantsResponse, error)
+}
+
+func (s hostService) SetGrants(ctx context.Context,
+	req *agentv1.SetGrantsRequest) (*agentv1.SetGrantsResponse, error) {
+	if s.grant == nil {
+		return nil, unset
+	}
+	return s.grant(ctx, req)
 }
 
 func (s hostService) GetHost(ctx context.Context,

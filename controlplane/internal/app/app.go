@@ -72,8 +72,9 @@ type App struct {
 	accessEnder *fleet.AccessEnder
 	// renewer has agents renew their certificates while the root is being replaced.
 	renewer *fleet.Renewer
-	// denier tells agents who was revoked.
-	denier *fleet.Denier
+	// denier tells agents who was revoked, and granter who may change them.
+	denier  *fleet.Teller
+	granter *fleet.Granter
 
 	listener        net.Listener
 	metricsListener net.Listener
@@ -107,6 +108,9 @@ type Agents interface {
 	Announce(ctx context.Context, server string, addresses []string) error
 	// Deny tells a server's agent which certificates to refuse.
 	Deny(ctx context.Context, server string, list ca.DenyList) error
+	// Grant tells a server's agent which operators may make changing calls on it, and answers with
+	// the grants that are in force there.
+	Grant(ctx context.Context, server string, list ca.GrantList) (inForce []string, err error)
 	trail.Agents
 }
 
@@ -231,6 +235,7 @@ func (a *App) openIdentity(ctx context.Context) (err error) {
 func (a *App) enrolled(server string) {
 	if a.denier != nil {
 		a.denier.Forget(server)
+		a.granter.Forget(server)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), wakeLimit)
 	defer cancel()
@@ -287,6 +292,7 @@ func (a *App) openJobs(ctx context.Context) error {
 	a.monitor = fleet.NewMonitor(fleet.MonitorConfig{Store: a.st, Agents: a.agents,
 		Differs: a.verifier.Differs, ProvedSince: a.verifier.ProvedSince,
 		Reconnect: workflow.Reconnect, Remount: workflow.Remount, Account: kit.Account,
+		Lost:       func(server string) { a.granter.Forget(server) },
 		AccessOpen: func(server string) string { return a.accessEnder.Open(server) },
 		Jobs:       a.engine, Beat: a.cfg.BeatInterval, UnreachableAfter: a.cfg.UnreachableAfter,
 		DegradedAfter: a.cfg.DegradedAfter, Confirm: a.dev.Confirm,
@@ -297,6 +303,8 @@ func (a *App) openJobs(ctx context.Context) error {
 		Servers: a.monitor.Servers, End: a.endAccess, Log: a.log})
 	a.renewer = fleet.NewRenewer(fleet.RenewerConfig{Lagging: a.lagging, Renew: a.renew,
 		Log: a.log})
+	a.granter = fleet.NewGranter(fleet.GranterConfig{Tell: a.agents.Grant,
+		Servers: a.monitor.Servers, List: a.registry.Grants, Log: a.log})
 	a.denier = fleet.NewDenier(fleet.DenierConfig{Tell: a.agents.Deny,
 		Servers: a.monitor.Servers, List: a.registry.DenyList, Log: a.log})
 	a.fetcher = &trail.Fetcher{Trail: a.trail, Agents: a.agents}
@@ -344,6 +352,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { a.loops.Run(ctx, endingAccess, a.accessEnder.Round); return nil })
 	group.Go(func() error { a.loops.Run(ctx, renewing, a.renewer.Round); return nil })
 	group.Go(func() error { a.denier.Run(ctx, a.loops); return nil })
+	group.Go(func() error { a.granter.Run(ctx, a.loops); return nil })
 	if a.metricsListener != nil {
 		group.Go(func() error { return a.endpoint().Serve(ctx, a.metricsListener) })
 	}

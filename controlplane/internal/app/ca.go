@@ -67,7 +67,14 @@ func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []s
 func identityRecords(tx *store.Tx) ca.Records {
 	return ca.Records{
 		Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events(),
-		Operators: tx.Operators(), Lost: tx.Lost,
+		Operators: tx.Operators(), Lost: tx.Lost, Grants: tx.AgentGrants(),
+		HasAgent: func(ctx context.Context, server string) error {
+			srv, err := tx.Servers().Get(ctx, server)
+			if err != nil {
+				return err
+			}
+			return srv.HasAgent()
+		},
 		Primary: func(ctx context.Context, server string) (string, error) {
 			srv, err := tx.Servers().Get(ctx, server)
 			if errors.Is(err, inventory.ErrNotFound) {

@@ -77,6 +77,7 @@ var required = map[string][]string{
 	"SkipStep": {"name", "step", "reason"}, "CancelJob": {"name"}, "CleanupJob": {"name"},
 	"CompleteTask": {"id"}, "RefuseTask": {"id", "reason"},
 	"CreateJoinToken": {"server"}, "Revoke": {"name"}, "CreateOperator": {"name"},
+	"CreateAgentGrant": {"server", "reason"}, "RevokeAgentGrant": {"id"},
 }
 
 // sane is a request of each method that hygiene has nothing against.
@@ -137,6 +138,11 @@ func sane() map[string]proto.Message {
 		"Renew":              &cpv1.RenewRequest{},
 
 		"Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
+
+		"CreateAgentGrant": &cpv1.CreateAgentGrantRequest{Server: "servers/db1",
+			Duration: durationpb.New(time.Hour), Reason: "why"},
+		"ListAgentGrants":  &cpv1.ListAgentGrantsRequest{},
+		"RevokeAgentGrant": &cpv1.RevokeAgentGrantRequest{Id: "grant-0123456789ab"},
 	}
 }
 

@@ -39,7 +39,8 @@ func (a *App) prune(ctx context.Context) error {
 		Events: a.cfg.RetainEvents, Identities: a.cfg.RetainIdentities})
 	if pruned != (store.Pruned{}) {
 		a.log.Info("pruned the records", "jobs", pruned.Jobs, "records", pruned.Records, "events",
-			pruned.Events, "certificates", pruned.Certificates, "tokens", pruned.Tokens)
+			pruned.Events, "certificates", pruned.Certificates, "tokens", pruned.Tokens,
+			"grants", pruned.Grants)
 	}
 	if err != nil || a.cfg.RetainAudit == 0 {
 		return err

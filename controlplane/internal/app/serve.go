@@ -134,7 +134,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 	onEnrollment, err := enrollment.New(enrollment.Config{Registry: a.registry,
 		Authority: ca.NewRotation(a.registry), Agents: a.agents,
 		Servers: query.Servers{Store: a.st}, Operators: query.Operators{Store: a.st},
-		Tokens: query.Tokens{Store: a.st}})
+		Tokens: query.Tokens{Store: a.st}, Grants: query.Grants{Store: a.st},
+		Deliver: a.granter.Deliver})
 	if err != nil {
 		return err
 	}

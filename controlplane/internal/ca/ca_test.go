@@ -96,7 +96,14 @@ func (h *house) open() *ca.Registry {
 
 func records(tx *store.Tx) ca.Records {
 	return ca.Records{Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events(),
-		Lost: tx.Lost, Operators: tx.Operators(),
+		Lost: tx.Lost, Operators: tx.Operators(), Grants: tx.AgentGrants(),
+		HasAgent: func(ctx context.Context, name string) error {
+			server, err := tx.Servers().Get(ctx, name)
+			if err != nil {
+				return err
+			}
+			return server.HasAgent()
+		},
 		Primary: func(ctx context.Context, name string) (string, error) {
 			server, err := tx.Servers().Get(ctx, name)
 			if errors.Is(err, inventory.ErrNotFound) {

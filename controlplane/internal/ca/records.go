@@ -48,6 +48,19 @@ type Certificates interface {
 	Ends(ctx context.Context) (map[string]time.Time, error)
 }
 
+// AgentGrants keeps which operators may change what of which agents.
+type AgentGrants interface {
+	// Insert adds a grant.
+	Insert(ctx context.Context, grant inventory.AgentGrant) error
+	// Get reads one, or answers inventory.ErrNotFound.
+	Get(ctx context.Context, id string) (inventory.AgentGrant, error)
+	// InForce reads those in force, and the number of that list, which is greater after each grant
+	// and each revocation.
+	InForce(ctx context.Context) (sequence int64, all []inventory.AgentGrant, err error)
+	// Revoke ends one.
+	Revoke(ctx context.Context, id string) error
+}
+
 // Operators keeps which servers operators work with.
 type Operators interface {
 	// Scopes reads the scopes of all operators who have one, by name.
@@ -72,6 +85,10 @@ type Records struct {
 	Events Events
 	// Operators are the operators' scopes. May be nil: there are none.
 	Operators Operators
+	// Grants are the grants on agents. May be nil: there are none.
+	Grants AgentGrants
+	// HasAgent refuses a server without an agent: NOT_FOUND for one without a record.
+	HasAgent func(ctx context.Context, server string) error
 	// Primary is the primary on record of a server; empty for one without, or without a record. May
 	// be nil: there are none.
 	Primary func(ctx context.Context, server string) (string, error)

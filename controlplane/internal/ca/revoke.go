@@ -34,6 +34,7 @@ type denied struct {
 	serials   map[string]struct{}
 	operators DenyList
 	scopes    map[string]inventory.Scope
+	grants    GrantList
 }
 
 // DenyList is which certificates agents are to refuse.
@@ -83,17 +84,21 @@ func (r *Registry) Refresh(ctx context.Context) error {
 	var sequence int64
 	var all []inventory.Certificate
 	var scopes map[string]inventory.Scope
+	granted := GrantList{read: time.Now()}
 	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) (err error) {
 		sequence, all, err = records.Certificates.Revoked(ctx)
 		if err == nil && records.Operators != nil {
 			scopes, err = records.Operators.Scopes(ctx)
+		}
+		if err == nil && records.Grants != nil {
+			granted.Sequence, granted.Grants, err = records.Grants.InForce(ctx)
 		}
 		return err
 	})
 	if err != nil {
 		return storeError("cannot read the deny list", err)
 	}
-	next := denied{scopes: scopes, serials: make(map[string]struct{}, len(all)),
+	next := denied{scopes: scopes, grants: granted, serials: make(map[string]struct{}, len(all)),
 		operators: DenyList{Sequence: sequence, Certificates: map[string]time.Time{}}}
 	for _, cert := range all {
 		next.serials[cert.Serial] = struct{}{}

@@ -159,6 +159,7 @@ func (f *follower) failed(err error) {
 	f.mu.Lock()
 	f.err, f.last.Hash = err, ""
 	f.mu.Unlock()
+	f.m.cfg.Lost(f.name)
 	f.assess()
 }
 

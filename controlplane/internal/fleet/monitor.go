@@ -64,6 +64,9 @@ type MonitorConfig struct {
 	// Remount has the job that made a server mount its volume again, and start MariaDB on it. nil:
 	// nothing does.
 	Remount func(job string) []errs.Action
+	// Lost hears of each agent that a call to has ended: what answers next may have begun again.
+	// nil: nobody does.
+	Lost func(server string)
 	// AccessOpen says why a replica whose agent was revoked can read its primary still; empty while
 	// nobody has tried to end that in vain. nil: nobody ever does.
 	AccessOpen func(server string) string
@@ -114,6 +117,9 @@ func NewMonitor(cfg MonitorConfig) *Monitor {
 	}
 	if cfg.Remount == nil {
 		cfg.Remount = func(string) []errs.Action { return nil }
+	}
+	if cfg.Lost == nil {
+		cfg.Lost = func(string) {}
 	}
 	if cfg.AccessOpen == nil {
 		cfg.AccessOpen = func(string) string { return "" }

@@ -40,3 +40,25 @@ func (c Certificate) Issued() time.Time { return identity.IssuedAt(c.NotBefore, 
 func (c Certificate) Good(at time.Time) bool {
 	return c.RevokedAt.IsZero() && !at.Before(c.NotBefore) && at.Before(c.NotAfter)
 }
+
+// AgentGrant lets an operator make changing calls on a server's agent.
+type AgentGrant struct {
+	ID        string
+	Server    string
+	Operator  string // identity of who may make them
+	KeyPrint  string // fingerprint of the operator's public key
+	Reason    string
+	Creator   string // identity of who made it
+	Created   time.Time
+	Expires   time.Time
+	RevokedAt time.Time // zero while nobody revoked it, its operator or the server's agent
+}
+
+// Left is how long the grant is in force from then on: never longer than it was made for, also when
+// the clock was set back since.
+func (g AgentGrant) Left(at time.Time) time.Duration {
+	if !g.RevokedAt.IsZero() {
+		return 0
+	}
+	return max(0, min(g.Expires.Sub(at), g.Expires.Sub(g.Created)))
+}

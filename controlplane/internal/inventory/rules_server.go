@@ -145,6 +145,16 @@ func (s *Server) SetState(to ServerState, reason string) error {
 	return nil
 }
 
+// HasAgent refuses a server that is going or gone, or whose machine has not enrolled.
+func (s Server) HasAgent() error {
+	if s.AgentIdentity != "" && s.State != ServerDeleting && s.State != ServerDeleted {
+		return nil
+	}
+	return refuseAs(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
+		errs.WithHint("name a server whose agent answers", errs.Call("ListServers")),
+		"server %s is %s and has no agent", s.Name, s.State)
+}
+
 // Check returns every invariant of the record that does not hold, joined; replicas are the names of
 // those that follow it.
 func (s Server) Check(replicas []string) error {

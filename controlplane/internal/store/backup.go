@@ -69,8 +69,8 @@ func Copy(ctx context.Context, path, into string) (schema int64, err error) {
 // Restored makes records that were backed up at that time fit to go on. Agents refuse an epoch of a
 // job that is lower than one that they saw, and they have seen those of after the backup: epochs go
 // up to the time of now in milliseconds, which no earlier restore can have reached. So do the
-// control plane's generation and the number of its deny list. Join tokens end, since those that
-// were used since are unused again.
+// control plane's generation and the numbers of the lists that agents are told. Join tokens and
+// grants end, since those that were used or revoked since are good again.
 func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 	now := millis(tx.now)
 	for _, change := range []struct {
@@ -80,21 +80,17 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 		{"UPDATE jobs SET epoch = CASE WHEN epoch < ? THEN ? ELSE epoch + 1 END, rev = rev + 1",
 			[]any{now, now}},
 		{"UPDATE tokens SET expires_at = ? WHERE expires_at > ?", []any{now, now}},
+		{"UPDATE agent_grants SET revoked_at = ? WHERE revoked_at = 0 AND expires_at > ?",
+			[]any{now, now}},
 	} {
 		if _, err := tx.exec(ctx, change.query, change.args...); err != nil {
 			return err
 		}
 	}
-	// Agents refuse a deny list whose number is lower than that of one that they have.
-	list, err := tx.counter(ctx, denyCounter)
-	if err != nil {
-		return err
-	}
-	if _, err := tx.exec(ctx, "DELETE FROM counters WHERE name = ?", denyCounter); err != nil {
-		return err
-	}
-	if _, err := tx.Next(ctx, denyCounter, max(now, list+1)); err != nil {
-		return err
+	for _, list := range []string{denyCounter, grantCounter} {
+		if err := tx.raise(ctx, list, now); err != nil {
+			return err
+		}
 	}
 	if err := tx.replace(ctx, restoredFact, fmt.Sprintf("%d %d", millis(backedUp),
 		now)); err != nil {
@@ -111,6 +107,20 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 	return tx.Events().Add(ctx, inventory.Event{Actor: identity.ControlPlane().String(),
 		Action: "controlplane.restore", Subject: "controlplane",
 		Message: "restored a backup of " + backedUp.UTC().Format(time.RFC3339)})
+}
+
+// raise takes the counter of a list above what agents have seen: they refuse a list whose number is
+// lower than that of one that they have.
+func (tx *Tx) raise(ctx context.Context, counter string, now int64) error {
+	last, err := tx.counter(ctx, counter)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.exec(ctx, "DELETE FROM counters WHERE name = ?", counter); err != nil {
+		return err
+	}
+	_, err = tx.Next(ctx, counter, max(now, last+1))
+	return err
 }
 
 // Lost says whether a certificate of that identity which was issued at that time may be missing

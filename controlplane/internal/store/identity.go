@@ -99,7 +99,8 @@ func scanCertificate(row scanner) (c inventory.Certificate, err error) {
 const denyCounter = "deny list"
 
 // Revoke revokes the certificates of an identity, and returns the serials of those that were good.
-// Those that have expired are marked too, for their keys: see KeyRevoked. It locks.
+// Those that have expired are marked too, for their keys: see KeyRevoked. Grants of an operator end
+// with them, and so do those on an agent: another machine may take its name. It locks.
 func (c Certificates) Revoke(ctx context.Context, identity, reason string) ([]string, error) {
 	if err := c.Lock(ctx); err != nil {
 		return nil, err
@@ -115,6 +116,9 @@ func (c Certificates) Revoke(ctx context.Context, identity, reason string) ([]st
 		"? AND revoked_at = 0", now, reason, identity)
 	if err == nil && n > 0 {
 		_, err = c.tx.Next(ctx, denyCounter, 1)
+	}
+	if err == nil {
+		err = c.tx.AgentGrants().endOf(ctx, identity)
 	}
 	return serials, err
 }

@@ -39,6 +39,8 @@ type Call struct {
 	Peer      identity.Peer
 	Method    string
 	RequestID string
+	// Grant is the id of the grant that it is made under; empty without one.
+	Grant string
 	// Request is what was asked for; nil when it was not read.
 	Request proto.Message
 }
@@ -326,7 +328,8 @@ func (l *Log) append(ctx context.Context, r Record) (int64, error) {
 func (l *Log) record(kind Kind, call Call) Record {
 	return Record{Time: l.Now(), Kind: kind, Who: call.Peer.Identity.String(),
 		Serial: call.Peer.Serial(), Address: call.Peer.Address, Method: call.Method,
-		RequestID: call.RequestID, Parameters: Parameters(call.Request, l.Key)}
+		RequestID: call.RequestID, Grant: call.Grant,
+		Parameters: Parameters(call.Request, l.Key)}
 }
 
 func (r *Record) outcome(err error) {

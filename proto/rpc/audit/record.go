@@ -47,6 +47,8 @@ type Record struct {
 	Method string `json:"method,omitempty"`
 	// RequestID is the id of the call in the logs of both ends.
 	RequestID string `json:"request_id,omitempty"`
+	// Grant is the id of the grant under which an operator makes the call on an agent.
+	Grant string `json:"grant,omitempty"`
 	// Parameters are those of the call: see Parameters.
 	Parameters json.RawMessage `json:"parameters,omitempty"`
 	// Of is the Seq of the call's Begin.

@@ -61,6 +61,8 @@ type Config struct {
 	// Audit records each call that changes something, allowed or refused, and keeps it from running
 	// when it cannot; nil records nothing.
 	Audit *audit.Log
+	// Admit is asked about each call that the rules allow; nil admits them all.
+	Admit Admit
 	// Checks are asked in their order about each request that is within its limits.
 	Checks []Check
 	// Deadline is that of unary calls that come without one; a minute when 0.
@@ -188,7 +190,7 @@ func (s *Server) middlewares(edge *edge, guard *authz.Guard) []middleware {
 		if err := guard.Check(identity.PeerOf(ctx), call.method); err != nil {
 			return err
 		}
-		return next(ctx)
+		return s.config.Admit.around(ctx, call, next)
 	}
 	return []middleware{edge.around, keepPlace, recovering, recorded(s.config.Audit), recovering,
 		allowed, limit.around, s.hangs.around}

@@ -1,7 +1,9 @@
 package identity
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -40,6 +42,13 @@ func ReadCertificate(path string) (*x509.Certificate, error) {
 // Serial is how a certificate is named in records and in the deny list: its serial number in
 // lower-case hexadecimal.
 func Serial(cert *x509.Certificate) string { return cert.SerialNumber.Text(16) }
+
+// KeyPrint is how a certificate's key is named in records and in grants: SHA-256 of the public key
+// in its PKIX form, in lower-case hexadecimal. A renewed certificate for the same key has the same.
+func KeyPrint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
+}
 
 // ScopedUnit is the organizational unit in certificates of operators who work with some servers
 // alone. The control plane knows which.

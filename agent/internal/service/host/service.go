@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/understudy-db/understudy/agent/internal/grants"
 	"github.com/understudy-db/understudy/agent/internal/mount"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
@@ -53,6 +54,9 @@ type Config struct {
 	// SetDenyList sets which certificates are refused, each until it expires, and says whether that
 	// is new.
 	SetDenyList func(sequence int64, denied map[string]time.Time) (changed bool, err error)
+	// SetGrants sets which operators may make changing calls, and says whether that is new, and
+	// which grants are in force.
+	SetGrants func(sequence int64, all []grants.Grant) (changed bool, inForce []string, err error)
 	// Digests and RowHash are the versions of how objects are digested and rows are hashed.
 	Digests, RowHash int32
 	// Log gets what cannot be read.
@@ -135,6 +139,22 @@ func (s *Service) SetDenyList(_ context.Context,
 		return nil, err
 	}
 	return &agentv1.SetDenyListResponse{Changed: changed}, nil
+}
+
+// SetGrants sets which operators may make changing calls.
+func (s *Service) SetGrants(_ context.Context,
+	req *agentv1.SetGrantsRequest) (*agentv1.SetGrantsResponse, error) {
+	var all []grants.Grant
+	for _, g := range req.GetGrants() {
+		all = append(all, grants.Grant{ID: g.GetId(), Operator: g.GetOperator(), Key: g.GetKeyPrint(),
+			Left: g.GetLeft().AsDuration(), End: g.GetExpireTime().AsTime(),
+			Reason: g.GetReason()})
+	}
+	changed, inForce, err := s.config.SetGrants(req.GetSequence(), all)
+	if err != nil {
+		return nil, err
+	}
+	return &agentv1.SetGrantsResponse{Changed: changed, InForce: inForce}, nil
 }
 
 func fillResources(host *agentv1.GetHostResponse) {

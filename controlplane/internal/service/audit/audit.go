@@ -85,7 +85,7 @@ func record(e trail.Entry) *cpv1.AuditRecord {
 	shown := &cpv1.AuditRecord{Seq: e.Seq, Time: wire.Time(e.Time), Kind: kinds[e.Kind],
 		Actor: e.Who, Serial: e.Serial, Address: e.Address, Method: e.Method, CallId: e.RequestID,
 		Parameters: string(e.Parameters), Code: e.Code, Reason: e.Reason, Error: e.Error,
-		Count: e.Count, Hash: e.Hash, Through: e.Through, Chain: e.Chain}
+		Count: e.Count, Hash: e.Hash, Through: e.Through, Chain: e.Chain, Grant: e.Grant}
 	if e.Done != nil {
 		shown.Code, shown.Reason, shown.Error = e.Done.Code, e.Done.Reason, e.Done.Error
 		shown.EndTime = wire.Time(e.Done.Time)

@@ -49,6 +49,10 @@ type Registry interface {
 		requestID string) (ca.OperatorBundle, error)
 	// Revoke takes certificates away and answers with what was good of them.
 	Revoke(ctx context.Context, req ca.RevokeRequest) (ca.Revoked, error)
+	// Grant lets an operator make changing calls on an agent.
+	Grant(ctx context.Context, req ca.GrantRequest) (inventory.AgentGrant, error)
+	// RevokeGrant ends that.
+	RevokeGrant(ctx context.Context, req ca.RevokeGrantRequest) (inventory.AgentGrant, error)
 }
 
 // Authority replaces the root of the certificate authority; *ca.Rotation is one.
@@ -69,6 +73,13 @@ type Operators interface {
 type Tokens interface {
 	// List reads all for servers of the scope, the newest first.
 	List(ctx context.Context, scope inventory.Scope) ([]inventory.JoinToken, error)
+}
+
+// Grants knows the grants on record.
+type Grants interface {
+	// List reads all for servers of the scope, or for one of these, the newest first.
+	List(ctx context.Context, server string,
+		scope inventory.Scope) ([]inventory.AgentGrant, error)
 }
 
 // Agents reaches agents.
@@ -97,6 +108,11 @@ type Config struct {
 	Operators Operators
 	// Tokens are the join tokens on record.
 	Tokens Tokens
+	// Grants are the grants on record.
+	Grants Grants
+	// Deliver tells an agent of a grant, or of its end, and answers with why the agent does not
+	// know that yet; with nothing when it does.
+	Deliver func(ctx context.Context, grant inventory.AgentGrant) (why string)
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 }
@@ -112,9 +128,10 @@ type Service struct {
 // New makes the service.
 func New(config Config) (*Service, error) {
 	if config.Registry == nil || config.Agents == nil || config.Servers == nil ||
-		config.Operators == nil || config.Tokens == nil {
+		config.Operators == nil || config.Tokens == nil || config.Grants == nil ||
+		config.Deliver == nil {
 		return nil, errors.New("cannot make the enrolment service: registry, agents, servers, " +
-			"operators and tokens are needed")
+			"operators, tokens and grants are needed")
 	}
 	if config.Now == nil {
 		config.Now = time.Now
@@ -147,6 +164,10 @@ func Rules() authz.Table {
 		controlplanev1.EnrollmentService_ListOperators_FullMethodName: authz.Readers(
 			identity.RoleBreakGlass),
 		controlplanev1.EnrollmentService_ListJoinTokens_FullMethodName: authz.Readers(),
+		// A grant gives what who changes servers has by the control plane already.
+		controlplanev1.EnrollmentService_CreateAgentGrant_FullMethodName: authz.Changers(),
+		controlplanev1.EnrollmentService_RevokeAgentGrant_FullMethodName: authz.Changers(),
+		controlplanev1.EnrollmentService_ListAgentGrants_FullMethodName:  authz.Readers(),
 		// Everybody renews their own.
 		controlplanev1.EnrollmentService_RenewOperator_FullMethodName: authz.Readers(),
 	}

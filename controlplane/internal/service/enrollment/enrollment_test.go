@@ -45,6 +45,8 @@ type plane struct {
 	operator  identity.Source // an admin
 	operators query.Operators
 	tokens    query.Tokens
+	grants    query.Grants
+	away      string // why agents do not know of grants
 	dialled   []string
 }
 
@@ -73,12 +75,14 @@ func newPlane(t *testing.T) *plane {
 		ca.Config{Authority: authority, ControlPlane: []string{p.address}, Logger: logger,
 			Store: ca.StoreOf(records, func(tx *store.Tx) ca.Records {
 				return ca.Records{Tokens: tx.JoinTokens(), Certificates: tx.Certificates(),
-					Events: tx.Events()}
+					Events: tx.Events(), Grants: tx.AgentGrants(),
+					HasAgent: func(context.Context, string) error { return nil }}
 			})})
 	must(t, err)
 	own := p.keep(filepath.Join(dir, "controlplane"), identity.ControlPlane())
 	p.operator = p.keep(filepath.Join(dir, "operator"), identity.Admin("ann"))
 	p.operators, p.tokens = query.Operators{Store: records}, query.Tokens{Store: records}
+	p.grants = query.Grants{Store: records}
 	p.serve(listener, own, logger)
 	return p
 }
@@ -95,7 +99,8 @@ func (p *plane) keep(dir string, id identity.Identity) identity.Source {
 func (p *plane) serve(listener net.Listener, own identity.Source, logger *slog.Logger) {
 	p.t.Helper()
 	service, err := enrollment.New(enrollment.Config{Registry: p.registry, Agents: p,
-		Servers: p, Operators: p.operators, Tokens: p.tokens})
+		Servers: p, Operators: p.operators, Tokens: p.tokens, Grants: p.grants,
+		Deliver: func(context.Context, inventory.AgentGrant) string { return p.away }})
 	must(p.t, err)
 	server, err := chassis.New(chassis.Config{Listener: listener, Rules: enrollment.Rules(),
 		Logger: logger,

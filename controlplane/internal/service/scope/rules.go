@@ -75,7 +75,12 @@ func Rules() map[string]Rule {
 			Changes: true},
 		cpv1.EnrollmentService_ListJoinTokens_FullMethodName: lists,
 		cpv1.EnrollmentService_ListOperators_FullMethodName:  lists,
-		cpv1.EnrollmentService_RenewOperator_FullMethodName:  open,
+		// No agent lets in who has a scope: they get no grant, and revoke none.
+		cpv1.EnrollmentService_CreateAgentGrant_FullMethodName: {Names: []string{"server"},
+			Changes: true},
+		cpv1.EnrollmentService_ListAgentGrants_FullMethodName:  lists,
+		cpv1.EnrollmentService_RevokeAgentGrant_FullMethodName: refused,
+		cpv1.EnrollmentService_RenewOperator_FullMethodName:    open,
 		// An admin has no scope, and neither have agents and machines.
 		cpv1.EnrollmentService_CreateOperator_FullMethodName: refused,
 		cpv1.EnrollmentService_UpdateOperator_FullMethodName: refused,

@@ -99,6 +99,10 @@ func testRetention(t *testing.T, open Open) {
 				Expires: until}); err != nil {
 				return err
 			}
+			if err := tx.AgentGrants().Insert(ctx, inventory.AgentGrant{ID: serial,
+				Expires: until}); err != nil {
+				return err
+			}
 		}
 		return tx.Certificates().Insert(ctx, inventory.Certificate{Serial: "3", KeyPrint: "stolen",
 			NotAfter: old, RevokedAt: old})
@@ -108,7 +112,7 @@ func testRetention(t *testing.T, open Open) {
 	}
 	p, err := st.Prune(t.Context(), all)
 	if want := (store.Pruned{Jobs: 3, Records: 3, Events: 4, Certificates: 1,
-		Tokens: 1}); err != nil || p != want {
+		Tokens: 1, Grants: 1}); err != nil || p != want {
 		t.Errorf("pruned %+v, %v, want %+v", p, err, want)
 	}
 	got := leftOver(t, st)

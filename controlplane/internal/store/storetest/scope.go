@@ -14,7 +14,8 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 )
 
-// strewn has for each server a snapshot, a job about each of them, events of all, and a token.
+// strewn has for each server a snapshot, a job about each of them, events of all, a token
+// and a grant.
 func strewn(t *testing.T, st *store.Store, servers ...string) {
 	t.Helper()
 	jobOf := func(id string, subjects ...string) job.Job {
@@ -29,6 +30,8 @@ func strewn(t *testing.T, st *store.Store, servers ...string) {
 				tx.Servers().Insert(ctx, &inventory.Server{Name: name}),
 				tx.Snapshots().Insert(ctx, &inventory.Snapshot{ID: snapshot, Server: name}),
 				tx.JoinTokens().Insert(ctx, inventory.JoinToken{Hash: fmt.Sprint("h", i),
+					Server: name, Expires: time.Now()}),
+				tx.AgentGrants().Insert(ctx, inventory.AgentGrant{ID: fmt.Sprint("g", i),
 					Server: name, Expires: time.Now()}),
 				st.Jobs(tx).Insert(ctx, jobOf(fmt.Sprint("a", i), "servers/"+name)),
 				st.Jobs(tx).Insert(ctx, jobOf(fmt.Sprint("b", i), "snapshots/new"+name,
@@ -60,9 +63,9 @@ func testListsOfAScope(t *testing.T, open Open) {
 	}{
 		{inventory.Scope{"shop-*"}, "shop-1 shop-2 of-shop-1 of-shop-2 a1 a5 b1 b5 c1 c5 " +
 			"servers/shop-1 servers/shop-2 snapshots/of-shop-1 snapshots/of-shop-2 jobs/b1 " +
-			"jobs/b5 h1 h5"},
+			"jobs/b5 h1 h5 g1 g5"},
 		{inventory.Scope{"shop_*", "none"},
-			"shop_1 of-shop_1 a2 b2 c2 servers/shop_1 snapshots/of-shop_1 jobs/b2 h2"},
+			"shop_1 of-shop_1 a2 b2 c2 servers/shop_1 snapshots/of-shop_1 jobs/b2 h2 g2"},
 		{inventory.Scope{"*1", "db2"}, "both"},
 		{inventory.Scope{"%"}, ""}, {inventory.NoServers(), ""},
 	} {
@@ -111,6 +114,10 @@ func listed(t *testing.T, st *store.Store, scope inventory.Scope) (all []string)
 		"tokens": func(ctx context.Context, tx *store.Tx, _ string) ([]string, string, error) {
 			list, err := tx.JoinTokens().All(ctx, scope)
 			return names(list, func(t inventory.JoinToken) string { return t.Hash }), "", err
+		},
+		"grants": func(ctx context.Context, tx *store.Tx, _ string) ([]string, string, error) {
+			list, err := tx.AgentGrants().All(ctx, "", scope)
+			return names(list, func(g inventory.AgentGrant) string { return g.ID }), "", err
 		},
 	} {
 		for token, more := "", true; more; more = token != "" {

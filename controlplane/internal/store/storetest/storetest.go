@@ -33,6 +33,7 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"events":                    testEvents,
 		"join tokens":               testJoinTokens,
 		"revoked join tokens":       testRevokedJoinTokens,
+		"grants on agents":          testGrants,
 		"scopes of operators":       testScopes,
 		"certificates":              testCertificates,
 		"documents":                 testDocuments,

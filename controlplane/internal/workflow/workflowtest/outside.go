@@ -82,6 +82,16 @@ func (a Agents) Reach(ctx context.Context, server, host string) (string, error) 
 // Deny does nothing: nobody calls simulated agents.
 func (Agents) Deny(context.Context, string, ca.DenyList) error { return nil }
 
+// Grant has all of the list in force, where the agent answers: nobody calls simulated agents.
+func (a Agents) Grant(ctx context.Context, server string, list ca.GrantList) (ids []string,
+	err error) {
+	for _, g := range list.Grants {
+		ids = append(ids, g.ID)
+	}
+	_, err = a.Agent(ctx, server)
+	return ids, err
+}
+
 // FetchAudit fails: simulated agents keep no audit.
 func (Agents) FetchAudit(context.Context, string, string, string, audit.Head) (trail.Batch,
 	error) {

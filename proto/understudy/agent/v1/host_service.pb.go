@@ -282,6 +282,208 @@ func (x *SetDenyListResponse) GetChanged() bool {
 	return false
 }
 
+// SetGrantsRequest has the whole list.
+type SetGrantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the list: greater in each that has another content.
+	Sequence int64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// The grants that are in force.
+	Grants        []*Grant `protobuf:"bytes,2,rep,name=grants,proto3" json:"grants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetGrantsRequest) Reset() {
+	*x = SetGrantsRequest{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetGrantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetGrantsRequest) ProtoMessage() {}
+
+func (x *SetGrantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetGrantsRequest.ProtoReflect.Descriptor instead.
+func (*SetGrantsRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SetGrantsRequest) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *SetGrantsRequest) GetGrants() []*Grant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+// Grant lets an operator make changing calls.
+type Grant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id: it is in the audit's record of each call that is made under it.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Identity of the operator, the URI in the certificate.
+	Operator string `protobuf:"bytes,2,opt,name=operator,proto3" json:"operator,omitempty"`
+	// SHA-256 of the operator's public key (hexadecimal): a renewed certificate is for the same key.
+	KeyPrint string `protobuf:"bytes,3,opt,name=key_print,json=keyPrint,proto3" json:"key_print,omitempty"`
+	// How long it is in force from now on.
+	Left *durationpb.Duration `protobuf:"bytes,4,opt,name=left,proto3" json:"left,omitempty"`
+	// When it ends, by the clock of the control plane. It is over as soon as that time has come by
+	// the host's clock as well.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Why it was made.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Grant) Reset() {
+	*x = Grant{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Grant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Grant) ProtoMessage() {}
+
+func (x *Grant) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Grant.ProtoReflect.Descriptor instead.
+func (*Grant) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Grant) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Grant) GetOperator() string {
+	if x != nil {
+		return x.Operator
+	}
+	return ""
+}
+
+func (x *Grant) GetKeyPrint() string {
+	if x != nil {
+		return x.KeyPrint
+	}
+	return ""
+}
+
+func (x *Grant) GetLeft() *durationpb.Duration {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
+func (x *Grant) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Grant) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// SetGrantsResponse says what holds.
+type SetGrantsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether something was changed.
+	Changed bool `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	// Ids of the grants that are in force. One that is over by the host's clock is not among them.
+	InForce       []string `protobuf:"bytes,2,rep,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetGrantsResponse) Reset() {
+	*x = SetGrantsResponse{}
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetGrantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetGrantsResponse) ProtoMessage() {}
+
+func (x *SetGrantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetGrantsResponse.ProtoReflect.Descriptor instead.
+func (*SetGrantsResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SetGrantsResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *SetGrantsResponse) GetInForce() []string {
+	if x != nil {
+		return x.InForce
+	}
+	return nil
+}
+
 // SetControlPlaneRequest has all addresses.
 type SetControlPlaneRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -293,7 +495,7 @@ type SetControlPlaneRequest struct {
 
 func (x *SetControlPlaneRequest) Reset() {
 	*x = SetControlPlaneRequest{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -305,7 +507,7 @@ func (x *SetControlPlaneRequest) String() string {
 func (*SetControlPlaneRequest) ProtoMessage() {}
 
 func (x *SetControlPlaneRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[5]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -318,7 +520,7 @@ func (x *SetControlPlaneRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetControlPlaneRequest.ProtoReflect.Descriptor instead.
 func (*SetControlPlaneRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SetControlPlaneRequest) GetAddresses() []string {
@@ -339,7 +541,7 @@ type SetControlPlaneResponse struct {
 
 func (x *SetControlPlaneResponse) Reset() {
 	*x = SetControlPlaneResponse{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -351,7 +553,7 @@ func (x *SetControlPlaneResponse) String() string {
 func (*SetControlPlaneResponse) ProtoMessage() {}
 
 func (x *SetControlPlaneResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[6]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -364,7 +566,7 @@ func (x *SetControlPlaneResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetControlPlaneResponse.ProtoReflect.Descriptor instead.
 func (*SetControlPlaneResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetControlPlaneResponse) GetChanged() bool {
@@ -383,7 +585,7 @@ type GetHostRequest struct {
 
 func (x *GetHostRequest) Reset() {
 	*x = GetHostRequest{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +597,7 @@ func (x *GetHostRequest) String() string {
 func (*GetHostRequest) ProtoMessage() {}
 
 func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[7]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +610,7 @@ func (x *GetHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostRequest.ProtoReflect.Descriptor instead.
 func (*GetHostRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{10}
 }
 
 // GetHostResponse describes the host.
@@ -458,7 +660,7 @@ type GetHostResponse struct {
 
 func (x *GetHostResponse) Reset() {
 	*x = GetHostResponse{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[8]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +672,7 @@ func (x *GetHostResponse) String() string {
 func (*GetHostResponse) ProtoMessage() {}
 
 func (x *GetHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[8]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +685,7 @@ func (x *GetHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHostResponse.ProtoReflect.Descriptor instead.
 func (*GetHostResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetHostResponse) GetServer() string {
@@ -638,7 +840,7 @@ type DatabaseProcess struct {
 
 func (x *DatabaseProcess) Reset() {
 	*x = DatabaseProcess{}
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[9]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +852,7 @@ func (x *DatabaseProcess) String() string {
 func (*DatabaseProcess) ProtoMessage() {}
 
 func (x *DatabaseProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[9]
+	mi := &file_understudy_agent_v1_host_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +865,7 @@ func (x *DatabaseProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseProcess.ProtoReflect.Descriptor instead.
 func (*DatabaseProcess) Descriptor() ([]byte, []int) {
-	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_agent_v1_host_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DatabaseProcess) GetPid() int32 {
@@ -720,7 +922,22 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\"/\n" +
 	"\x13SetDenyListResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\bR\achanged\"C\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\"l\n" +
+	"\x10SetGrantsRequest\x12$\n" +
+	"\bsequence\x18\x01 \x01(\x03B\b\xea\xbb\x18\x04\b\x01\x10\x01R\bsequence\x122\n" +
+	"\x06grants\x18\x02 \x03(\v2\x1a.understudy.agent.v1.GrantR\x06grants\"\x88\x02\n" +
+	"\x05Grant\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\"R\x02id\x12%\n" +
+	"\boperator\x18\x02 \x01(\tB\t\xea\xbb\x18\x05\b\x01@\xff\x01R\boperator\x12%\n" +
+	"\tkey_print\x18\x03 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x1dR\bkeyPrint\x129\n" +
+	"\x04left\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\n" +
+	"\xea\xbb\x18\x06\b\x012\x028hR\x04left\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x1f\n" +
+	"\x06reason\x18\x06 \x01(\tB\a\xea\xbb\x18\x03@\xf4\x03R\x06reason\"H\n" +
+	"\x11SetGrantsResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\bR\achanged\x12\x19\n" +
+	"\bin_force\x18\x02 \x03(\tR\ainForce\"C\n" +
 	"\x16SetControlPlaneRequest\x12)\n" +
 	"\taddresses\x18\x01 \x03(\tB\v\xea\xbb\x18\a\b\x01@\xac\x02H\x10R\taddresses\"3\n" +
 	"\x17SetControlPlaneResponse\x12\x18\n" +
@@ -754,12 +971,13 @@ const file_understudy_agent_v1_host_service_proto_rawDesc = "" +
 	"\adatadir\x18\x03 \x01(\tR\adatadir\x12\x1d\n" +
 	"\n" +
 	"device_ids\x18\x04 \x03(\tR\tdeviceIds\x12\x1c\n" +
-	"\tdatabases\x18\x05 \x03(\tR\tdatabases2\xb6\x03\n" +
+	"\tdatabases\x18\x05 \x03(\tR\tdatabases2\x97\x04\n" +
 	"\vHostService\x12Y\n" +
 	"\aGetHost\x12#.understudy.agent.v1.GetHostRequest\x1a$.understudy.agent.v1.GetHostResponse\"\x03\x90\x02\x01\x12q\n" +
 	"\x0fSetControlPlane\x12+.understudy.agent.v1.SetControlPlaneRequest\x1a,.understudy.agent.v1.SetControlPlaneResponse\"\x03\x90\x02\x02\x12r\n" +
 	"\x11RenewCertificates\x12-.understudy.agent.v1.RenewCertificatesRequest\x1a..understudy.agent.v1.RenewCertificatesResponse\x12e\n" +
-	"\vSetDenyList\x12'.understudy.agent.v1.SetDenyListRequest\x1a(.understudy.agent.v1.SetDenyListResponse\"\x03\x90\x02\x02B\xe0\x01\n" +
+	"\vSetDenyList\x12'.understudy.agent.v1.SetDenyListRequest\x1a(.understudy.agent.v1.SetDenyListResponse\"\x03\x90\x02\x02\x12_\n" +
+	"\tSetGrants\x12%.understudy.agent.v1.SetGrantsRequest\x1a&.understudy.agent.v1.SetGrantsResponse\"\x03\x90\x02\x02B\xe0\x01\n" +
 	"\x17com.understudy.agent.v1B\x10HostServiceProtoP\x01ZEgithub.com/understudy-db/understudy/proto/understudy/agent/v1;agentv1\xa2\x02\x03UAX\xaa\x02\x13Understudy.Agent.V1\xca\x02\x13Understudy\\Agent\\V1\xe2\x02\x1fUnderstudy\\Agent\\V1\\GPBMetadata\xea\x02\x15Understudy::Agent::V1b\x06proto3"
 
 var (
@@ -774,43 +992,51 @@ func file_understudy_agent_v1_host_service_proto_rawDescGZIP() []byte {
 	return file_understudy_agent_v1_host_service_proto_rawDescData
 }
 
-var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_understudy_agent_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_understudy_agent_v1_host_service_proto_goTypes = []any{
 	(*RenewCertificatesRequest)(nil),  // 0: understudy.agent.v1.RenewCertificatesRequest
 	(*RenewCertificatesResponse)(nil), // 1: understudy.agent.v1.RenewCertificatesResponse
 	(*SetDenyListRequest)(nil),        // 2: understudy.agent.v1.SetDenyListRequest
 	(*DeniedCertificate)(nil),         // 3: understudy.agent.v1.DeniedCertificate
 	(*SetDenyListResponse)(nil),       // 4: understudy.agent.v1.SetDenyListResponse
-	(*SetControlPlaneRequest)(nil),    // 5: understudy.agent.v1.SetControlPlaneRequest
-	(*SetControlPlaneResponse)(nil),   // 6: understudy.agent.v1.SetControlPlaneResponse
-	(*GetHostRequest)(nil),            // 7: understudy.agent.v1.GetHostRequest
-	(*GetHostResponse)(nil),           // 8: understudy.agent.v1.GetHostResponse
-	(*DatabaseProcess)(nil),           // 9: understudy.agent.v1.DatabaseProcess
-	(*FencingToken)(nil),              // 10: understudy.agent.v1.FencingToken
-	(*timestamppb.Timestamp)(nil),     // 11: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 12: google.protobuf.Duration
+	(*SetGrantsRequest)(nil),          // 5: understudy.agent.v1.SetGrantsRequest
+	(*Grant)(nil),                     // 6: understudy.agent.v1.Grant
+	(*SetGrantsResponse)(nil),         // 7: understudy.agent.v1.SetGrantsResponse
+	(*SetControlPlaneRequest)(nil),    // 8: understudy.agent.v1.SetControlPlaneRequest
+	(*SetControlPlaneResponse)(nil),   // 9: understudy.agent.v1.SetControlPlaneResponse
+	(*GetHostRequest)(nil),            // 10: understudy.agent.v1.GetHostRequest
+	(*GetHostResponse)(nil),           // 11: understudy.agent.v1.GetHostResponse
+	(*DatabaseProcess)(nil),           // 12: understudy.agent.v1.DatabaseProcess
+	(*FencingToken)(nil),              // 13: understudy.agent.v1.FencingToken
+	(*timestamppb.Timestamp)(nil),     // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 15: google.protobuf.Duration
 }
 var file_understudy_agent_v1_host_service_proto_depIdxs = []int32{
-	10, // 0: understudy.agent.v1.RenewCertificatesRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
-	11, // 1: understudy.agent.v1.RenewCertificatesResponse.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 0: understudy.agent.v1.RenewCertificatesRequest.fencing_token:type_name -> understudy.agent.v1.FencingToken
+	14, // 1: understudy.agent.v1.RenewCertificatesResponse.expire_time:type_name -> google.protobuf.Timestamp
 	3,  // 2: understudy.agent.v1.SetDenyListRequest.certificates:type_name -> understudy.agent.v1.DeniedCertificate
-	11, // 3: understudy.agent.v1.DeniedCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 4: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
-	12, // 5: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
-	9,  // 6: understudy.agent.v1.GetHostResponse.database_processes:type_name -> understudy.agent.v1.DatabaseProcess
-	7,  // 7: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
-	5,  // 8: understudy.agent.v1.HostService.SetControlPlane:input_type -> understudy.agent.v1.SetControlPlaneRequest
-	0,  // 9: understudy.agent.v1.HostService.RenewCertificates:input_type -> understudy.agent.v1.RenewCertificatesRequest
-	2,  // 10: understudy.agent.v1.HostService.SetDenyList:input_type -> understudy.agent.v1.SetDenyListRequest
-	8,  // 11: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
-	6,  // 12: understudy.agent.v1.HostService.SetControlPlane:output_type -> understudy.agent.v1.SetControlPlaneResponse
-	1,  // 13: understudy.agent.v1.HostService.RenewCertificates:output_type -> understudy.agent.v1.RenewCertificatesResponse
-	4,  // 14: understudy.agent.v1.HostService.SetDenyList:output_type -> understudy.agent.v1.SetDenyListResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	14, // 3: understudy.agent.v1.DeniedCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	6,  // 4: understudy.agent.v1.SetGrantsRequest.grants:type_name -> understudy.agent.v1.Grant
+	15, // 5: understudy.agent.v1.Grant.left:type_name -> google.protobuf.Duration
+	14, // 6: understudy.agent.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 7: understudy.agent.v1.GetHostResponse.agent_start_time:type_name -> google.protobuf.Timestamp
+	15, // 8: understudy.agent.v1.GetHostResponse.uptime:type_name -> google.protobuf.Duration
+	12, // 9: understudy.agent.v1.GetHostResponse.database_processes:type_name -> understudy.agent.v1.DatabaseProcess
+	10, // 10: understudy.agent.v1.HostService.GetHost:input_type -> understudy.agent.v1.GetHostRequest
+	8,  // 11: understudy.agent.v1.HostService.SetControlPlane:input_type -> understudy.agent.v1.SetControlPlaneRequest
+	0,  // 12: understudy.agent.v1.HostService.RenewCertificates:input_type -> understudy.agent.v1.RenewCertificatesRequest
+	2,  // 13: understudy.agent.v1.HostService.SetDenyList:input_type -> understudy.agent.v1.SetDenyListRequest
+	5,  // 14: understudy.agent.v1.HostService.SetGrants:input_type -> understudy.agent.v1.SetGrantsRequest
+	11, // 15: understudy.agent.v1.HostService.GetHost:output_type -> understudy.agent.v1.GetHostResponse
+	9,  // 16: understudy.agent.v1.HostService.SetControlPlane:output_type -> understudy.agent.v1.SetControlPlaneResponse
+	1,  // 17: understudy.agent.v1.HostService.RenewCertificates:output_type -> understudy.agent.v1.RenewCertificatesResponse
+	4,  // 18: understudy.agent.v1.HostService.SetDenyList:output_type -> understudy.agent.v1.SetDenyListResponse
+	7,  // 19: understudy.agent.v1.HostService.SetGrants:output_type -> understudy.agent.v1.SetGrantsResponse
+	15, // [15:20] is the sub-list for method output_type
+	10, // [10:15] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_understudy_agent_v1_host_service_proto_init() }
@@ -825,7 +1051,7 @@ func file_understudy_agent_v1_host_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_agent_v1_host_service_proto_rawDesc), len(file_understudy_agent_v1_host_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	HostService_SetControlPlane_FullMethodName   = "/understudy.agent.v1.HostService/SetControlPlane"
 	HostService_RenewCertificates_FullMethodName = "/understudy.agent.v1.HostService/RenewCertificates"
 	HostService_SetDenyList_FullMethodName       = "/understudy.agent.v1.HostService/SetDenyList"
+	HostService_SetGrants_FullMethodName         = "/understudy.agent.v1.HostService/SetGrants"
 )
 
 // HostServiceClient is the client API for HostService service.
@@ -49,6 +50,12 @@ type HostServiceClient interface {
 	// UNAVAILABLE (STORE_UNAVAILABLE) or FAILED_PRECONDITION (DISK_FULL) when the list cannot be
 	// kept for a restart: it is in force until then. For the control plane.
 	SetDenyList(ctx context.Context, in *SetDenyListRequest, opts ...grpc.CallOption) (*SetDenyListResponse, error)
+	// SetGrants sets which operators may make changing calls on this agent, each for a limited time.
+	// What is not in the list is over, and calls that were made under it end within a second. The
+	// agent keeps the list in memory alone: one that starts again has no grants until it is told. A
+	// repeat changes nothing, and prolongs nothing. FAILED_PRECONDITION (SUPERSEDED) for a list that
+	// is older than the agent's. For the control plane.
+	SetGrants(ctx context.Context, in *SetGrantsRequest, opts ...grpc.CallOption) (*SetGrantsResponse, error)
 }
 
 type hostServiceClient struct {
@@ -99,6 +106,16 @@ func (c *hostServiceClient) SetDenyList(ctx context.Context, in *SetDenyListRequ
 	return out, nil
 }
 
+func (c *hostServiceClient) SetGrants(ctx context.Context, in *SetGrantsRequest, opts ...grpc.CallOption) (*SetGrantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetGrantsResponse)
+	err := c.cc.Invoke(ctx, HostService_SetGrants_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HostServiceServer is the server API for HostService service.
 // All implementations must embed UnimplementedHostServiceServer
 // for forward compatibility.
@@ -123,6 +140,12 @@ type HostServiceServer interface {
 	// UNAVAILABLE (STORE_UNAVAILABLE) or FAILED_PRECONDITION (DISK_FULL) when the list cannot be
 	// kept for a restart: it is in force until then. For the control plane.
 	SetDenyList(context.Context, *SetDenyListRequest) (*SetDenyListResponse, error)
+	// SetGrants sets which operators may make changing calls on this agent, each for a limited time.
+	// What is not in the list is over, and calls that were made under it end within a second. The
+	// agent keeps the list in memory alone: one that starts again has no grants until it is told. A
+	// repeat changes nothing, and prolongs nothing. FAILED_PRECONDITION (SUPERSEDED) for a list that
+	// is older than the agent's. For the control plane.
+	SetGrants(context.Context, *SetGrantsRequest) (*SetGrantsResponse, error)
 	mustEmbedUnimplementedHostServiceServer()
 }
 
@@ -144,6 +167,9 @@ func (UnimplementedHostServiceServer) RenewCertificates(context.Context, *RenewC
 }
 func (UnimplementedHostServiceServer) SetDenyList(context.Context, *SetDenyListRequest) (*SetDenyListResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetDenyList not implemented")
+}
+func (UnimplementedHostServiceServer) SetGrants(context.Context, *SetGrantsRequest) (*SetGrantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetGrants not implemented")
 }
 func (UnimplementedHostServiceServer) mustEmbedUnimplementedHostServiceServer() {}
 func (UnimplementedHostServiceServer) testEmbeddedByValue()                     {}
@@ -238,6 +264,24 @@ func _HostService_SetDenyList_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_SetGrants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetGrantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).SetGrants(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_SetGrants_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).SetGrants(ctx, req.(*SetGrantsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HostService_ServiceDesc is the grpc.ServiceDesc for HostService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -260,6 +304,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetDenyList",
 			Handler:    _HostService_SetDenyList_Handler,
+		},
+		{
+			MethodName: "SetGrants",
+			Handler:    _HostService_SetGrants_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -280,7 +280,9 @@ type AuditRecord struct {
 	// Number of the last record that was fetched or pruned.
 	Through int64 `protobuf:"varint,16,opt,name=through,proto3" json:"through,omitempty"`
 	// Chain that was fetched or pruned.
-	Chain         string `protobuf:"bytes,17,opt,name=chain,proto3" json:"chain,omitempty"`
+	Chain string `protobuf:"bytes,17,opt,name=chain,proto3" json:"chain,omitempty"`
+	// Id of the grant under which an operator made the call on an agent.
+	Grant         string `protobuf:"bytes,18,opt,name=grant,proto3" json:"grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +432,13 @@ func (x *AuditRecord) GetThrough() int64 {
 func (x *AuditRecord) GetChain() string {
 	if x != nil {
 		return x.Chain
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetGrant() string {
+	if x != nil {
+		return x.Grant
 	}
 	return ""
 }
@@ -885,7 +894,7 @@ const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\x05chain\x18\a \x01(\tB\x06\xea\xbb\x18\x02P\x1fR\x05chain\"\x85\x01\n" +
 	"\x18ListAuditRecordsResponse\x12A\n" +
 	"\arecords\x18\x01 \x03(\v2'.understudy.controlplane.v1.AuditRecordR\arecords\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf6\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x04\n" +
 	"\vAuditRecord\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x129\n" +
@@ -906,7 +915,8 @@ const file_understudy_controlplane_v1_audit_service_proto_rawDesc = "" +
 	"\x05count\x18\x0e \x01(\x03R\x05count\x12\x12\n" +
 	"\x04hash\x18\x0f \x01(\tR\x04hash\x12\x18\n" +
 	"\athrough\x18\x10 \x01(\x03R\athrough\x12\x14\n" +
-	"\x05chain\x18\x11 \x01(\tR\x05chain\"\x87\x01\n" +
+	"\x05chain\x18\x11 \x01(\tR\x05chain\x12\x14\n" +
+	"\x05grant\x18\x12 \x01(\tR\x05grant\"\x87\x01\n" +
 	"\x19ExportAuditRecordsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12#\n" +

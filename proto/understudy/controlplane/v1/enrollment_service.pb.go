@@ -138,6 +138,63 @@ func (OperatorRole) EnumDescriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{1}
 }
 
+// State is what became of it.
+type AgentGrant_State int32
+
+const (
+	// Unspecified.
+	AgentGrant_STATE_UNSPECIFIED AgentGrant_State = 0
+	// It is in force.
+	AgentGrant_STATE_ACTIVE AgentGrant_State = 1
+	// Its time is over.
+	AgentGrant_STATE_EXPIRED AgentGrant_State = 2
+	// Somebody revoked it, or its operator, or the server's agent.
+	AgentGrant_STATE_REVOKED AgentGrant_State = 3
+)
+
+// Enum value maps for AgentGrant_State.
+var (
+	AgentGrant_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_ACTIVE",
+		2: "STATE_EXPIRED",
+		3: "STATE_REVOKED",
+	}
+	AgentGrant_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_ACTIVE":      1,
+		"STATE_EXPIRED":     2,
+		"STATE_REVOKED":     3,
+	}
+)
+
+func (x AgentGrant_State) Enum() *AgentGrant_State {
+	p := new(AgentGrant_State)
+	*p = x
+	return p
+}
+
+func (x AgentGrant_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AgentGrant_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2].Descriptor()
+}
+
+func (AgentGrant_State) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2]
+}
+
+func (x AgentGrant_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AgentGrant_State.Descriptor instead.
+func (AgentGrant_State) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // Kind says what lags.
 type AuthorityStatus_Laggard_Kind int32
 
@@ -183,11 +240,11 @@ func (x AuthorityStatus_Laggard_Kind) String() string {
 }
 
 func (AuthorityStatus_Laggard_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3].Descriptor()
 }
 
 func (AuthorityStatus_Laggard_Kind) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[2]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3]
 }
 
 func (x AuthorityStatus_Laggard_Kind) Number() protoreflect.EnumNumber {
@@ -196,7 +253,7 @@ func (x AuthorityStatus_Laggard_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AuthorityStatus_Laggard_Kind.Descriptor instead.
 func (AuthorityStatus_Laggard_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2, 1, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9, 1, 0}
 }
 
 // State is what became of it.
@@ -244,11 +301,11 @@ func (x JoinToken_State) String() string {
 }
 
 func (JoinToken_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4].Descriptor()
 }
 
 func (JoinToken_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4]
 }
 
 func (x JoinToken_State) Number() protoreflect.EnumNumber {
@@ -257,7 +314,7 @@ func (x JoinToken_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JoinToken_State.Descriptor instead.
 func (JoinToken_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22, 0}
 }
 
 // State is that of the newest certificate.
@@ -301,11 +358,11 @@ func (x Operator_State) String() string {
 }
 
 func (Operator_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[5].Descriptor()
 }
 
 func (Operator_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[5]
 }
 
 func (x Operator_State) Number() protoreflect.EnumNumber {
@@ -314,7 +371,510 @@ func (x Operator_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operator_State.Descriptor instead.
 func (Operator_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{31, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{38, 0}
+}
+
+// AgentGrant lets an operator make changing calls on an agent.
+type AgentGrant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, "grant-0123456789ab".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "servers/{server}", on whose agent.
+	Server string `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
+	// Who may make the calls: an identity ("spiffe://understudy/operator/alice").
+	Operator string `protobuf:"bytes,3,opt,name=operator,proto3" json:"operator,omitempty"`
+	// Why.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What became of it.
+	State AgentGrant_State `protobuf:"varint,5,opt,name=state,proto3,enum=understudy.controlplane.v1.AgentGrant_State" json:"state,omitempty"`
+	// Who made it, as in events.
+	Creator string `protobuf:"bytes,6,opt,name=creator,proto3" json:"creator,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it ends.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When it was revoked; absent when it was not.
+	RevokeTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentGrant) Reset() {
+	*x = AgentGrant{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentGrant) ProtoMessage() {}
+
+func (x *AgentGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentGrant.ProtoReflect.Descriptor instead.
+func (*AgentGrant) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *AgentGrant) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AgentGrant) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *AgentGrant) GetOperator() string {
+	if x != nil {
+		return x.Operator
+	}
+	return ""
+}
+
+func (x *AgentGrant) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AgentGrant) GetState() AgentGrant_State {
+	if x != nil {
+		return x.State
+	}
+	return AgentGrant_STATE_UNSPECIFIED
+}
+
+func (x *AgentGrant) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+func (x *AgentGrant) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *AgentGrant) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *AgentGrant) GetRevokeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokeTime
+	}
+	return nil
+}
+
+// CreateAgentGrantRequest says who may change what for how long, and why.
+type CreateAgentGrantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}". Required.
+	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// How long. Required.
+	Duration *durationpb.Duration `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Why; it is recorded. Required.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// "operators/{operator}", whose newest valid certificate has the key; the caller's own when
+	// empty.
+	Operator string `protobuf:"bytes,4,opt,name=operator,proto3" json:"operator,omitempty"`
+	// Validate only; no grant is made.
+	ValidateOnly  bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAgentGrantRequest) Reset() {
+	*x = CreateAgentGrantRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAgentGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAgentGrantRequest) ProtoMessage() {}
+
+func (x *CreateAgentGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAgentGrantRequest.ProtoReflect.Descriptor instead.
+func (*CreateAgentGrantRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CreateAgentGrantRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *CreateAgentGrantRequest) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *CreateAgentGrantRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CreateAgentGrantRequest) GetOperator() string {
+	if x != nil {
+		return x.Operator
+	}
+	return ""
+}
+
+func (x *CreateAgentGrantRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// CreateAgentGrantResponse has the grant.
+type CreateAgentGrantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grant; without an id with `validate_only`.
+	Grant *AgentGrant `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	// Whether the agent knows it. Otherwise it is told as soon as it can be.
+	Delivered bool `protobuf:"varint,2,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	// Why the agent does not know it yet.
+	UndeliveredReason string `protobuf:"bytes,3,opt,name=undelivered_reason,json=undeliveredReason,proto3" json:"undelivered_reason,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *CreateAgentGrantResponse) Reset() {
+	*x = CreateAgentGrantResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAgentGrantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAgentGrantResponse) ProtoMessage() {}
+
+func (x *CreateAgentGrantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAgentGrantResponse.ProtoReflect.Descriptor instead.
+func (*CreateAgentGrantResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CreateAgentGrantResponse) GetGrant() *AgentGrant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *CreateAgentGrantResponse) GetDelivered() bool {
+	if x != nil {
+		return x.Delivered
+	}
+	return false
+}
+
+func (x *CreateAgentGrantResponse) GetUndeliveredReason() string {
+	if x != nil {
+		return x.UndeliveredReason
+	}
+	return ""
+}
+
+// ListAgentGrantsRequest asks for a page of grants.
+type ListAgentGrantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many; 0 means 50, at most 1000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Token of the page before.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// "servers/{server}", to list those on its agent alone.
+	Server        string `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentGrantsRequest) Reset() {
+	*x = ListAgentGrantsRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentGrantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentGrantsRequest) ProtoMessage() {}
+
+func (x *ListAgentGrantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentGrantsRequest.ProtoReflect.Descriptor instead.
+func (*ListAgentGrantsRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListAgentGrantsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAgentGrantsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAgentGrantsRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+// ListAgentGrantsResponse has a page of grants.
+type ListAgentGrantsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grants, newest first.
+	Grants []*AgentGrant `protobuf:"bytes,1,rep,name=grants,proto3" json:"grants,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentGrantsResponse) Reset() {
+	*x = ListAgentGrantsResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentGrantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentGrantsResponse) ProtoMessage() {}
+
+func (x *ListAgentGrantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentGrantsResponse.ProtoReflect.Descriptor instead.
+func (*ListAgentGrantsResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListAgentGrantsResponse) GetGrants() []*AgentGrant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *ListAgentGrantsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// RevokeAgentGrantRequest names a grant.
+type RevokeAgentGrantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id. Required.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Validate only; nothing is changed.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeAgentGrantRequest) Reset() {
+	*x = RevokeAgentGrantRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeAgentGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeAgentGrantRequest) ProtoMessage() {}
+
+func (x *RevokeAgentGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeAgentGrantRequest.ProtoReflect.Descriptor instead.
+func (*RevokeAgentGrantRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RevokeAgentGrantRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokeAgentGrantRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// RevokeAgentGrantResponse has the grant as it is now.
+type RevokeAgentGrantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grant.
+	Grant *AgentGrant `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	// Whether the agent knows that it is over. Otherwise it is told as soon as it can be.
+	Delivered bool `protobuf:"varint,2,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	// Why the agent does not know it yet.
+	UndeliveredReason string `protobuf:"bytes,3,opt,name=undelivered_reason,json=undeliveredReason,proto3" json:"undelivered_reason,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *RevokeAgentGrantResponse) Reset() {
+	*x = RevokeAgentGrantResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeAgentGrantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeAgentGrantResponse) ProtoMessage() {}
+
+func (x *RevokeAgentGrantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeAgentGrantResponse.ProtoReflect.Descriptor instead.
+func (*RevokeAgentGrantResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RevokeAgentGrantResponse) GetGrant() *AgentGrant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *RevokeAgentGrantResponse) GetDelivered() bool {
+	if x != nil {
+		return x.Delivered
+	}
+	return false
+}
+
+func (x *RevokeAgentGrantResponse) GetUndeliveredReason() string {
+	if x != nil {
+		return x.UndeliveredReason
+	}
+	return ""
 }
 
 // GetAuthorityRequest asks for the CA.
@@ -326,7 +886,7 @@ type GetAuthorityRequest struct {
 
 func (x *GetAuthorityRequest) Reset() {
 	*x = GetAuthorityRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[0]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -338,7 +898,7 @@ func (x *GetAuthorityRequest) String() string {
 func (*GetAuthorityRequest) ProtoMessage() {}
 
 func (x *GetAuthorityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[0]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -351,7 +911,7 @@ func (x *GetAuthorityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAuthorityRequest.ProtoReflect.Descriptor instead.
 func (*GetAuthorityRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{7}
 }
 
 // GetAuthorityResponse has the CA.
@@ -367,7 +927,7 @@ type GetAuthorityResponse struct {
 
 func (x *GetAuthorityResponse) Reset() {
 	*x = GetAuthorityResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[1]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +939,7 @@ func (x *GetAuthorityResponse) String() string {
 func (*GetAuthorityResponse) ProtoMessage() {}
 
 func (x *GetAuthorityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[1]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +952,7 @@ func (x *GetAuthorityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAuthorityResponse.ProtoReflect.Descriptor instead.
 func (*GetAuthorityResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{1}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetAuthorityResponse) GetCaPem() []byte {
@@ -428,7 +988,7 @@ type AuthorityStatus struct {
 
 func (x *AuthorityStatus) Reset() {
 	*x = AuthorityStatus{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +1000,7 @@ func (x *AuthorityStatus) String() string {
 func (*AuthorityStatus) ProtoMessage() {}
 
 func (x *AuthorityStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[2]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +1013,7 @@ func (x *AuthorityStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorityStatus.ProtoReflect.Descriptor instead.
 func (*AuthorityStatus) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AuthorityStatus) GetPhase() AuthorityPhase {
@@ -500,7 +1060,7 @@ type GetAuthorityStatusRequest struct {
 
 func (x *GetAuthorityStatusRequest) Reset() {
 	*x = GetAuthorityStatusRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +1072,7 @@ func (x *GetAuthorityStatusRequest) String() string {
 func (*GetAuthorityStatusRequest) ProtoMessage() {}
 
 func (x *GetAuthorityStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[3]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,7 +1085,7 @@ func (x *GetAuthorityStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAuthorityStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetAuthorityStatusRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{3}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{10}
 }
 
 // GetAuthorityStatusResponse has the state.
@@ -539,7 +1099,7 @@ type GetAuthorityStatusResponse struct {
 
 func (x *GetAuthorityStatusResponse) Reset() {
 	*x = GetAuthorityStatusResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +1111,7 @@ func (x *GetAuthorityStatusResponse) String() string {
 func (*GetAuthorityStatusResponse) ProtoMessage() {}
 
 func (x *GetAuthorityStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[4]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +1124,7 @@ func (x *GetAuthorityStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAuthorityStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetAuthorityStatusResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{4}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetAuthorityStatusResponse) GetStatus() *AuthorityStatus {
@@ -589,7 +1149,7 @@ type RotateAuthorityRequest struct {
 
 func (x *RotateAuthorityRequest) Reset() {
 	*x = RotateAuthorityRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -601,7 +1161,7 @@ func (x *RotateAuthorityRequest) String() string {
 func (*RotateAuthorityRequest) ProtoMessage() {}
 
 func (x *RotateAuthorityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[5]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -614,7 +1174,7 @@ func (x *RotateAuthorityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAuthorityRequest.ProtoReflect.Descriptor instead.
 func (*RotateAuthorityRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{5}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RotateAuthorityRequest) GetFrom() AuthorityPhase {
@@ -649,7 +1209,7 @@ type RotateAuthorityResponse struct {
 
 func (x *RotateAuthorityResponse) Reset() {
 	*x = RotateAuthorityResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +1221,7 @@ func (x *RotateAuthorityResponse) String() string {
 func (*RotateAuthorityResponse) ProtoMessage() {}
 
 func (x *RotateAuthorityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[6]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +1234,7 @@ func (x *RotateAuthorityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAuthorityResponse.ProtoReflect.Descriptor instead.
 func (*RotateAuthorityResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{6}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RotateAuthorityResponse) GetStatus() *AuthorityStatus {
@@ -697,7 +1257,7 @@ type CheckJoinTokenRequest struct {
 
 func (x *CheckJoinTokenRequest) Reset() {
 	*x = CheckJoinTokenRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +1269,7 @@ func (x *CheckJoinTokenRequest) String() string {
 func (*CheckJoinTokenRequest) ProtoMessage() {}
 
 func (x *CheckJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[7]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +1282,7 @@ func (x *CheckJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CheckJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{7}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckJoinTokenRequest) GetToken() string {
@@ -750,7 +1310,7 @@ type CheckJoinTokenResponse struct {
 
 func (x *CheckJoinTokenResponse) Reset() {
 	*x = CheckJoinTokenResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +1322,7 @@ func (x *CheckJoinTokenResponse) String() string {
 func (*CheckJoinTokenResponse) ProtoMessage() {}
 
 func (x *CheckJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[8]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +1335,7 @@ func (x *CheckJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CheckJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{8}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CheckJoinTokenResponse) GetExpireTime() *timestamppb.Timestamp {
@@ -794,7 +1354,7 @@ type CheckAgentRequest struct {
 
 func (x *CheckAgentRequest) Reset() {
 	*x = CheckAgentRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +1366,7 @@ func (x *CheckAgentRequest) String() string {
 func (*CheckAgentRequest) ProtoMessage() {}
 
 func (x *CheckAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[9]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +1379,7 @@ func (x *CheckAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAgentRequest.ProtoReflect.Descriptor instead.
 func (*CheckAgentRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
 }
 
 // CheckAgentResponse is for an agent that answered.
@@ -837,7 +1397,7 @@ type CheckAgentResponse struct {
 
 func (x *CheckAgentResponse) Reset() {
 	*x = CheckAgentResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +1409,7 @@ func (x *CheckAgentResponse) String() string {
 func (*CheckAgentResponse) ProtoMessage() {}
 
 func (x *CheckAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[10]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +1422,7 @@ func (x *CheckAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAgentResponse.ProtoReflect.Descriptor instead.
 func (*CheckAgentResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{10}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CheckAgentResponse) GetAddress() string {
@@ -901,7 +1461,7 @@ type CreateJoinTokenRequest struct {
 
 func (x *CreateJoinTokenRequest) Reset() {
 	*x = CreateJoinTokenRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1473,7 @@ func (x *CreateJoinTokenRequest) String() string {
 func (*CreateJoinTokenRequest) ProtoMessage() {}
 
 func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[11]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1486,7 @@ func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{11}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateJoinTokenRequest) GetServer() string {
@@ -967,7 +1527,7 @@ type CreateJoinTokenResponse struct {
 
 func (x *CreateJoinTokenResponse) Reset() {
 	*x = CreateJoinTokenResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1539,7 @@ func (x *CreateJoinTokenResponse) String() string {
 func (*CreateJoinTokenResponse) ProtoMessage() {}
 
 func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[12]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1552,7 @@ func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{12}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreateJoinTokenResponse) GetJoinFile() []byte {
@@ -1029,7 +1589,7 @@ type ListJoinTokensRequest struct {
 
 func (x *ListJoinTokensRequest) Reset() {
 	*x = ListJoinTokensRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1601,7 @@ func (x *ListJoinTokensRequest) String() string {
 func (*ListJoinTokensRequest) ProtoMessage() {}
 
 func (x *ListJoinTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[13]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1614,7 @@ func (x *ListJoinTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJoinTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListJoinTokensRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{13}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListJoinTokensRequest) GetPageSize() int32 {
@@ -1084,7 +1644,7 @@ type ListJoinTokensResponse struct {
 
 func (x *ListJoinTokensResponse) Reset() {
 	*x = ListJoinTokensResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1656,7 @@ func (x *ListJoinTokensResponse) String() string {
 func (*ListJoinTokensResponse) ProtoMessage() {}
 
 func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1669,7 @@ func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJoinTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListJoinTokensResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListJoinTokensResponse) GetJoinTokens() []*JoinToken {
@@ -1149,7 +1709,7 @@ type JoinToken struct {
 
 func (x *JoinToken) Reset() {
 	*x = JoinToken{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1161,7 +1721,7 @@ func (x *JoinToken) String() string {
 func (*JoinToken) ProtoMessage() {}
 
 func (x *JoinToken) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1174,7 +1734,7 @@ func (x *JoinToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
 func (*JoinToken) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *JoinToken) GetServer() string {
@@ -1246,7 +1806,7 @@ type EnrollRequest struct {
 
 func (x *EnrollRequest) Reset() {
 	*x = EnrollRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1818,7 @@ func (x *EnrollRequest) String() string {
 func (*EnrollRequest) ProtoMessage() {}
 
 func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1831,7 @@ func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollRequest.ProtoReflect.Descriptor instead.
 func (*EnrollRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EnrollRequest) GetToken() string {
@@ -1320,7 +1880,7 @@ type EnrollResponse struct {
 
 func (x *EnrollResponse) Reset() {
 	*x = EnrollResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1892,7 @@ func (x *EnrollResponse) String() string {
 func (*EnrollResponse) ProtoMessage() {}
 
 func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1905,7 @@ func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollResponse.ProtoReflect.Descriptor instead.
 func (*EnrollResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EnrollResponse) GetCertificates() *Certificates {
@@ -1368,7 +1928,7 @@ type RenewExpiredRequest struct {
 
 func (x *RenewExpiredRequest) Reset() {
 	*x = RenewExpiredRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1940,7 @@ func (x *RenewExpiredRequest) String() string {
 func (*RenewExpiredRequest) ProtoMessage() {}
 
 func (x *RenewExpiredRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1953,7 @@ func (x *RenewExpiredRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewExpiredRequest.ProtoReflect.Descriptor instead.
 func (*RenewExpiredRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RenewExpiredRequest) GetCertificatePem() []byte {
@@ -1425,7 +1985,7 @@ type RenewExpiredResponse struct {
 
 func (x *RenewExpiredResponse) Reset() {
 	*x = RenewExpiredResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1997,7 @@ func (x *RenewExpiredResponse) String() string {
 func (*RenewExpiredResponse) ProtoMessage() {}
 
 func (x *RenewExpiredResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +2010,7 @@ func (x *RenewExpiredResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewExpiredResponse.ProtoReflect.Descriptor instead.
 func (*RenewExpiredResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RenewExpiredResponse) GetCaPem() []byte {
@@ -1490,7 +2050,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +2062,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +2075,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RenewRequest) GetAgentCsr() []byte {
@@ -1550,7 +2110,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +2122,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +2135,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RenewResponse) GetCertificates() *Certificates {
@@ -1604,7 +2164,7 @@ type Certificates struct {
 
 func (x *Certificates) Reset() {
 	*x = Certificates{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +2176,7 @@ func (x *Certificates) String() string {
 func (*Certificates) ProtoMessage() {}
 
 func (x *Certificates) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +2189,7 @@ func (x *Certificates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificates.ProtoReflect.Descriptor instead.
 func (*Certificates) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Certificates) GetCaPem() []byte {
@@ -1681,7 +2241,7 @@ type CreateOperatorRequest struct {
 
 func (x *CreateOperatorRequest) Reset() {
 	*x = CreateOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +2253,7 @@ func (x *CreateOperatorRequest) String() string {
 func (*CreateOperatorRequest) ProtoMessage() {}
 
 func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +2266,7 @@ func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateOperatorRequest) GetName() string {
@@ -1760,7 +2320,7 @@ type UpdateOperatorRequest struct {
 
 func (x *UpdateOperatorRequest) Reset() {
 	*x = UpdateOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +2332,7 @@ func (x *UpdateOperatorRequest) String() string {
 func (*UpdateOperatorRequest) ProtoMessage() {}
 
 func (x *UpdateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +2345,7 @@ func (x *UpdateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*UpdateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UpdateOperatorRequest) GetName() string {
@@ -1820,7 +2380,7 @@ type UpdateOperatorResponse struct {
 
 func (x *UpdateOperatorResponse) Reset() {
 	*x = UpdateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1832,7 +2392,7 @@ func (x *UpdateOperatorResponse) String() string {
 func (*UpdateOperatorResponse) ProtoMessage() {}
 
 func (x *UpdateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1845,7 +2405,7 @@ func (x *UpdateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*UpdateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *UpdateOperatorResponse) GetServers() []string {
@@ -1870,7 +2430,7 @@ type CreateOperatorResponse struct {
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +2442,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +2455,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -1930,7 +2490,7 @@ type RenewOperatorRequest struct {
 
 func (x *RenewOperatorRequest) Reset() {
 	*x = RenewOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2502,7 @@ func (x *RenewOperatorRequest) String() string {
 func (*RenewOperatorRequest) ProtoMessage() {}
 
 func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2515,7 @@ func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorRequest.ProtoReflect.Descriptor instead.
 func (*RenewOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RenewOperatorRequest) GetCsr() []byte {
@@ -1976,7 +2536,7 @@ type RenewOperatorResponse struct {
 
 func (x *RenewOperatorResponse) Reset() {
 	*x = RenewOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2548,7 @@ func (x *RenewOperatorResponse) String() string {
 func (*RenewOperatorResponse) ProtoMessage() {}
 
 func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2561,7 @@ func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorResponse.ProtoReflect.Descriptor instead.
 func (*RenewOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RenewOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -2024,7 +2584,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2596,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2609,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListOperatorsRequest) GetPageSize() int32 {
@@ -2079,7 +2639,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2651,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2664,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{30}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*Operator {
@@ -2148,7 +2708,7 @@ type Operator struct {
 
 func (x *Operator) Reset() {
 	*x = Operator{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2720,7 @@ func (x *Operator) String() string {
 func (*Operator) ProtoMessage() {}
 
 func (x *Operator) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2733,7 @@ func (x *Operator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operator.ProtoReflect.Descriptor instead.
 func (*Operator) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{31}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Operator) GetName() string {
@@ -2254,7 +2814,7 @@ type OperatorCertificate struct {
 
 func (x *OperatorCertificate) Reset() {
 	*x = OperatorCertificate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2826,7 @@ func (x *OperatorCertificate) String() string {
 func (*OperatorCertificate) ProtoMessage() {}
 
 func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2839,7 @@ func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
 func (*OperatorCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{32}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *OperatorCertificate) GetCaPem() []byte {
@@ -2318,7 +2878,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2330,7 +2890,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2343,7 +2903,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{33}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -2382,7 +2942,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2954,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2967,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{34}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -2439,7 +2999,7 @@ type AuthorityStatus_Root struct {
 
 func (x *AuthorityStatus_Root) Reset() {
 	*x = AuthorityStatus_Root{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2451,7 +3011,7 @@ func (x *AuthorityStatus_Root) String() string {
 func (*AuthorityStatus_Root) ProtoMessage() {}
 
 func (x *AuthorityStatus_Root) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2464,7 +3024,7 @@ func (x *AuthorityStatus_Root) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorityStatus_Root.ProtoReflect.Descriptor instead.
 func (*AuthorityStatus_Root) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9, 0}
 }
 
 func (x *AuthorityStatus_Root) GetPin() string {
@@ -2505,7 +3065,7 @@ type AuthorityStatus_Laggard struct {
 
 func (x *AuthorityStatus_Laggard) Reset() {
 	*x = AuthorityStatus_Laggard{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2517,7 +3077,7 @@ func (x *AuthorityStatus_Laggard) String() string {
 func (*AuthorityStatus_Laggard) ProtoMessage() {}
 
 func (x *AuthorityStatus_Laggard) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2530,7 +3090,7 @@ func (x *AuthorityStatus_Laggard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorityStatus_Laggard.ProtoReflect.Descriptor instead.
 func (*AuthorityStatus_Laggard) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{2, 1}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9, 1}
 }
 
 func (x *AuthorityStatus_Laggard) GetName() string {
@@ -2565,7 +3125,53 @@ var File_understudy_controlplane_v1_enrollment_service_proto protoreflect.FileDe
 
 const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\n" +
-	"3understudy/controlplane/v1/enrollment_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\x15\n" +
+	"3understudy/controlplane/v1/enrollment_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!understudy/limits/v1/limits.proto\"\xd5\x03\n" +
+	"\n" +
+	"AgentGrant\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06server\x18\x02 \x01(\tR\x06server\x12\x1a\n" +
+	"\boperator\x18\x03 \x01(\tR\boperator\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12B\n" +
+	"\x05state\x18\x05 \x01(\x0e2,.understudy.controlplane.v1.AgentGrant.StateR\x05state\x12\x18\n" +
+	"\acreator\x18\x06 \x01(\tR\acreator\x12;\n" +
+	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12;\n" +
+	"\vrevoke_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"revokeTime\"V\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fSTATE_ACTIVE\x10\x01\x12\x11\n" +
+	"\rSTATE_EXPIRED\x10\x02\x12\x11\n" +
+	"\rSTATE_REVOKED\x10\x03\"\xf0\x01\n" +
+	"\x17CreateAgentGrantRequest\x12 \n" +
+	"\x06server\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x06server\x12E\n" +
+	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0e\xea\xbb\x18\n" +
+	"\b\x01*\x021m2\x028hR\bduration\x12#\n" +
+	"\x06reason\x18\x03 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xf4\x03P\x1bR\x06reason\x12\"\n" +
+	"\boperator\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\x1cR\boperator\x12#\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\"\xa5\x01\n" +
+	"\x18CreateAgentGrantResponse\x12<\n" +
+	"\x05grant\x18\x01 \x01(\v2&.understudy.controlplane.v1.AgentGrantR\x05grant\x12\x1c\n" +
+	"\tdelivered\x18\x02 \x01(\bR\tdelivered\x12-\n" +
+	"\x12undelivered_reason\x18\x03 \x01(\tR\x11undeliveredReason\"\x89\x01\n" +
+	"\x16ListAgentGrantsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xea\xbb\x18\x06\x10\x00r\x0250R\bpageSize\x12&\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\x12\x1e\n" +
+	"\x06server\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x01R\x06server\"\x81\x01\n" +
+	"\x17ListAgentGrantsResponse\x12>\n" +
+	"\x06grants\x18\x01 \x03(\v2&.understudy.controlplane.v1.AgentGrantR\x06grants\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"X\n" +
+	"\x17RevokeAgentGrantRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\"R\x02id\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xa5\x01\n" +
+	"\x18RevokeAgentGrantResponse\x12<\n" +
+	"\x05grant\x18\x01 \x01(\v2&.understudy.controlplane.v1.AgentGrantR\x05grant\x12\x1c\n" +
+	"\tdelivered\x18\x02 \x01(\bR\tdelivered\x12-\n" +
+	"\x12undelivered_reason\x18\x03 \x01(\tR\x11undeliveredReason\"\x15\n" +
 	"\x13GetAuthorityRequest\"]\n" +
 	"\x14GetAuthorityResponse\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12.\n" +
@@ -2754,7 +3360,7 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x19OPERATOR_ROLE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OPERATOR_ROLE_VIEWER\x10\x01\x12\x1a\n" +
 	"\x16OPERATOR_ROLE_OPERATOR\x10\x02\x12\x17\n" +
-	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xf7\r\n" +
+	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xfc\x10\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
@@ -2771,7 +3377,10 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\rListOperators\x120.understudy.controlplane.v1.ListOperatorsRequest\x1a1.understudy.controlplane.v1.ListOperatorsResponse\"\x03\x90\x02\x01\x12\x88\x01\n" +
 	"\x12GetAuthorityStatus\x125.understudy.controlplane.v1.GetAuthorityStatusRequest\x1a6.understudy.controlplane.v1.GetAuthorityStatusResponse\"\x03\x90\x02\x01\x12z\n" +
 	"\x0fRotateAuthority\x122.understudy.controlplane.v1.RotateAuthorityRequest\x1a3.understudy.controlplane.v1.RotateAuthorityResponse\x12_\n" +
-	"\x06Revoke\x12).understudy.controlplane.v1.RevokeRequest\x1a*.understudy.controlplane.v1.RevokeResponseB\x97\x02\n" +
+	"\x06Revoke\x12).understudy.controlplane.v1.RevokeRequest\x1a*.understudy.controlplane.v1.RevokeResponse\x12}\n" +
+	"\x10CreateAgentGrant\x123.understudy.controlplane.v1.CreateAgentGrantRequest\x1a4.understudy.controlplane.v1.CreateAgentGrantResponse\x12\x7f\n" +
+	"\x0fListAgentGrants\x122.understudy.controlplane.v1.ListAgentGrantsRequest\x1a3.understudy.controlplane.v1.ListAgentGrantsResponse\"\x03\x90\x02\x01\x12\x82\x01\n" +
+	"\x10RevokeAgentGrant\x123.understudy.controlplane.v1.RevokeAgentGrantRequest\x1a4.understudy.controlplane.v1.RevokeAgentGrantResponse\"\x03\x90\x02\x02B\x97\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x16EnrollmentServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
 
 var (
@@ -2786,125 +3395,147 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(AuthorityPhase)(0),                // 0: understudy.controlplane.v1.AuthorityPhase
 	(OperatorRole)(0),                  // 1: understudy.controlplane.v1.OperatorRole
-	(AuthorityStatus_Laggard_Kind)(0),  // 2: understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
-	(JoinToken_State)(0),               // 3: understudy.controlplane.v1.JoinToken.State
-	(Operator_State)(0),                // 4: understudy.controlplane.v1.Operator.State
-	(*GetAuthorityRequest)(nil),        // 5: understudy.controlplane.v1.GetAuthorityRequest
-	(*GetAuthorityResponse)(nil),       // 6: understudy.controlplane.v1.GetAuthorityResponse
-	(*AuthorityStatus)(nil),            // 7: understudy.controlplane.v1.AuthorityStatus
-	(*GetAuthorityStatusRequest)(nil),  // 8: understudy.controlplane.v1.GetAuthorityStatusRequest
-	(*GetAuthorityStatusResponse)(nil), // 9: understudy.controlplane.v1.GetAuthorityStatusResponse
-	(*RotateAuthorityRequest)(nil),     // 10: understudy.controlplane.v1.RotateAuthorityRequest
-	(*RotateAuthorityResponse)(nil),    // 11: understudy.controlplane.v1.RotateAuthorityResponse
-	(*CheckJoinTokenRequest)(nil),      // 12: understudy.controlplane.v1.CheckJoinTokenRequest
-	(*CheckJoinTokenResponse)(nil),     // 13: understudy.controlplane.v1.CheckJoinTokenResponse
-	(*CheckAgentRequest)(nil),          // 14: understudy.controlplane.v1.CheckAgentRequest
-	(*CheckAgentResponse)(nil),         // 15: understudy.controlplane.v1.CheckAgentResponse
-	(*CreateJoinTokenRequest)(nil),     // 16: understudy.controlplane.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil),    // 17: understudy.controlplane.v1.CreateJoinTokenResponse
-	(*ListJoinTokensRequest)(nil),      // 18: understudy.controlplane.v1.ListJoinTokensRequest
-	(*ListJoinTokensResponse)(nil),     // 19: understudy.controlplane.v1.ListJoinTokensResponse
-	(*JoinToken)(nil),                  // 20: understudy.controlplane.v1.JoinToken
-	(*EnrollRequest)(nil),              // 21: understudy.controlplane.v1.EnrollRequest
-	(*EnrollResponse)(nil),             // 22: understudy.controlplane.v1.EnrollResponse
-	(*RenewExpiredRequest)(nil),        // 23: understudy.controlplane.v1.RenewExpiredRequest
-	(*RenewExpiredResponse)(nil),       // 24: understudy.controlplane.v1.RenewExpiredResponse
-	(*RenewRequest)(nil),               // 25: understudy.controlplane.v1.RenewRequest
-	(*RenewResponse)(nil),              // 26: understudy.controlplane.v1.RenewResponse
-	(*Certificates)(nil),               // 27: understudy.controlplane.v1.Certificates
-	(*CreateOperatorRequest)(nil),      // 28: understudy.controlplane.v1.CreateOperatorRequest
-	(*UpdateOperatorRequest)(nil),      // 29: understudy.controlplane.v1.UpdateOperatorRequest
-	(*UpdateOperatorResponse)(nil),     // 30: understudy.controlplane.v1.UpdateOperatorResponse
-	(*CreateOperatorResponse)(nil),     // 31: understudy.controlplane.v1.CreateOperatorResponse
-	(*RenewOperatorRequest)(nil),       // 32: understudy.controlplane.v1.RenewOperatorRequest
-	(*RenewOperatorResponse)(nil),      // 33: understudy.controlplane.v1.RenewOperatorResponse
-	(*ListOperatorsRequest)(nil),       // 34: understudy.controlplane.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),      // 35: understudy.controlplane.v1.ListOperatorsResponse
-	(*Operator)(nil),                   // 36: understudy.controlplane.v1.Operator
-	(*OperatorCertificate)(nil),        // 37: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),              // 38: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),             // 39: understudy.controlplane.v1.RevokeResponse
-	(*AuthorityStatus_Root)(nil),       // 40: understudy.controlplane.v1.AuthorityStatus.Root
-	(*AuthorityStatus_Laggard)(nil),    // 41: understudy.controlplane.v1.AuthorityStatus.Laggard
-	(*timestamppb.Timestamp)(nil),      // 42: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 43: google.protobuf.Duration
+	(AgentGrant_State)(0),              // 2: understudy.controlplane.v1.AgentGrant.State
+	(AuthorityStatus_Laggard_Kind)(0),  // 3: understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	(JoinToken_State)(0),               // 4: understudy.controlplane.v1.JoinToken.State
+	(Operator_State)(0),                // 5: understudy.controlplane.v1.Operator.State
+	(*AgentGrant)(nil),                 // 6: understudy.controlplane.v1.AgentGrant
+	(*CreateAgentGrantRequest)(nil),    // 7: understudy.controlplane.v1.CreateAgentGrantRequest
+	(*CreateAgentGrantResponse)(nil),   // 8: understudy.controlplane.v1.CreateAgentGrantResponse
+	(*ListAgentGrantsRequest)(nil),     // 9: understudy.controlplane.v1.ListAgentGrantsRequest
+	(*ListAgentGrantsResponse)(nil),    // 10: understudy.controlplane.v1.ListAgentGrantsResponse
+	(*RevokeAgentGrantRequest)(nil),    // 11: understudy.controlplane.v1.RevokeAgentGrantRequest
+	(*RevokeAgentGrantResponse)(nil),   // 12: understudy.controlplane.v1.RevokeAgentGrantResponse
+	(*GetAuthorityRequest)(nil),        // 13: understudy.controlplane.v1.GetAuthorityRequest
+	(*GetAuthorityResponse)(nil),       // 14: understudy.controlplane.v1.GetAuthorityResponse
+	(*AuthorityStatus)(nil),            // 15: understudy.controlplane.v1.AuthorityStatus
+	(*GetAuthorityStatusRequest)(nil),  // 16: understudy.controlplane.v1.GetAuthorityStatusRequest
+	(*GetAuthorityStatusResponse)(nil), // 17: understudy.controlplane.v1.GetAuthorityStatusResponse
+	(*RotateAuthorityRequest)(nil),     // 18: understudy.controlplane.v1.RotateAuthorityRequest
+	(*RotateAuthorityResponse)(nil),    // 19: understudy.controlplane.v1.RotateAuthorityResponse
+	(*CheckJoinTokenRequest)(nil),      // 20: understudy.controlplane.v1.CheckJoinTokenRequest
+	(*CheckJoinTokenResponse)(nil),     // 21: understudy.controlplane.v1.CheckJoinTokenResponse
+	(*CheckAgentRequest)(nil),          // 22: understudy.controlplane.v1.CheckAgentRequest
+	(*CheckAgentResponse)(nil),         // 23: understudy.controlplane.v1.CheckAgentResponse
+	(*CreateJoinTokenRequest)(nil),     // 24: understudy.controlplane.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil),    // 25: understudy.controlplane.v1.CreateJoinTokenResponse
+	(*ListJoinTokensRequest)(nil),      // 26: understudy.controlplane.v1.ListJoinTokensRequest
+	(*ListJoinTokensResponse)(nil),     // 27: understudy.controlplane.v1.ListJoinTokensResponse
+	(*JoinToken)(nil),                  // 28: understudy.controlplane.v1.JoinToken
+	(*EnrollRequest)(nil),              // 29: understudy.controlplane.v1.EnrollRequest
+	(*EnrollResponse)(nil),             // 30: understudy.controlplane.v1.EnrollResponse
+	(*RenewExpiredRequest)(nil),        // 31: understudy.controlplane.v1.RenewExpiredRequest
+	(*RenewExpiredResponse)(nil),       // 32: understudy.controlplane.v1.RenewExpiredResponse
+	(*RenewRequest)(nil),               // 33: understudy.controlplane.v1.RenewRequest
+	(*RenewResponse)(nil),              // 34: understudy.controlplane.v1.RenewResponse
+	(*Certificates)(nil),               // 35: understudy.controlplane.v1.Certificates
+	(*CreateOperatorRequest)(nil),      // 36: understudy.controlplane.v1.CreateOperatorRequest
+	(*UpdateOperatorRequest)(nil),      // 37: understudy.controlplane.v1.UpdateOperatorRequest
+	(*UpdateOperatorResponse)(nil),     // 38: understudy.controlplane.v1.UpdateOperatorResponse
+	(*CreateOperatorResponse)(nil),     // 39: understudy.controlplane.v1.CreateOperatorResponse
+	(*RenewOperatorRequest)(nil),       // 40: understudy.controlplane.v1.RenewOperatorRequest
+	(*RenewOperatorResponse)(nil),      // 41: understudy.controlplane.v1.RenewOperatorResponse
+	(*ListOperatorsRequest)(nil),       // 42: understudy.controlplane.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),      // 43: understudy.controlplane.v1.ListOperatorsResponse
+	(*Operator)(nil),                   // 44: understudy.controlplane.v1.Operator
+	(*OperatorCertificate)(nil),        // 45: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),              // 46: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),             // 47: understudy.controlplane.v1.RevokeResponse
+	(*AuthorityStatus_Root)(nil),       // 48: understudy.controlplane.v1.AuthorityStatus.Root
+	(*AuthorityStatus_Laggard)(nil),    // 49: understudy.controlplane.v1.AuthorityStatus.Laggard
+	(*timestamppb.Timestamp)(nil),      // 50: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 51: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
-	42, // 0: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 1: understudy.controlplane.v1.AuthorityStatus.phase:type_name -> understudy.controlplane.v1.AuthorityPhase
-	42, // 2: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
-	40, // 3: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
-	41, // 4: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
-	7,  // 5: understudy.controlplane.v1.GetAuthorityStatusResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
-	0,  // 6: understudy.controlplane.v1.RotateAuthorityRequest.from:type_name -> understudy.controlplane.v1.AuthorityPhase
-	7,  // 7: understudy.controlplane.v1.RotateAuthorityResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
-	42, // 8: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	43, // 9: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	42, // 10: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 11: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
-	3,  // 12: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
-	42, // 13: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
-	42, // 14: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
-	42, // 15: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
-	42, // 16: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
-	27, // 17: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	42, // 18: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
-	27, // 19: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	42, // 20: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 21: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
-	37, // 22: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	37, // 23: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	36, // 24: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
-	1,  // 25: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
-	4,  // 26: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
-	42, // 27: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
-	42, // 28: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
-	42, // 29: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
-	42, // 30: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	42, // 31: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 32: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
-	42, // 33: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
-	42, // 34: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 35: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	12, // 36: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	14, // 37: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	16, // 38: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	18, // 39: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
-	21, // 40: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	25, // 41: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	23, // 42: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
-	28, // 43: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	29, // 44: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
-	32, // 45: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	34, // 46: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
-	8,  // 47: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
-	10, // 48: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
-	38, // 49: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	6,  // 50: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	13, // 51: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	15, // 52: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	17, // 53: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	19, // 54: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
-	22, // 55: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	26, // 56: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	24, // 57: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
-	31, // 58: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	30, // 59: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
-	33, // 60: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	35, // 61: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
-	9,  // 62: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
-	11, // 63: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
-	39, // 64: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	50, // [50:65] is the sub-list for method output_type
-	35, // [35:50] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	2,  // 0: understudy.controlplane.v1.AgentGrant.state:type_name -> understudy.controlplane.v1.AgentGrant.State
+	50, // 1: understudy.controlplane.v1.AgentGrant.create_time:type_name -> google.protobuf.Timestamp
+	50, // 2: understudy.controlplane.v1.AgentGrant.expire_time:type_name -> google.protobuf.Timestamp
+	50, // 3: understudy.controlplane.v1.AgentGrant.revoke_time:type_name -> google.protobuf.Timestamp
+	51, // 4: understudy.controlplane.v1.CreateAgentGrantRequest.duration:type_name -> google.protobuf.Duration
+	6,  // 5: understudy.controlplane.v1.CreateAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
+	6,  // 6: understudy.controlplane.v1.ListAgentGrantsResponse.grants:type_name -> understudy.controlplane.v1.AgentGrant
+	6,  // 7: understudy.controlplane.v1.RevokeAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
+	50, // 8: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 9: understudy.controlplane.v1.AuthorityStatus.phase:type_name -> understudy.controlplane.v1.AuthorityPhase
+	50, // 10: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
+	48, // 11: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
+	49, // 12: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
+	15, // 13: understudy.controlplane.v1.GetAuthorityStatusResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
+	0,  // 14: understudy.controlplane.v1.RotateAuthorityRequest.from:type_name -> understudy.controlplane.v1.AuthorityPhase
+	15, // 15: understudy.controlplane.v1.RotateAuthorityResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
+	50, // 16: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	51, // 17: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	50, // 18: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	28, // 19: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
+	4,  // 20: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
+	50, // 21: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	50, // 22: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	50, // 23: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
+	50, // 24: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
+	35, // 25: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	50, // 26: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
+	35, // 27: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	50, // 28: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 29: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
+	45, // 30: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	45, // 31: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	44, // 32: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
+	1,  // 33: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
+	5,  // 34: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
+	50, // 35: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	50, // 36: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	50, // 37: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	50, // 38: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	50, // 39: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 40: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	50, // 41: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
+	50, // 42: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 43: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	20, // 44: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	22, // 45: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	24, // 46: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	26, // 47: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
+	29, // 48: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	33, // 49: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	31, // 50: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
+	36, // 51: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	37, // 52: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
+	40, // 53: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	42, // 54: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	16, // 55: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
+	18, // 56: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
+	46, // 57: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	7,  // 58: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:input_type -> understudy.controlplane.v1.CreateAgentGrantRequest
+	9,  // 59: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:input_type -> understudy.controlplane.v1.ListAgentGrantsRequest
+	11, // 60: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:input_type -> understudy.controlplane.v1.RevokeAgentGrantRequest
+	14, // 61: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	21, // 62: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	23, // 63: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	25, // 64: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	27, // 65: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
+	30, // 66: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	34, // 67: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	32, // 68: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
+	39, // 69: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	38, // 70: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
+	41, // 71: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	43, // 72: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	17, // 73: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
+	19, // 74: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
+	47, // 75: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	8,  // 76: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:output_type -> understudy.controlplane.v1.CreateAgentGrantResponse
+	10, // 77: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:output_type -> understudy.controlplane.v1.ListAgentGrantsResponse
+	12, // 78: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:output_type -> understudy.controlplane.v1.RevokeAgentGrantResponse
+	61, // [61:79] is the sub-list for method output_type
+	43, // [43:61] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -2917,8 +3548,8 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   37,
+			NumEnums:      6,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,6 +34,9 @@ const (
 	EnrollmentService_GetAuthorityStatus_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/GetAuthorityStatus"
 	EnrollmentService_RotateAuthority_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/RotateAuthority"
 	EnrollmentService_Revoke_FullMethodName             = "/understudy.controlplane.v1.EnrollmentService/Revoke"
+	EnrollmentService_CreateAgentGrant_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/CreateAgentGrant"
+	EnrollmentService_ListAgentGrants_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/ListAgentGrants"
+	EnrollmentService_RevokeAgentGrant_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/RevokeAgentGrant"
 )
 
 // EnrollmentServiceClient is the client API for EnrollmentService service.
@@ -117,6 +120,20 @@ type EnrollmentServiceClient interface {
 	// changes nothing.
 	// NOT_FOUND when it never had a certificate. For admins, and for break-glass.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
+	// CreateAgentGrant lets an operator make changing calls on the agent of one server, for a limited
+	// time. The grant is for the operator's key: it outlives renewals of the certificate, and ends
+	// with its revocation. A repeat makes another grant. The call waits up to 5 s for the agent to
+	// know it. NOT_FOUND for a server or an operator who is not there, PERMISSION_DENIED
+	// (NOT_ALLOWED) for who works with some servers alone and for another operator than the caller
+	// unless an admin asks, FAILED_PRECONDITION for an operator without a valid certificate,
+	// RESOURCE_EXHAUSTED (RATE_LIMITED) for a server with 50 grants. For operators and admins.
+	CreateAgentGrant(ctx context.Context, in *CreateAgentGrantRequest, opts ...grpc.CallOption) (*CreateAgentGrantResponse, error)
+	// ListAgentGrants returns the grants on record, newest first. For operators in any role.
+	ListAgentGrants(ctx context.Context, in *ListAgentGrantsRequest, opts ...grpc.CallOption) (*ListAgentGrantsResponse, error)
+	// RevokeAgentGrant ends a grant. Calls that are made under it end within a second of the agent's
+	// hearing of it, for which the call waits up to 5 s. A repeat changes nothing. NOT_FOUND. For
+	// operators and admins.
+	RevokeAgentGrant(ctx context.Context, in *RevokeAgentGrantRequest, opts ...grpc.CallOption) (*RevokeAgentGrantResponse, error)
 }
 
 type enrollmentServiceClient struct {
@@ -277,6 +294,36 @@ func (c *enrollmentServiceClient) Revoke(ctx context.Context, in *RevokeRequest,
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) CreateAgentGrant(ctx context.Context, in *CreateAgentGrantRequest, opts ...grpc.CallOption) (*CreateAgentGrantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateAgentGrantResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_CreateAgentGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) ListAgentGrants(ctx context.Context, in *ListAgentGrantsRequest, opts ...grpc.CallOption) (*ListAgentGrantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAgentGrantsResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_ListAgentGrants_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) RevokeAgentGrant(ctx context.Context, in *RevokeAgentGrantRequest, opts ...grpc.CallOption) (*RevokeAgentGrantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeAgentGrantResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_RevokeAgentGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EnrollmentServiceServer is the server API for EnrollmentService service.
 // All implementations must embed UnimplementedEnrollmentServiceServer
 // for forward compatibility.
@@ -358,6 +405,20 @@ type EnrollmentServiceServer interface {
 	// changes nothing.
 	// NOT_FOUND when it never had a certificate. For admins, and for break-glass.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
+	// CreateAgentGrant lets an operator make changing calls on the agent of one server, for a limited
+	// time. The grant is for the operator's key: it outlives renewals of the certificate, and ends
+	// with its revocation. A repeat makes another grant. The call waits up to 5 s for the agent to
+	// know it. NOT_FOUND for a server or an operator who is not there, PERMISSION_DENIED
+	// (NOT_ALLOWED) for who works with some servers alone and for another operator than the caller
+	// unless an admin asks, FAILED_PRECONDITION for an operator without a valid certificate,
+	// RESOURCE_EXHAUSTED (RATE_LIMITED) for a server with 50 grants. For operators and admins.
+	CreateAgentGrant(context.Context, *CreateAgentGrantRequest) (*CreateAgentGrantResponse, error)
+	// ListAgentGrants returns the grants on record, newest first. For operators in any role.
+	ListAgentGrants(context.Context, *ListAgentGrantsRequest) (*ListAgentGrantsResponse, error)
+	// RevokeAgentGrant ends a grant. Calls that are made under it end within a second of the agent's
+	// hearing of it, for which the call waits up to 5 s. A repeat changes nothing. NOT_FOUND. For
+	// operators and admins.
+	RevokeAgentGrant(context.Context, *RevokeAgentGrantRequest) (*RevokeAgentGrantResponse, error)
 	mustEmbedUnimplementedEnrollmentServiceServer()
 }
 
@@ -412,6 +473,15 @@ func (UnimplementedEnrollmentServiceServer) RotateAuthority(context.Context, *Ro
 }
 func (UnimplementedEnrollmentServiceServer) Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) CreateAgentGrant(context.Context, *CreateAgentGrantRequest) (*CreateAgentGrantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateAgentGrant not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) ListAgentGrants(context.Context, *ListAgentGrantsRequest) (*ListAgentGrantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAgentGrants not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) RevokeAgentGrant(context.Context, *RevokeAgentGrantRequest) (*RevokeAgentGrantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeAgentGrant not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) mustEmbedUnimplementedEnrollmentServiceServer() {}
 func (UnimplementedEnrollmentServiceServer) testEmbeddedByValue()                           {}
@@ -704,6 +774,60 @@ func _EnrollmentService_Revoke_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_CreateAgentGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateAgentGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).CreateAgentGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_CreateAgentGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).CreateAgentGrant(ctx, req.(*CreateAgentGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_ListAgentGrants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAgentGrantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).ListAgentGrants(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_ListAgentGrants_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).ListAgentGrants(ctx, req.(*ListAgentGrantsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_RevokeAgentGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeAgentGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).RevokeAgentGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_RevokeAgentGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).RevokeAgentGrant(ctx, req.(*RevokeAgentGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EnrollmentService_ServiceDesc is the grpc.ServiceDesc for EnrollmentService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -770,6 +894,18 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Revoke",
 			Handler:    _EnrollmentService_Revoke_Handler,
+		},
+		{
+			MethodName: "CreateAgentGrant",
+			Handler:    _EnrollmentService_CreateAgentGrant_Handler,
+		},
+		{
+			MethodName: "ListAgentGrants",
+			Handler:    _EnrollmentService_ListAgentGrants_Handler,
+		},
+		{
+			MethodName: "RevokeAgentGrant",
+			Handler:    _EnrollmentService_RevokeAgentGrant_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -191,6 +191,8 @@ const (
 	Reason_REASON_CERTIFICATE_REVOKED Reason = 703
 	// The certificate signing request is malformed, or of a kind of key that is not accepted.
 	Reason_REASON_CSR_INVALID Reason = 704
+	// An operator makes a changing call on an agent without a grant, or goes on after its end.
+	Reason_REASON_GRANT_REQUIRED Reason = 705
 )
 
 // Enum value maps for Reason.
@@ -278,6 +280,7 @@ var (
 		702: "REASON_TOKEN_USED",
 		703: "REASON_CERTIFICATE_REVOKED",
 		704: "REASON_CSR_INVALID",
+		705: "REASON_GRANT_REQUIRED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                0,
@@ -362,6 +365,7 @@ var (
 		"REASON_TOKEN_USED":                 702,
 		"REASON_CERTIFICATE_REVOKED":        703,
 		"REASON_CSR_INVALID":                704,
+		"REASON_GRANT_REQUIRED":             705,
 	}
 )
 
@@ -396,7 +400,7 @@ var File_understudy_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xf7\x11\n" +
+	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\x93\x12\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -480,7 +484,8 @@ const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\x14REASON_TOKEN_EXPIRED\x10\xbd\x05\x12\x16\n" +
 	"\x11REASON_TOKEN_USED\x10\xbe\x05\x12\x1f\n" +
 	"\x1aREASON_CERTIFICATE_REVOKED\x10\xbf\x05\x12\x17\n" +
-	"\x12REASON_CSR_INVALID\x10\xc0\x05B\xe2\x01\n" +
+	"\x12REASON_CSR_INVALID\x10\xc0\x05\x12\x1a\n" +
+	"\x15REASON_GRANT_REQUIRED\x10\xc1\x05B\xe2\x01\n" +
 	"\x18com.understudy.errors.v1B\vReasonProtoP\x01ZGgithub.com/understudy-db/understudy/proto/understudy/errors/v1;errorsv1\xa2\x02\x03UEX\xaa\x02\x14Understudy.Errors.V1\xca\x02\x14Understudy\\Errors\\V1\xe2\x02 Understudy\\Errors\\V1\\GPBMetadata\xea\x02\x16Understudy::Errors::V1b\x06proto3"
 
 var (

@@ -94,6 +94,8 @@ const (
 	Format_FORMAT_METHOD Format = 32
 	// Generation of the certificates of a server's MariaDB.
 	Format_FORMAT_GENERATION Format = 33
+	// Id of a grant.
+	Format_FORMAT_GRANT Format = 34
 )
 
 // Enum value maps for Format.
@@ -133,6 +135,7 @@ var (
 		31: "FORMAT_AUDIT_CHAIN",
 		32: "FORMAT_METHOD",
 		33: "FORMAT_GENERATION",
+		34: "FORMAT_GRANT",
 	}
 	Format_value = map[string]int32{
 		"FORMAT_UNSPECIFIED":     0,
@@ -169,6 +172,7 @@ var (
 		"FORMAT_AUDIT_CHAIN":     31,
 		"FORMAT_METHOD":          32,
 		"FORMAT_GENERATION":      33,
+		"FORMAT_GRANT":           34,
 	}
 )
 
@@ -482,7 +486,7 @@ const file_understudy_limits_v1_limits_proto_rawDesc = "" +
 	"\n" +
 	"FormatRule\x12\x18\n" +
 	"\apattern\x18\x01 \x01(\tR\apattern\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text*\x97\x1f\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text*\xea\x1f\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x9f\x01\n" +
 	"\rFORMAT_SERVER\x10\x01\x1a\x8b\x01\xea\xbb\x18\x86\x01\n" +
@@ -552,7 +556,9 @@ const file_understudy_limits_v1_limits_proto_rawDesc = "" +
 	"\rFORMAT_METHOD\x10 \x1a\x99\x01\xea\xbb\x18\x94\x01\n" +
 	"+[./]?[A-Za-z0-9_]+([./][A-Za-z0-9_]+)*[./]?\x12ea part of the name of a method: letters, digits and underscores, with single dots and slashes between\x12N\n" +
 	"\x11FORMAT_GENERATION\x10!\x1a7\xea\xbb\x183\n" +
-	"\f[0-9a-f]{16}\x12#16 hexadecimal digits in lower case:X\n" +
+	"\f[0-9a-f]{16}\x12#16 hexadecimal digits in lower case\x12Q\n" +
+	"\fFORMAT_GRANT\x10\"\x1a?\xea\xbb\x18;\n" +
+	"\x12grant-[0-9a-f]{12}\x12%the id of a grant, as a list shows it:X\n" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\xbd\x87\x03 \x01(\v2!.understudy.limits.v1.FieldLimitsR\x05field:Y\n" +
 	"\x04rule\x12!.google.protobuf.EnumValueOptions\x18\xbd\x87\x03 \x01(\v2 .understudy.limits.v1.FormatRuleR\x04ruleB\xe2\x01\n" +
 	"\x18com.understudy.limits.v1B\vLimitsProtoP\x01ZGgithub.com/understudy-db/understudy/proto/understudy/limits/v1;limitsv1\xa2\x02\x03ULX\xaa\x02\x14Understudy.Limits.V1\xca\x02\x14Understudy\\Limits\\V1\xe2\x02 Understudy\\Limits\\V1\\GPBMetadata\xea\x02\x16Understudy::Limits::V1b\x06proto3"

@@ -64,6 +64,11 @@ var commands = map[string]string{
 	"ListJoinTokens":  "token list",
 	"GetVersion":      "version",
 
+	"CreateAgentGrant": "agent grant {server} --for {duration} --reason {reason}" +
+		"[ --operator {operator}]",
+	"ListAgentGrants":  "agent grants[ {server}]",
+	"RevokeAgentGrant": "agent revoke-grant {id}",
+
 	"GetAuthorityStatus": "ca status",
 	"RotateAuthority":    "ca rotate",
 

@@ -88,7 +88,9 @@ func TestAgentsAreToldWhoWasRevoked(t *testing.T) {
 	defer cancel()
 	round := func(what string, want ...string) {
 		t.Helper()
-		d.round(ctx)
+		if err := d.round(ctx); err != nil {
+			t.Fatal(err)
+		}
 		for _, server := range []string{"db1", "db2", "db3"} {
 			for d.calling(server) && server != "db3" {
 				if err := t.Context().Err(); err != nil {
@@ -125,8 +127,8 @@ func TestAgentsAreToldWhoWasRevoked(t *testing.T) {
 }
 
 // calling says whether the server's agent is being called.
-func (d *Denier) calling(server string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.agents[server] != nil && d.agents[server].busy
+func (t *Teller) calling(server string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.agents[server] != nil && t.agents[server].busy
 }

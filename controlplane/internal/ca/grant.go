@@ -1,0 +1,209 @@
+package ca
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	// mostGrants is how many grants are in force on an agent at most.
+	mostGrants = 50
+	// oldGrants is how old a list of grants may be that agents are told: while the store cannot be
+	// read, nobody knows what was revoked.
+	oldGrants = 10 * time.Second
+)
+
+// GrantList is which operators may make changing calls on which agents.
+type GrantList struct {
+	// Sequence is greater in each that has another content, but for grants that expired.
+	Sequence int64
+	// Grants are those in force.
+	Grants []inventory.AgentGrant
+	read   time.Time
+}
+
+// On is the list of one server.
+func (l GrantList) On(server string) GrantList {
+	on := GrantList{Sequence: l.Sequence, read: l.read}
+	for _, g := range l.Grants {
+		if g.Server == server {
+			on.Grants = append(on.Grants, g)
+		}
+	}
+	return on
+}
+
+// Grants is the list as last read, or why it is not known. It asks no store.
+func (r *Registry) Grants() (GrantList, error) {
+	list := r.denied.list.Load().grants
+	if age := time.Since(list.read); age > oldGrants {
+		return GrantList{}, errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE,
+			fmt.Sprintf("the grants were last read %s ago", age.Round(time.Second)),
+			errs.Retry(time.Second), errs.WithHint("see the control plane's log and its store"))
+	}
+	return list, nil
+}
+
+// GrantRequest asks for a grant.
+type GrantRequest struct {
+	// Server is on whose agent.
+	Server string
+	// Operator is for whom; the caller when empty.
+	Operator string
+	// Duration is for how long.
+	Duration time.Duration
+	// Reason is for the audit.
+	Reason string
+	// ValidateOnly makes no grant.
+	ValidateOnly bool
+	// Caller is who asks.
+	Caller Caller
+}
+
+// Grant lets an operator make changing calls on an agent, for a while. UNAUTHENTICATED for a caller
+// whose certificate is revoked or has expired, otherwise refused as CreateAgentGrant says.
+func (r *Registry) Grant(ctx context.Context, req GrantRequest) (inventory.AgentGrant, error) {
+	now := r.config.Now().UTC()
+	made := inventory.AgentGrant{Server: req.Server, Reason: req.Reason,
+		Creator: req.Caller.Peer.Identity.String(), Created: now, Expires: now.Add(req.Duration)}
+	id := make([]byte, 6)
+	if _, err := rand.Read(id); err != nil {
+		return made, err
+	}
+	err := r.alone(ctx, "cannot grant changes on the agent of "+req.Server,
+		func(ctx context.Context, records Records) (err error) {
+			if err := r.inForce(ctx, records, req.Caller.Peer); err != nil {
+				return err
+			}
+			if err := records.HasAgent(ctx, req.Server); err != nil {
+				return err
+			}
+			if made.Operator, made.KeyPrint, err = r.grantee(ctx, records, req); err != nil {
+				return err
+			}
+			if err := roomForGrant(ctx, records, req.Server); err != nil || req.ValidateOnly {
+				return err
+			}
+			made.ID = "grant-" + hex.EncodeToString(id)
+			if err := records.Grants.Insert(ctx, made); err != nil {
+				return err
+			}
+			return records.Events.Add(ctx, req.Caller.event(now, "agent.grant",
+				"servers/"+req.Server, fmt.Sprintf("%s: %s may make changing calls on the agent "+
+					"until %s: %s", made.ID, made.Operator, made.Expires.Format(time.RFC3339),
+					made.Reason)))
+		})
+	if err != nil || req.ValidateOnly {
+		return made, err
+	}
+	return made, r.Refresh(ctx)
+}
+
+// grantee is whom the request is for, and the print of their key.
+func (r *Registry) grantee(ctx context.Context, records Records,
+	req GrantRequest) (operator, print string, err error) {
+	by := req.Caller.Peer
+	if req.Operator == "" || req.Operator == by.Identity.Name {
+		if identity.Scoped(by.Certificate) {
+			return "", "", scopedGrantee(by.Identity.Name)
+		}
+		return by.Identity.String(), identity.KeyPrint(by.Certificate), nil
+	}
+	if by.Identity.Role != identity.RoleAdmin {
+		return "", "", errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+			fmt.Sprintf("%s may grant changes to nobody else", by.Identity),
+			errs.WithHint("leave the operator out for a grant of your own, or call it in the role "+
+				"admin"))
+	}
+	if records.Operators != nil {
+		scopes, err := records.Operators.Scopes(ctx)
+		if err != nil {
+			return "", "", err
+		}
+		if len(inventory.ScopeOf(scopes[req.Operator])) > 0 {
+			return "", "", scopedGrantee(req.Operator)
+		}
+	}
+	for _, who := range []identity.Identity{identity.Operator(req.Operator),
+		identity.Admin(req.Operator)} {
+		certs, err := records.Certificates.Of(ctx, who.String()) // the newest first
+		if err != nil {
+			return "", "", err
+		}
+		for _, cert := range certs {
+			if cert.Good(r.config.Now()) {
+				return cert.Identity, cert.KeyPrint, nil
+			}
+		}
+	}
+	return "", "", errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NOT_ALLOWED,
+		fmt.Sprintf("%s has no valid certificate in a role that changes servers", req.Operator),
+		errs.WithHint("name an operator who has one", errs.Call("ListOperators")))
+}
+
+// scopedGrantee refuses who works with some servers alone: no agent lets them in.
+func scopedGrantee(name string) error {
+	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_NOT_ALLOWED,
+		fmt.Sprintf("%s works with some servers alone, and may call no agent", name),
+		errs.WithHint("ask an operator who works with all servers"))
+}
+
+// roomForGrant bounds what agents are told.
+func roomForGrant(ctx context.Context, records Records, server string) error {
+	_, all, err := records.Grants.InForce(ctx)
+	if err != nil {
+		return err
+	}
+	if len(GrantList{Grants: all}.On(server).Grants) < mostGrants {
+		return nil
+	}
+	return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
+		fmt.Sprintf("%d grants on the agent of %s are in force", mostGrants, server),
+		errs.WithHint("revoke those that are not needed any more",
+			errs.Call("ListAgentGrants", "server", "servers/"+server)))
+}
+
+// RevokeGrantRequest says which grant is to end.
+type RevokeGrantRequest struct {
+	// ID is the grant's.
+	ID string
+	// ValidateOnly ends nothing.
+	ValidateOnly bool
+	// Caller is who asks.
+	Caller Caller
+}
+
+// RevokeGrant ends a grant. One that is over stays as it is. NOT_FOUND.
+func (r *Registry) RevokeGrant(ctx context.Context,
+	req RevokeGrantRequest) (ended inventory.AgentGrant, err error) {
+	now := r.config.Now().UTC()
+	err = r.alone(ctx, "cannot revoke "+req.ID,
+		func(ctx context.Context, records Records) error {
+			if err := r.inForce(ctx, records, req.Caller.Peer); err != nil {
+				return err
+			}
+			if ended, err = records.Grants.Get(ctx, req.ID); err != nil || req.ValidateOnly ||
+				ended.Left(now) == 0 {
+				return err
+			}
+			if err := records.Grants.Revoke(ctx, req.ID); err != nil {
+				return err
+			}
+			ended.RevokedAt = now
+			return records.Events.Add(ctx, req.Caller.event(now, "agent.revoke_grant",
+				"servers/"+ended.Server, fmt.Sprintf("%s of %s is revoked", ended.ID,
+					ended.Operator)))
+		})
+	if err != nil || req.ValidateOnly {
+		return ended, err
+	}
+	return ended, r.Refresh(ctx)
+}

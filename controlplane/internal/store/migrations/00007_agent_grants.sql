@@ -1,0 +1,12 @@
+-- +goose Up
+CREATE TABLE IF NOT EXISTS agent_grants (
+  id VARCHAR(32) NOT NULL PRIMARY KEY,
+  server VARCHAR(64) NOT NULL,
+  operator VARCHAR(128) NOT NULL,
+  key_print VARCHAR(64) NOT NULL,
+  reason TEXT NOT NULL,
+  creator VARCHAR(255) NOT NULL,
+  created_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  revoked_at BIGINT NOT NULL
+);
