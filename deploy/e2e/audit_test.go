@@ -32,8 +32,8 @@ func (l *lab) testAudit(t *testing.T) {
 	t.Log(verified)
 	calls := l.run("audit", "list", "--chain", chain, "--limit", "1000")
 	for _, want := range []string{"controlplane", "admin/admin", "EnsureMount", "Quiesce",
-		"EnsureReplicationAccount", `"user":"us_db2"`, "PermissionDenied: NOT_ALLOWED", "refused: GRANT_REQUIRED",
-		"SetGrants"} {
+		"EnsureReplicationAccount", `"user":"us_db2"`, "PermissionDenied: NOT_ALLOWED",
+		"refused: GRANT_REQUIRED", "SetGrants"} {
 		if !strings.Contains(calls, want) {
 			t.Errorf("%q is not in:\n%s", want, calls)
 		}

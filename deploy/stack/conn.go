@@ -26,8 +26,8 @@ func (s *Stack) DialAgent(server, host string) (*grpc.ClientConn, error) {
 	return s.dial(host+":7443", identity.Agent(server))
 }
 
-// Grant lets the operator make changing calls on the agent of a server, as long as a grant lasts. The
-// agent knows it, and forgets it when it starts again, until the control plane has told it.
+// Grant lets the operator make changing calls on the agent of a server, as long as a grant lasts.
+// The agent knows it, and forgets it when it starts again, until the control plane has told it.
 func (s *Stack) Grant(ctx context.Context, server string) error {
 	conn, err := s.Dial()
 	if err != nil {

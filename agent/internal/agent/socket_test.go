@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/proto/rpc/audit"
@@ -23,12 +25,15 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // serveSocket runs the servers of an agent that touches nothing of this host, and connects to its
-// socket.
-func serveSocket(t *testing.T) (*runner, *grpc.ClientConn) {
+// socket. With dial a peer connects over the network.
+func serveSocket(t *testing.T) (d *runner, local *grpc.ClientConn,
+	dial func(identity.Source) *grpc.ClientConn, ca *identitytest.CA) {
 	t.Helper()
+	ca = identitytest.New(t)
 	config, err := Load(Sources{Flags: map[string]any{"state_dir": t.TempDir(),
 		"runtime_dir": t.TempDir()}})
 	if err != nil {
@@ -48,19 +53,18 @@ func serveSocket(t *testing.T) (*runner, *grpc.ClientConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &runner{config: config, options: Options{Log: log}, parts: made, enroller: enroller}
+	d = &runner{config: config, options: Options{Log: log}, parts: made, enroller: enroller}
 	ctx, cancel := context.WithCancel(context.Background())
-	server, local, err := d.servers(ctx, "db1",
-		identitytest.New(t).Source(identity.Agent("db1")), listener)
+	server, socket, err := d.servers(ctx, "db1", ca.Source(identity.Agent("db1")), listener)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if local == nil {
+	if socket == nil {
 		t.Fatal("there is no socket")
 	}
 	done := make(chan error, 2)
 	go func() { done <- server.Run(ctx) }()
-	go func() { done <- local.Run(ctx) }()
+	go func() { done <- socket.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := errors.Join(<-done, <-done); err != nil {
@@ -69,19 +73,61 @@ func serveSocket(t *testing.T) (*runner, *grpc.ClientConn) {
 		d.endAudit(context.Background())
 		made.close(log)
 	})
-	conn, err := chassis.DialLocal(filepath.Join(config.RuntimeDir, "agent.sock"), time.Minute)
-	if err != nil {
+	if local, err = chassis.DialLocal(filepath.Join(config.RuntimeDir, "agent.sock"),
+		time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	return d, conn
+	t.Cleanup(func() { local.Close() })
+	return d, local, func(source identity.Source) *grpc.ClientConn {
+		conn, err := chassis.Dial(chassis.DialConfig{Address: listener.Addr().String(),
+			TLS: identity.ClientConfig{Source: source, Expect: identity.Agent("db1")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}, ca
+}
+
+// Both servers of an agent ask for grants: an operator needs one, which the control plane tells.
+func TestAnAgentTakesChangesByGrant(t *testing.T) {
+	t.Parallel()
+	_, _, dial, ca := serveSocket(t)
+	cert := ca.Issue(identity.Operator("ann"))
+	ann := agentv1.NewSystemdServiceClient(dial(&identity.Static{Certificate: cert,
+		Roots: ca.Pool()}))
+	// A unit that is on no allow-list: a call that is let in changes nothing here.
+	stop := func() error {
+		_, err := ann.StopUnit(t.Context(), &agentv1.StopUnitRequest{Unit: "other.service"})
+		return err
+	}
+	if err := stop(); errs.ReasonOf(err) != errorsv1.Reason_REASON_GRANT_REQUIRED {
+		t.Errorf("without a grant: %v", err)
+	}
+	plane := agentv1.NewHostServiceClient(dial(ca.Source(identity.ControlPlane())))
+	told, err := plane.SetGrants(t.Context(), &agentv1.SetGrantsRequest{Sequence: 1,
+		Grants: []*agentv1.Grant{{Id: "grant-0123456789ab", Left: durationpb.New(time.Hour),
+			Operator: identity.Operator("ann").String(), KeyPrint: identity.KeyPrint(cert.Leaf),
+			ExpireTime: timestamppb.New(time.Now().Add(time.Hour)), Reason: "a test"}}})
+	if err != nil || !told.GetChanged() || len(told.GetInForce()) != 1 {
+		t.Fatalf("%v: %v", told, err)
+	}
+	if err := stop(); err == nil || !strings.Contains(err.Error(), "allow-list") {
+		t.Errorf("with a grant: %v", err)
+	}
+	if _, err := plane.SetGrants(t.Context(), &agentv1.SetGrantsRequest{Sequence: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); errs.ReasonOf(err) != errorsv1.Reason_REASON_GRANT_REQUIRED {
+		t.Errorf("after its end: %v", err)
+	}
 }
 
 // Root of the host calls what an operator may, without a certificate and a control plane; what it
 // changes is on record, and what is the control plane's alone stays so.
 func TestRootCallsOverTheSocket(t *testing.T) {
 	t.Parallel()
-	d, conn := serveSocket(t)
+	d, conn, _, _ := serveSocket(t)
 	path := filepath.Join(d.config.RuntimeDir, "agent.sock")
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket: %v, %v; want 0600", info, err)

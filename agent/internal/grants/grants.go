@@ -135,9 +135,9 @@ func (l *List) over(h *held) bool {
 	return l.clock.since() >= h.until || !l.clock.wall().Before(h.End)
 }
 
-// Admit refuses a changing call of an operator who has no grant. With one, it gives the context that
-// the call goes on with, which ends with the grant, and what to call once the call is over. The
-// control plane needs none, and neither has root on the host's socket.
+// Admit refuses a changing call of an operator who has no grant. With one, it gives the context
+// that the call goes on with, which ends with the grant, and what to call once the call is over.
+// The control plane needs none, and neither has root on the host's socket.
 func (l *List) Admit(ctx context.Context, method string) (context.Context, func(), error) {
 	peer := identity.PeerOf(ctx)
 	switch peer.Identity.Role {

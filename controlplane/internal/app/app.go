@@ -304,7 +304,7 @@ func (a *App) openJobs(ctx context.Context) error {
 	a.renewer = fleet.NewRenewer(fleet.RenewerConfig{Lagging: a.lagging, Renew: a.renew,
 		Log: a.log})
 	a.granter = fleet.NewGranter(fleet.GranterConfig{Tell: a.agents.Grant,
-		Servers: a.monitor.Servers, List: a.registry.Grants, Log: a.log})
+		Servers: a.monitor.Servers, List: ca.NewGranting(a.registry).List, Log: a.log})
 	a.denier = fleet.NewDenier(fleet.DenierConfig{Tell: a.agents.Deny,
 		Servers: a.monitor.Servers, List: a.registry.DenyList, Log: a.log})
 	a.fetcher = &trail.Fetcher{Trail: a.trail, Agents: a.agents}

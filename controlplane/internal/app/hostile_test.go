@@ -129,16 +129,13 @@ func sane() map[string]proto.Message {
 		"ListOperators":  &cpv1.ListOperatorsRequest{},
 		"UpdateOperator": &cpv1.UpdateOperatorRequest{Name: "operators/ann",
 			Servers: []string{"shop-*"}},
-		"RenewOperator": &cpv1.RenewOperatorRequest{},
-		"GetVersion":    &cpv1.GetVersionRequest{},
-
+		"RenewOperator":      &cpv1.RenewOperatorRequest{},
+		"GetVersion":         &cpv1.GetVersionRequest{},
 		"ListAuditRecords":   &cpv1.ListAuditRecordsRequest{},
 		"ExportAuditRecords": &cpv1.ExportAuditRecordsRequest{},
 		"VerifyAudit":        &cpv1.VerifyAuditRequest{},
 		"Renew":              &cpv1.RenewRequest{},
-
-		"Revoke": &cpv1.RevokeRequest{Name: "servers/db1"},
-
+		"Revoke":             &cpv1.RevokeRequest{Name: "servers/db1"},
 		"CreateAgentGrant": &cpv1.CreateAgentGrantRequest{Server: "servers/db1",
 			Duration: durationpb.New(time.Hour), Reason: "why"},
 		"ListAgentGrants":  &cpv1.ListAgentGrantsRequest{},

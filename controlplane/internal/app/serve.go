@@ -135,7 +135,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 		Authority: ca.NewRotation(a.registry), Agents: a.agents,
 		Servers: query.Servers{Store: a.st}, Operators: query.Operators{Store: a.st},
 		Tokens: query.Tokens{Store: a.st}, Grants: query.Grants{Store: a.st},
-		Deliver: a.granter.Deliver})
+		Granting: ca.NewGranting(a.registry),
+		Deliver:  a.granter.Deliver})
 	if err != nil {
 		return err
 	}

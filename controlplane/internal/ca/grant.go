@@ -41,9 +41,15 @@ func (l GrantList) On(server string) GrantList {
 	return on
 }
 
-// Grants is the list as last read, or why it is not known. It asks no store.
-func (r *Registry) Grants() (GrantList, error) {
-	list := r.denied.list.Load().grants
+// Granting makes and ends grants.
+type Granting struct{ r *Registry }
+
+// NewGranting makes and ends the grants of a registry's operators.
+func NewGranting(registry *Registry) Granting { return Granting{r: registry} }
+
+// List is the list as last read, or why it is not known. It asks no store.
+func (g Granting) List() (GrantList, error) {
+	list := g.r.denied.list.Load().grants
 	if age := time.Since(list.read); age > oldGrants {
 		return GrantList{}, errs.New(errs.Unavailable, errorsv1.Reason_REASON_STORE_UNAVAILABLE,
 			fmt.Sprintf("the grants were last read %s ago", age.Round(time.Second)),
@@ -70,7 +76,8 @@ type GrantRequest struct {
 
 // Grant lets an operator make changing calls on an agent, for a while. UNAUTHENTICATED for a caller
 // whose certificate is revoked or has expired, otherwise refused as CreateAgentGrant says.
-func (r *Registry) Grant(ctx context.Context, req GrantRequest) (inventory.AgentGrant, error) {
+func (g Granting) Grant(ctx context.Context, req GrantRequest) (inventory.AgentGrant, error) {
+	r := g.r
 	now := r.config.Now().UTC()
 	made := inventory.AgentGrant{Server: req.Server, Reason: req.Reason,
 		Creator: req.Caller.Peer.Identity.String(), Created: now, Expires: now.Add(req.Duration)}
@@ -86,7 +93,7 @@ func (r *Registry) Grant(ctx context.Context, req GrantRequest) (inventory.Agent
 			if err := records.HasAgent(ctx, req.Server); err != nil {
 				return err
 			}
-			if made.Operator, made.KeyPrint, err = r.grantee(ctx, records, req); err != nil {
+			if made.Operator, made.KeyPrint, err = g.grantee(ctx, records, req); err != nil {
 				return err
 			}
 			if err := roomForGrant(ctx, records, req.Server); err != nil || req.ValidateOnly {
@@ -108,7 +115,7 @@ func (r *Registry) Grant(ctx context.Context, req GrantRequest) (inventory.Agent
 }
 
 // grantee is whom the request is for, and the print of their key.
-func (r *Registry) grantee(ctx context.Context, records Records,
+func (g Granting) grantee(ctx context.Context, records Records,
 	req GrantRequest) (operator, print string, err error) {
 	by := req.Caller.Peer
 	if req.Operator == "" || req.Operator == by.Identity.Name {
@@ -139,7 +146,7 @@ func (r *Registry) grantee(ctx context.Context, records Records,
 			return "", "", err
 		}
 		for _, cert := range certs {
-			if cert.Good(r.config.Now()) {
+			if cert.Good(g.r.config.Now()) {
 				return cert.Identity, cert.KeyPrint, nil
 			}
 		}
@@ -181,9 +188,10 @@ type RevokeGrantRequest struct {
 	Caller Caller
 }
 
-// RevokeGrant ends a grant. One that is over stays as it is. NOT_FOUND.
-func (r *Registry) RevokeGrant(ctx context.Context,
+// Revoke ends a grant. One that is over stays as it is. NOT_FOUND.
+func (g Granting) Revoke(ctx context.Context,
 	req RevokeGrantRequest) (ended inventory.AgentGrant, err error) {
+	r := g.r
 	now := r.config.Now().UTC()
 	err = r.alone(ctx, "cannot revoke "+req.ID,
 		func(ctx context.Context, records Records) error {

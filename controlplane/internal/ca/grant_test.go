@@ -33,8 +33,9 @@ func (h *house) withServers() {
 }
 
 func (h *house) grant(by identity.Peer, server, operator string) (inventory.AgentGrant, error) {
-	return h.registry.Grant(h.t.Context(), ca.GrantRequest{Server: server, Operator: operator,
-		Duration: time.Hour, Reason: "a test", Caller: ca.Caller{Peer: by}})
+	return ca.NewGranting(h.registry).Grant(h.t.Context(), ca.GrantRequest{Server: server,
+		Operator: operator, Duration: time.Hour, Reason: "a test",
+		Caller: ca.Caller{Peer: by}})
 }
 
 // granted are the grants on an agent that it is told of.
@@ -43,7 +44,7 @@ func (h *house) granted(server string) (told []string) {
 	if err := h.registry.Refresh(h.t.Context()); err != nil {
 		h.t.Fatal(err)
 	}
-	list, err := h.registry.Grants()
+	list, err := ca.NewGranting(h.registry).List()
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -89,8 +90,8 @@ func TestAGrantEndsBeforeItsTime(t *testing.T) {
 	t.Parallel()
 	for what, end := range map[string]func(h *house, g inventory.AgentGrant) error{
 		"it is revoked": func(h *house, g inventory.AgentGrant) error {
-			_, err := h.registry.RevokeGrant(h.t.Context(), ca.RevokeGrantRequest{ID: g.ID,
-				Caller: byRoot()})
+			_, err := ca.NewGranting(h.registry).Revoke(h.t.Context(),
+				ca.RevokeGrantRequest{ID: g.ID, Caller: byRoot()})
 			return err
 		},
 		"its operator is revoked": func(h *house, _ inventory.AgentGrant) error {
@@ -119,7 +120,7 @@ func TestAGrantEndsBeforeItsTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.is("before", "db-1", made.ID)
-			before, err := h.registry.Grants()
+			before, err := ca.NewGranting(h.registry).List()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +128,7 @@ func TestAGrantEndsBeforeItsTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.is("after", "db-1", "")
-			if after, err := h.registry.Grants(); err != nil ||
+			if after, err := ca.NewGranting(h.registry).List(); err != nil ||
 				after.Sequence <= before.Sequence {
 				t.Errorf("list %d after %d, which agents refuse: %v", after.Sequence,
 					before.Sequence, err)

@@ -304,19 +304,6 @@ func TestTheRecordFollowsTheAgent(t *testing.T) {
 	}
 }
 
-// An agent that starts again ends its call: who has to tell it something again hears of that.
-func TestTheEndOfACallIsHeardOf(t *testing.T) {
-	t.Parallel()
-	lost := make(chan string, 100)
-	w := watch(t, func(cfg *MonitorConfig) { cfg.Lost = func(server string) { lost <- server } })
-	w.add("db1", inventory.ServerReady)
-	w.add("db2", inventory.ServerReady)
-	w.agents.fail("db2", errors.New("no route"))
-	if server := <-lost; server != "db2" {
-		t.Errorf("lost %s", server)
-	}
-}
-
 // 10 agents of 100 hang, all from the begin: the others are observed as if they were not there.
 func TestAgentsThatHangHideNoOther(t *testing.T) {
 	t.Parallel()

@@ -146,9 +146,9 @@ func (s *Service) SetGrants(_ context.Context,
 	req *agentv1.SetGrantsRequest) (*agentv1.SetGrantsResponse, error) {
 	var all []grants.Grant
 	for _, g := range req.GetGrants() {
-		all = append(all, grants.Grant{ID: g.GetId(), Operator: g.GetOperator(), Key: g.GetKeyPrint(),
-			Left: g.GetLeft().AsDuration(), End: g.GetExpireTime().AsTime(),
-			Reason: g.GetReason()})
+		all = append(all, grants.Grant{ID: g.GetId(), Operator: g.GetOperator(),
+			Key: g.GetKeyPrint(), Left: g.GetLeft().AsDuration(),
+			End: g.GetExpireTime().AsTime(), Reason: g.GetReason()})
 	}
 	changed, inForce, err := s.config.SetGrants(req.GetSequence(), all)
 	if err != nil {

@@ -49,10 +49,14 @@ type Registry interface {
 		requestID string) (ca.OperatorBundle, error)
 	// Revoke takes certificates away and answers with what was good of them.
 	Revoke(ctx context.Context, req ca.RevokeRequest) (ca.Revoked, error)
+}
+
+// Granting makes and ends grants; ca.Granting does.
+type Granting interface {
 	// Grant lets an operator make changing calls on an agent.
 	Grant(ctx context.Context, req ca.GrantRequest) (inventory.AgentGrant, error)
-	// RevokeGrant ends that.
-	RevokeGrant(ctx context.Context, req ca.RevokeGrantRequest) (inventory.AgentGrant, error)
+	// Revoke ends that.
+	Revoke(ctx context.Context, req ca.RevokeGrantRequest) (inventory.AgentGrant, error)
 }
 
 // Authority replaces the root of the certificate authority; *ca.Rotation is one.
@@ -108,6 +112,8 @@ type Config struct {
 	Operators Operators
 	// Tokens are the join tokens on record.
 	Tokens Tokens
+	// Granting makes and ends grants.
+	Granting Granting
 	// Grants are the grants on record.
 	Grants Grants
 	// Deliver tells an agent of a grant, or of its end, and answers with why the agent does not
@@ -129,7 +135,7 @@ type Service struct {
 func New(config Config) (*Service, error) {
 	if config.Registry == nil || config.Agents == nil || config.Servers == nil ||
 		config.Operators == nil || config.Tokens == nil || config.Grants == nil ||
-		config.Deliver == nil {
+		config.Granting == nil || config.Deliver == nil {
 		return nil, errors.New("cannot make the enrolment service: registry, agents, servers, " +
 			"operators, tokens and grants are needed")
 	}

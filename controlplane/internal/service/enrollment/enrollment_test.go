@@ -100,7 +100,8 @@ func (p *plane) serve(listener net.Listener, own identity.Source, logger *slog.L
 	p.t.Helper()
 	service, err := enrollment.New(enrollment.Config{Registry: p.registry, Agents: p,
 		Servers: p, Operators: p.operators, Tokens: p.tokens, Grants: p.grants,
-		Deliver: func(context.Context, inventory.AgentGrant) string { return p.away }})
+		Granting: ca.NewGranting(p.registry),
+		Deliver:  func(context.Context, inventory.AgentGrant) string { return p.away }})
 	must(p.t, err)
 	server, err := chassis.New(chassis.Config{Listener: listener, Rules: enrollment.Rules(),
 		Logger: logger,

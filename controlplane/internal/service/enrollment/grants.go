@@ -14,7 +14,7 @@ import (
 // CreateAgentGrant lets an operator make changing calls on an agent for a while.
 func (s *Service) CreateAgentGrant(ctx context.Context, req *controlplanev1.CreateAgentGrantRequest,
 ) (*controlplanev1.CreateAgentGrantResponse, error) {
-	made, err := s.Registry.Grant(ctx, ca.GrantRequest{Server: wire.ID(req.GetServer()),
+	made, err := s.Granting.Grant(ctx, ca.GrantRequest{Server: wire.ID(req.GetServer()),
 		Operator: wire.ID(req.GetOperator()), Duration: req.GetDuration().AsDuration(),
 		Reason: req.GetReason(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx)})
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Service) CreateAgentGrant(ctx context.Context, req *controlplanev1.Crea
 // RevokeAgentGrant ends a grant.
 func (s *Service) RevokeAgentGrant(ctx context.Context, req *controlplanev1.RevokeAgentGrantRequest,
 ) (*controlplanev1.RevokeAgentGrantResponse, error) {
-	ended, err := s.Registry.RevokeGrant(ctx, ca.RevokeGrantRequest{ID: req.GetId(),
+	ended, err := s.Granting.Revoke(ctx, ca.RevokeGrantRequest{ID: req.GetId(),
 		ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx)})
 	if err != nil {
 		return nil, err
