@@ -336,3 +336,42 @@ func TestAnOlderListIsRefused(t *testing.T) {
 		t.Errorf("under the other one: %v", err)
 	}
 }
+
+// A stream that was opened under a grant, and asks for something after its end, reaches no handler.
+func TestARequestAfterTheEndReachesNoHandler(t *testing.T) {
+	t.Parallel()
+	a := serve(t)
+	cert := a.ca.Issue(identity.Operator("ann"))
+	a.set(1, a.grant("grant-1", cert, time.Hour))
+	conn, err := chassis.Dial(chassis.DialConfig{Address: a.address, TLS: identity.ClientConfig{
+		Source: &identity.Static{Certificate: cert, Roots: a.ca.Pool()},
+		Expect: identity.Agent("db1")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	stream, err := conn.NewStream(t.Context(), &agentv1.SystemdService_ServiceDesc.Streams[0],
+		agentv1.SystemdService_EnsureUnit_FullMethodName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	under := func() (calls int) {
+		a.list.mu.Lock()
+		defer a.list.mu.Unlock()
+		for _, h := range a.list.held {
+			calls += len(h.calls)
+		}
+		return calls
+	}
+	for under() == 0 && t.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	a.set(2)
+	_ = stream.SendMsg(&agentv1.EnsureUnitRequest{Unit: "a.service"}) // or it has ended
+	a.refused("a request after the end", stream.RecvMsg(&agentv1.EnsureUnitResponse{}))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.kept) != 1 || a.kept[0].Kind != audit.Refused || a.kept[0].Grant != "grant-1" {
+		t.Errorf("recorded %+v", a.kept)
+	}
+}

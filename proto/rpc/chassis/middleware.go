@@ -73,10 +73,21 @@ type checkedStream struct {
 // Context is the call's context.
 func (s *checkedStream) Context() context.Context { return s.ctx }
 
-// RecvMsg answers with a checked message, or with what is wrong with it.
+// RecvMsg answers with a checked message, or with what is wrong with it. It fails once the call's
+// context has ended, which may be before the caller's has: no request of later reaches the handler.
 func (s *checkedStream) RecvMsg(msg any) error {
-	if err := s.ServerStream.RecvMsg(msg); err != nil {
-		return err
+	received := make(chan error, 1)
+	go func() { received <- s.ServerStream.RecvMsg(msg) }() // ends with the call at the latest
+	select {
+	case err := <-received:
+		if err != nil {
+			return err
+		}
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
 	}
 	return s.check(s.ctx, msg.(proto.Message))
 }
