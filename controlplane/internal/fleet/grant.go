@@ -76,6 +76,7 @@ func (cfg GranterConfig) notice(server string, list ca.GrantList) Notice {
 func (g *Granter) Deliver(ctx context.Context, grant inventory.AgentGrant) (why string) {
 	bounded, cancel := context.WithTimeout(ctx, deliverLimit)
 	defer cancel()
+	g.Forget(grant.Server) // told past the rounds: they do not know what the agent has now
 	list, err := g.cfg.List()
 	var inForce []string
 	if err == nil {

@@ -150,6 +150,39 @@ func TestAGrantSaysWhyItIsNotDelivered(t *testing.T) {
 	})
 }
 
+// An agent that was told of a grant between two rounds, and not of its revocation, hears of that.
+func TestARevocationBetweenTwoRoundsIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := &granted{}
+		granter := g.granter(slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan struct{})
+		go func() { granter.Run(ctx, loop.NewSet(slog.New(slog.DiscardHandler))); close(ran) }()
+		g.grants(1)
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait() // both were told that nobody has a grant
+		g.grants(2, "db2/b")
+		grant := g.list.Grants[0]
+		if why := granter.Deliver(ctx, grant); why != "" {
+			t.Error(why)
+		}
+		g.grants(3)
+		grant.RevokedAt, g.fails = time.Now(), errors.New("a lost packet")
+		if why := granter.Deliver(ctx, grant); why == "" {
+			t.Error("delivered")
+		}
+		g.fails, g.told = nil, nil
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if !slices.Equal(g.told, []string{"db2 3 []"}) {
+			t.Errorf("told %q", g.told)
+		}
+		cancel()
+		<-ran
+	})
+}
+
 // An agent that starts again ends its call: who has to tell it something again hears of that.
 func TestTheEndOfACallIsHeardOf(t *testing.T) {
 	t.Parallel()
