@@ -188,7 +188,8 @@ type RevokeGrantRequest struct {
 	Caller Caller
 }
 
-// Revoke ends a grant. One that is over stays as it is. NOT_FOUND.
+// Revoke ends a grant, for good: also one that is over by a clock that may be set back. One that is
+// revoked stays as it is. NOT_FOUND.
 func (g Granting) Revoke(ctx context.Context,
 	req RevokeGrantRequest) (ended inventory.AgentGrant, err error) {
 	r := g.r
@@ -199,7 +200,7 @@ func (g Granting) Revoke(ctx context.Context,
 				return err
 			}
 			if ended, err = records.Grants.Get(ctx, req.ID); err != nil || req.ValidateOnly ||
-				ended.Left(now) == 0 {
+				!ended.RevokedAt.IsZero() {
 				return err
 			}
 			if err := records.Grants.Revoke(ctx, req.ID); err != nil {

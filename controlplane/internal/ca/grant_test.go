@@ -200,6 +200,43 @@ func TestWhoGetsNoGrant(t *testing.T) {
 	}
 }
 
+// What is revoked while a clock that is ahead says that it is over stays so once it is set right.
+func TestWhatIsOverCanBeRevoked(t *testing.T) {
+	t.Parallel()
+	for what, end := range map[string]func(h *house, id string) error{
+		"it is revoked": func(h *house, id string) error {
+			_, err := ca.NewGranting(h.registry).Revoke(h.t.Context(),
+				ca.RevokeGrantRequest{ID: id, Caller: byRoot()})
+			return err
+		},
+		"its operator is revoked": func(h *house, _ string) error {
+			h.revoke(identity.Operator("ann"))
+			return nil
+		},
+		"a backup is restored": func(h *house, _ string) error {
+			return h.store.Write(h.t.Context(), func(ctx context.Context, tx *store.Tx) error {
+				return tx.Restored(ctx, h.clock.Now())
+			})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			h := build(t)
+			h.withServers()
+			made, err := h.grant(h.operator(identity.Operator("ann"), newKey(t)), "db-1", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.clock.forward(2 * time.Hour)
+			if err := end(h, made.ID); err != nil {
+				t.Fatal(err)
+			}
+			h.clock.forward(-2 * time.Hour)
+			h.is("the clock is right again", "db-1", "")
+		})
+	}
+}
+
 // A clock that is set back gives nobody more than was granted.
 func TestAGrantIsNeverLongerThanItWasMade(t *testing.T) {
 	t.Parallel()

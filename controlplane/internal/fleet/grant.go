@@ -90,7 +90,7 @@ func (g *Granter) Deliver(ctx context.Context, grant inventory.AgentGrant) (why 
 		return fmt.Sprintf("the agent of %s did not answer within %s", grant.Server, deliverLimit)
 	case err != nil:
 		return err.Error()
-	case grant.RevokedAt.IsZero() && !slices.Contains(inForce, grant.ID):
+	case grant.Left(time.Now()) > 0 && !slices.Contains(inForce, grant.ID):
 		return fmt.Sprintf("by the clock of its host, which is ahead, the grant on the agent of "+
 			"%s is over", grant.Server)
 	}

@@ -124,6 +124,7 @@ func TestAGrantSaysWhyItIsNotDelivered(t *testing.T) {
 		granter := g.granter(slog.New(slog.DiscardHandler))
 		g.grants(1, "db2/b")
 		grant := g.list.Grants[0]
+		grant.Created, grant.Expires = time.Now(), time.Now().Add(time.Hour)
 		says := func(what string, grant inventory.AgentGrant, want string) {
 			t.Helper()
 			why := granter.Deliver(t.Context(), grant)
@@ -147,6 +148,8 @@ func TestAGrantSaysWhyItIsNotDelivered(t *testing.T) {
 		g.grants(2)
 		grant.RevokedAt = time.Now()
 		says("it is revoked", grant, "")
+		grant.RevokedAt, grant.Expires = time.Time{}, time.Now()
+		says("it is over", grant, "")
 	})
 }
 

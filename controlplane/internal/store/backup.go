@@ -80,8 +80,7 @@ func (tx *Tx) Restored(ctx context.Context, backedUp time.Time) error {
 		{"UPDATE jobs SET epoch = CASE WHEN epoch < ? THEN ? ELSE epoch + 1 END, rev = rev + 1",
 			[]any{now, now}},
 		{"UPDATE tokens SET expires_at = ? WHERE expires_at > ?", []any{now, now}},
-		{"UPDATE agent_grants SET revoked_at = ? WHERE revoked_at = 0 AND expires_at > ?",
-			[]any{now, now}},
+		{"UPDATE agent_grants SET revoked_at = ? WHERE revoked_at = 0", []any{now}},
 	} {
 		if _, err := tx.exec(ctx, change.query, change.args...); err != nil {
 			return err

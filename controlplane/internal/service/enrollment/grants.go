@@ -71,7 +71,7 @@ func newestGrantFirst(g inventory.AgentGrant) string {
 func (s *Service) grant(g inventory.AgentGrant) *controlplanev1.AgentGrant {
 	state := controlplanev1.AgentGrant_STATE_ACTIVE
 	switch {
-	case !g.RevokedAt.IsZero():
+	case !g.RevokedAt.IsZero() && g.RevokedAt.Before(g.Expires):
 		state = controlplanev1.AgentGrant_STATE_REVOKED
 	case g.Left(s.Now()) == 0:
 		state = controlplanev1.AgentGrant_STATE_EXPIRED
