@@ -55,7 +55,7 @@ func TestTheLifeOfAGrant(t *testing.T) {
 			}
 		}
 	}
-	of := func(some ...string) []string { slices.Sort(some); return some }
+	of := func(some ...string) []string { return slices.Sorted(slices.Values(some)) }
 	if got, want := list(""), of(ids...); !slices.Equal(got, want) {
 		t.Errorf("all: %v, want %v", got, want)
 	}
