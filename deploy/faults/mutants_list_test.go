@@ -87,10 +87,10 @@ var mutants = []mutant{
 		new:  "found := Mismatches(nil, string(o.dropIn), running)",
 	},
 	{
-		name: "settings that lose changes are not read", row: "F7/set_in_the_running_replica",
-		says: "is DEGRADED",
+		name: "settings that lose changes are not read", row: "F5/filter_of_the_binary_log",
+		says: "was to be refused",
 		file: "controlplane/internal/replication/losses.go",
-		old:  "found := losses(s.Settings, applyLosses())", new: "var found []string",
+		old:  "found := losses(s.Settings, logLosses())", new: "var found []string",
 	},
 	{
 		name: "the inventory is not compared", row: "F8/objects_that_were_lost",
