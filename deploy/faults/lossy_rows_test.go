@@ -74,6 +74,23 @@ func lossyRows() []row {
 			why:     "what a second primary changes is on no other server",
 		},
 		{
+			id: "F7", variant: "transactions that bear its server_id", run: (*lab).ownServerID,
+			planted: "a session on the primary of a READY replica sets the replica's server_id, " +
+				"as mariadb-binlog does that replays a binary log, and changes a row",
+			happens: "DEGRADED, SERVER_ID_TAKEN; a verification of all data names the table; " +
+				"the replica that takes its place is whole, under another server_id",
+			why: "a replica takes what bears its server_id for its own, and leaves it out without " +
+				"an error, its position past it",
+		},
+		{
+			id: "F10", variant: "SYSDATE() means another time", run: (*lab).anotherMeaning,
+			planted: "sysdate_is_now on the primary of a READY replica, and a row with SYSDATE()",
+			happens: "DEGRADED, naming the setting; once it is taken back too: a verification of " +
+				"all data names the table, and a rebuild mends it",
+			why: "the primary logs a statement that means its own time, by a setting that no " +
+				"event carries",
+		},
+		{
 			id: "F3", variant: "a schema that is called almost like one of MariaDB's",
 			run: (*lab).almostBuiltin,
 			planted: "schemas Sys and MySQL with MyISAM tables; then a READY replica loses a " +
@@ -239,6 +256,39 @@ func (l *lab) secondPrimary() {
 	l.unproved(name, "LOSSY_SETTINGS")
 	l.run("replica", "verify", name, "--level", "full")
 	l.whole(name)
+}
+
+func (l *lab) ownServerID() {
+	table := l.table("own")
+	name, _ := l.madeFor()
+	id := l.sql(name, "SELECT @@server_id")
+	l.sql(primary, fmt.Sprintf("SET SESSION server_id = %s; UPDATE %s SET n = n + 1", id, table))
+	l.degraded(name, "bear its own server_id")
+	l.refuse([]string{"DATA_MISMATCH", table}, "replica", "verify", name, "--level", "full")
+	l.run("server", "delete", name, "--yes")
+	l.dropSnap()
+	other, _ := l.madeFor()
+	l.run("replica", "verify", other, "--level", "full")
+	l.whole(other)
+	if l.sql(other, "SELECT @@server_id") == id {
+		l.t.Errorf("%s has the server_id of the one before: %s", other, id)
+	}
+	l.run("server", "delete", other, "--yes")
+}
+
+func (l *lab) anotherMeaning() {
+	table := l.schema() + ".dated"
+	l.sql(primary, "CREATE OR REPLACE TABLE "+table+" (id INT PRIMARY KEY, at DATETIME)")
+	l.dropSnap()
+	name, old := l.madeFor()
+	l.sql(primary, "SET GLOBAL sysdate_is_now = ON")
+	l.degraded(name, "sysdate_is_now is OFF instead of its primary's ON")
+	l.sql(primary, "SET timestamp = 1000000000; INSERT INTO "+table+" VALUES (1, SYSDATE())")
+	l.same(name)
+	l.sql(primary, "SET GLOBAL sysdate_is_now = OFF")
+	l.degraded(name, "its data is not proved since")
+	l.refuse([]string{"DATA_MISMATCH", table}, "replica", "verify", name, "--level", "full")
+	l.rebuilds(name, old)
 }
 
 func (l *lab) almostBuiltin() {

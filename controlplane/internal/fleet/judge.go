@@ -42,6 +42,8 @@ func (f *follower) judge() []replication.Finding {
 		PrimaryHost: f.primary.Address, PrimaryPort: f.primary.Port}, expected)
 	found = append(found, replication.FromPrimary(f.name, f.srv.Primary, f.last.Status,
 		f.upstream)...)
+	found = append(found, replication.Skips(f.name, f.srv.Primary, f.srv.ServerID, f.upstream,
+		f.srv.Verified.GTID)...)
 	found = append(found, f.stands()...)
 	found = append(found, f.stillReads()...)
 	different, known := f.m.cfg.Differs(f.name, f.srv.DataVolume)

@@ -23,3 +23,27 @@ func FromPrimary(replica, primary string, its, primarys Status) []Finding {
 	}
 	return all
 }
+
+// Skips is the finding that a replica leaves transactions out which bear its server_id, as its
+// primary's status shows; since is the position at which its data was compared last.
+func Skips(replica, primary string, serverID uint32, primarys Status, since string) []Finding {
+	left := LeftOut(serverID, primarys, since)
+	if left == "" {
+		return nil
+	}
+	var all findings
+	all.add(true, ReplicationIDTaken, "it leaves out transactions of %s that bear its own "+
+		"server_id, %d: up to %s", primary, serverID, left)
+	all.unproves(true)
+	all.helps(AnotherID(replica, primary))
+	return all
+}
+
+// AnotherID is the hint for a replica that leaves out what bears its server_id. A copy has these,
+// and under that server_id they count as its own.
+func AnotherID(replica, primary string) errs.Hint {
+	return errs.Hint{Text: "end on " + primary + " what writes under that server_id, such as " +
+		"mariadb-binlog that replays a binary log of " + replica + "; then delete " + replica +
+		" and create another replica: it gets a server_id that " + primary + " has not logged",
+		Actions: []errs.Action{errs.Call("DeleteServer", "name", "servers/"+replica)}}
+}

@@ -71,6 +71,29 @@ func Errant(s Status) string {
 	return strings.Join(own, ",")
 }
 
+// Bears reports whether a gtid_binlog_state has transactions of a server_id.
+func Bears(binlogState string, serverID uint32) bool {
+	return LeftOut(serverID, Status{BinlogState: binlogState}, "") != ""
+}
+
+// LeftOut are the transactions in the binary log of a primary that bear the server_id of a replica:
+// it takes them for its own, and leaves them out without an error. Those up to a position that it
+// had or was proved at are not among them; empty when there are none.
+func LeftOut(serverID uint32, primary Status, since string) string {
+	had, err := gtid.ParsePosition(since)
+	if err != nil || serverID == 0 {
+		return ""
+	}
+	var all []string
+	for item := range strings.SplitSeq(primary.BinlogState, ",") {
+		one, err := gtid.Parse(strings.TrimSpace(item))
+		if err == nil && one.ServerID == serverID && had.Missing(gtid.Of(one)) > 0 {
+			all = append(all, one.String())
+		}
+	}
+	return strings.Join(all, ",")
+}
+
 // Missing is how many transactions a replica at one position lacks of another; numbers may have
 // gaps, so it is an upper bound. An unreadable position counts as known to nobody.
 func Missing(at, target string) (uint64, error) {

@@ -183,6 +183,28 @@ func TestErrantIsWhatTheReplicaWroteItself(t *testing.T) {
 	}
 }
 
+func TestWhatBearsItsServerIDIsLeftOut(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ state, since, want string }{
+		{"0-1-100,0-22-101", "0-1-90", ""}, {"0-1-100,0-2-95", "0-1-90", "0-2-95"},
+		{"0-1-100, 0-2-95", "0-1-95", ""}, {"0-2-95,0-1-100,3-2-7", "0-1-95", "3-2-7"},
+		{"0-2-95", "", "0-2-95"}, {"", "0-1-95", ""}, {"0-2-95", "x", ""},
+	} {
+		if got := replication.LeftOut(2, replication.Status{BinlogState: test.state},
+			test.since); got != test.want {
+			t.Errorf("of %s, since %s: %q, want %q", test.state, test.since, got, test.want)
+		}
+	}
+	if !replication.Bears("0-1-100,0-2-95", 2) || replication.Bears("0-1-100", 2) {
+		t.Error("a binary log that bears it, or one that does not, was taken for the other one")
+	}
+	found := replication.Skips("db2", "db1", 2, replication.Status{BinlogState: "0-2-95"}, "0-1-9")
+	if len(found) != 1 || found[0].Code != replication.ReplicationIDTaken || !found[0].Unproves ||
+		!strings.Contains(found[0].Text, "up to 0-2-95") || found[0].Hint.Empty() {
+		t.Errorf("found %+v", found)
+	}
+}
+
 func TestProblemsNamesEachOfThem(t *testing.T) {
 	t.Parallel()
 	want := replication.Want{ServerID: 2, Account: "us_db2", PrimaryHost: "10.0.0.1",

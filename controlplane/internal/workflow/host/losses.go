@@ -44,6 +44,9 @@ func (p *Pair) lossless() error {
 	if err := LogsAll(p.Primary); err != nil {
 		return err
 	}
+	if err := p.leavesNothingOut(); err != nil {
+		return err
+	}
 	for _, u := range replication.Unlikes(p.Srv.Name, p.Primary.Name, p.St, p.Primary.Status) {
 		return kit.Refuse(errorsv1.Reason_REASON_HOST_UNFIT, kit.Hint(u.Hint.Text, kit.RetryThis()),
 			"%s would differ from its primary in silence: %s", p.Srv.Name, u.Text)
@@ -54,4 +57,21 @@ func (p *Pair) lossless() error {
 		st.Connections = nil
 	}
 	return appliesAll(p.Srv.Name, st)
+}
+
+// leavesNothingOut refuses a replica that would take transactions of its primary for its own. Those
+// that its data has, as it has applied them or was copied later, are none of these.
+func (p *Pair) leavesNothingOut() error {
+	id, primary := p.Srv.ServerID, p.Primary.Status
+	left := replication.LeftOut(id, primary, p.St.SlavePos)
+	if point := pointOf(p.Snap).Low; point != "" && replication.LeftOut(id, primary, point) == "" {
+		left = ""
+	}
+	if left == "" {
+		return nil
+	}
+	return kit.Refuse(errorsv1.Reason_REASON_SERVER_ID_TAKEN,
+		replication.AnotherID(p.Srv.Name, p.Primary.Name),
+		"%s would leave out transactions of %s that bear its own server_id, %d: up to %s",
+		p.Srv.Name, p.Primary.Name, id, left)
 }

@@ -5,16 +5,33 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
+	"github.com/understudy-db/understudy/controlplane/internal/replication"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 // Making is what the record of a server that a job makes begins with.
 type Making struct {
 	ServerArgs
-	Image     string
-	Zone      string
-	Primary   string // empty makes a primary
+	Image   string
+	Zone    string
+	Primary string // empty makes a primary
+	// Logged are the transactions that the primary's binary log knows of each server_id: a replica
+	// leaves out what bears its own.
+	Logged    string
 	AutoPurge bool
+}
+
+// allocate gives the server a server_id that its primary has not logged.
+func (m Making) allocate(ctx context.Context, rec Records) (uint32, error) {
+	for {
+		id, err := rec.ServerIDs.Allocate(ctx, m.Server)
+		if err != nil || !replication.Bears(m.Logged, id) {
+			return id, err
+		}
+		if err := rec.ServerIDs.Release(ctx, m.Server); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // Begun is the record of the server that this job makes, as far as there is one. It refuses a name
@@ -56,7 +73,7 @@ func (c *Call) RecordServer(m Making) Commit {
 		if srv, err = c.newServer(srv, m); err != nil {
 			return err
 		}
-		if srv.ServerID, err = rec.ServerIDs.Allocate(ctx, srv.Name); err != nil {
+		if srv.ServerID, err = m.allocate(ctx, rec); err != nil {
 			return err
 		}
 		if err := write(ctx, &srv); err != nil {

@@ -46,7 +46,7 @@ func (s *step) plan(ctx context.Context) (kit.Outcome, error) {
 		return kit.Outcome{}, err
 	}
 	return kit.Done(s.RecordServer(kit.Making{ServerArgs: s.args.ServerArgs, Image: image.Name,
-		Primary: p.Name, Zone: cmp.Or(s.args.Zone, p.Zone)}))
+		Primary: p.Name, Zone: cmp.Or(s.args.Zone, p.Zone), Logged: p.Status.BinlogState}))
 }
 
 // checkPlan refuses a replica that cannot come to be as things stand.
