@@ -259,9 +259,12 @@ func (m *fsm) mustRest() error {
 	if !j.State.Active() {
 		return nil
 	}
-	return wrongState(errs.WithHint("wait for its end, or cancel it first",
-		j.call("WatchJob"), j.call("CancelJob")),
-		"job %s is %s", j.ID, j.State)
+	hint := errs.WithHint("wait for its end, or cancel it first", j.call("WatchJob"),
+		j.call("CancelJob"))
+	if j.State == Cancelling || j.Mode == Cleanup || j.Mode == Unwind && j.Target == Failed {
+		hint = errs.WithHint("wait for its end", j.call("WatchJob")) // it cannot be cancelled
+	}
+	return wrongState(hint, "job %s is %s", j.ID, j.State)
 }
 
 func noStep(j *Job, kind string) error {
