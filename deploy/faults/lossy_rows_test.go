@@ -77,18 +77,18 @@ func lossyRows() []row {
 			id: "F7", variant: "transactions that bear its server_id", run: (*lab).ownServerID,
 			planted: "a session on the primary of a READY replica sets the replica's server_id, " +
 				"as mariadb-binlog does that replays a binary log, and changes a row",
-			happens: "DEGRADED, SERVER_ID_TAKEN; a verification of all data names the table; " +
-				"the replica that takes its place is whole, under another server_id",
-			why: "a replica takes what bears its server_id for its own, and leaves it out without " +
-				"an error, its position past it",
+			happens: "DEGRADED, SERVER_ID_TAKEN; a verification of all data names the " +
+				"table; the replica that takes its place is whole, under another server_id",
+			why: "a replica takes what bears its server_id for its own, and leaves it out " +
+				"without an error, its position past it",
 		},
 		{
-			id: "F10", variant: "SYSDATE() means another time", run: (*lab).anotherMeaning,
-			planted: "sysdate_is_now on the primary of a READY replica, and a row with SYSDATE()",
+			id: "F10", variant: "PASSWORD() means another text", run: (*lab).anotherMeaning,
+			planted: "old_passwords on the primary of a READY replica, and a row with PASSWORD()",
 			happens: "DEGRADED, naming the setting; once it is taken back too: a verification of " +
 				"all data names the table, and a rebuild mends it",
-			why: "the primary logs a statement that means its own time, by a setting that no " +
-				"event carries",
+			why: "the primary logs a statement that means a text by a setting that no event " +
+				"carries",
 		},
 		{
 			id: "F3", variant: "a schema that is called almost like one of MariaDB's",
@@ -277,15 +277,15 @@ func (l *lab) ownServerID() {
 }
 
 func (l *lab) anotherMeaning() {
-	table := l.schema() + ".dated"
-	l.sql(primary, "CREATE OR REPLACE TABLE "+table+" (id INT PRIMARY KEY, at DATETIME)")
+	table := l.schema() + ".hashed"
+	l.sql(primary, "CREATE OR REPLACE TABLE "+table+" (id INT PRIMARY KEY, p VARCHAR(99))")
 	l.dropSnap()
 	name, old := l.madeFor()
-	l.sql(primary, "SET GLOBAL sysdate_is_now = ON")
-	l.degraded(name, "sysdate_is_now is OFF instead of its primary's ON")
-	l.sql(primary, "SET timestamp = 1000000000; INSERT INTO "+table+" VALUES (1, SYSDATE())")
+	l.sql(primary, "SET GLOBAL old_passwords = ON")
+	l.degraded(name, "old_passwords is OFF instead of its primary's ON")
+	l.sql(primary, "INSERT INTO "+table+" VALUES (1, PASSWORD('x'))")
 	l.same(name)
-	l.sql(primary, "SET GLOBAL sysdate_is_now = OFF")
+	l.sql(primary, "SET GLOBAL old_passwords = OFF")
 	l.degraded(name, "its data is not proved since")
 	l.refuse([]string{"DATA_MISMATCH", table}, "replica", "verify", name, "--level", "full")
 	l.rebuilds(name, old)

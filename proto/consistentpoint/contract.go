@@ -31,7 +31,7 @@ func RowSettings() []string {
 		"ft_query_expansion_limit", StopwordFile, "group_concat_max_len",
 		"innodb_ft_enable_stopword", "innodb_ft_max_token_size", "innodb_ft_min_token_size",
 		"innodb_ft_server_stopword_table", "innodb_ft_user_stopword_table",
-		"max_recursive_iterations", "old_passwords", "sysdate_is_now"}
+		"max_recursive_iterations", "old_passwords"}
 }
 
 // StopwordFile is the setting that names a file of the host. What the file has is compared, and is
@@ -48,7 +48,7 @@ func StaticSettings() []string {
 // another agent nothing is known of it.
 func ToldWith(name string) string {
 	switch name {
-	case "block_encryption_mode", "old_passwords", "sysdate_is_now", "ft_boolean_syntax",
+	case "block_encryption_mode", "old_passwords", "ft_boolean_syntax",
 		"ft_query_expansion_limit", StopwordFile, "ignore_db_dirs",
 		"innodb_ft_server_stopword_table", "innodb_ft_user_stopword_table":
 		return "ft_query_expansion_limit"

@@ -25,7 +25,6 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 		"max_recursive_iterations": {"5", "1000", "1000 instead of its primary's 5"},
 		"default_regex_flags":      {"DOTALL", "", "empty instead of its primary's DOTALL"},
 		"innodb_ft_min_token_size": {"1", "3", "3 instead of its primary's 1"},
-		"sysdate_is_now":           {"ON", "OFF", "OFF instead of its primary's ON"},
 		"old_passwords":            {"ON", "OFF", "OFF instead of its primary's ON"},
 		"block_encryption_mode": {"aes-256-cbc", "aes-128-ecb", "aes-128-ecb instead of its " +
 			"primary's aes-256-cbc"},
