@@ -41,8 +41,11 @@ func machineNotShownYet(ctx context.Context, c *Call, err error, srv inventory.S
 		return nil
 	}
 	j, unread := c.Jobs.Get(ctx, srv.Job)
+	if unread != nil && !Missing(unread) {
+		return unread
+	}
 	making, there := j.Step(StepCreateMachine)
-	if unread != nil || !there {
+	if !there {
 		return nil
 	}
 	made := making.Finished
