@@ -118,13 +118,7 @@ func TestAnOfflineQuiesceIsAdoptedByTheNextControlPlane(t *testing.T) {
 			w, first := lab(t)
 			first.Stop()
 			p := w.Start()
-			killed := make(chan struct{})
-			p.Hook = func(point job.Point, step string) {
-				if point == at.point && step == at.step && !p.Dead.Load() {
-					p.Kill()
-					close(killed)
-				}
-			}
+			killed := p.KillAt(at.point, at.step)
 			p.Run()
 			j := p.Ask(offlineSnapshot)
 			<-killed
@@ -172,13 +166,7 @@ func TestAnOfflineQuiesceOfNoRecordIsEnded(t *testing.T) {
 		w, first := lab(t)
 		first.Stop()
 		p := w.Start()
-		killed := make(chan struct{})
-		p.Hook = func(point job.Point, step string) {
-			if point == job.AfterEffect && step == "quiesce" && !p.Dead.Load() {
-				p.Kill()
-				close(killed)
-			}
-		}
+		killed := p.KillAt(job.AfterEffect, "quiesce")
 		p.Run()
 		j := p.Ask(offlineSnapshot)
 		<-killed

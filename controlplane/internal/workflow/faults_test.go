@@ -76,13 +76,7 @@ func TestKilledInEachStepTheJobGoesOn(t *testing.T) {
 			bubbles(t, step+"/"+string(point), func(t *testing.T) {
 				w, first := lab(t)
 				p := w.Start()
-				killed := make(chan struct{})
-				p.Hook = func(at job.Point, in string) {
-					if at == point && in == step && !p.Dead.Load() {
-						p.Kill()
-						close(killed)
-					}
-				}
+				killed := p.KillAt(point, step)
 				first.Stop()
 				p.Run()
 				j := p.Ask(replicaArgs)
@@ -108,13 +102,7 @@ func TestCutThatShowsLateIsDeletedByWhoTakesOver(t *testing.T) {
 			first.Stop()
 			w.Cloud.Late = 3 * time.Second // longer than a take-over takes
 			p := w.Start()
-			killed := make(chan struct{})
-			p.Hook = func(at job.Point, in string) {
-				if at == job.AfterEffect && in == "snapshot" {
-					p.Kill()
-					close(killed)
-				}
-			}
+			killed := p.KillAt(job.AfterEffect, "snapshot")
 			p.Run()
 			j := p.Ask(snapshotOf{Source: "db1"})
 			<-killed

@@ -103,13 +103,7 @@ func TestLostSnapshotThatShowsLateIsDeleted(t *testing.T) {
 		first.Stop()
 		w.Cloud.Late, w.Cloud.Blind = showsWithin, true
 		p := w.Start()
-		killed := make(chan struct{})
-		p.Hook = func(at job.Point, in string) {
-			if at == job.AfterEffect && in == "snapshot" {
-				p.Kill()
-				close(killed)
-			}
-		}
+		killed := p.KillAt(job.AfterEffect, "snapshot")
 		p.Run()
 		asked := p.Ask(snapshotOf{Source: "db1"})
 		<-killed

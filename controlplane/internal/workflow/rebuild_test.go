@@ -134,13 +134,7 @@ func TestKilledInEachStepOfARebuild(t *testing.T) {
 			way := how[i%len(how)]
 			bubbles(t, fmt.Sprintf("%s/%s/%s", step.Kind, point, way), func(t *testing.T) {
 				w, p, _, old := broken(t, ways[way])
-				killed := make(chan struct{})
-				p.Hook = func(at job.Point, in string) {
-					if at == point && in == step.Kind && !p.Dead.Load() {
-						p.Kill()
-						close(killed)
-					}
-				}
+				killed := p.KillAt(point, step.Kind)
 				p.Run()
 				j := p.Ask(rebuild{Server: "db2"})
 				<-killed

@@ -168,13 +168,7 @@ func TestKilledWhileAVolumeIsReplaced(t *testing.T) {
 			}
 			bubbles(t, from+" "+step+" "+string(point), func(t *testing.T) {
 				w, p, j, old := made(t, "db2")
-				killed := make(chan struct{})
-				p.Hook = func(at job.Point, in string) {
-					if at == point && in == step && !p.Dead.Load() {
-						p.Kill()
-						close(killed)
-					}
-				}
+				killed := p.KillAt(point, step)
 				p.Run()
 				redo(t, p, j.ID, "db2", from)
 				<-killed

@@ -163,6 +163,18 @@ func (p *Process) At(point job.Point, step string, fn func()) {
 	}
 }
 
+// KillAt kills the process at that point of the step, and closes the channel then.
+func (p *Process) KillAt(point job.Point, step string) <-chan struct{} {
+	killed := make(chan struct{})
+	p.Hook = func(at job.Point, in string) {
+		if at == point && in == step && !p.Dead.Load() {
+			p.Kill()
+			close(killed)
+		}
+	}
+	return killed
+}
+
 // HangVolume leaves a volume that is being made in that state, for long already.
 func (w *World) HangVolume() {
 	for id, v := range w.Cloud.Volumes {
