@@ -4,7 +4,6 @@ package ec2test
 
 import (
 	"context"
-	"maps"
 	"testing"
 	"time"
 
@@ -44,7 +43,7 @@ func Conformance(t *testing.T, target Target) {
 	sweep(t.Context())
 	t.Cleanup(func() { sweep(context.WithoutCancel(t.Context())) })
 	providertest.Run(t, func(*testing.T) providertest.Subject {
-		return providertest.Subject{Provider: tagged{p, target.Config.Fleet}, Image: target.Image,
+		return providertest.Subject{Provider: p, Image: target.Image,
 			Unit: 1 << 30, OtherZone: target.OtherZone, Limit: target.Limit, Poll: target.Poll,
 			Tidy: true,
 			Run: func(ctx context.Context, id string, argv ...string) (string, error) {
@@ -55,37 +54,4 @@ func Conformance(t *testing.T, target Target) {
 				return target.Run(ctx, m, argv...)
 			}}
 	})
-}
-
-// tagged puts the fleet's tag on all that is made, as the control plane does.
-type tagged struct {
-	*ec2.Provider
-	fleet string
-}
-
-func (p tagged) with(tags map[string]string) map[string]string {
-	all := map[string]string{fleetTag: p.fleet}
-	maps.Copy(all, tags)
-	return all
-}
-
-// CreateMachine implements provider.Machines.
-func (p tagged) CreateMachine(ctx context.Context,
-	req provider.CreateMachineRequest) (provider.Machine, error) {
-	req.Tags = p.with(req.Tags)
-	return p.Provider.CreateMachine(ctx, req)
-}
-
-// CreateVolume implements provider.Volumes.
-func (p tagged) CreateVolume(ctx context.Context,
-	req provider.CreateVolumeRequest) (provider.Volume, error) {
-	req.Tags = p.with(req.Tags)
-	return p.Provider.CreateVolume(ctx, req)
-}
-
-// CreateSnapshot implements provider.Snapshots.
-func (p tagged) CreateSnapshot(ctx context.Context,
-	req provider.CreateSnapshotRequest) (provider.Snapshot, error) {
-	req.Tags = p.with(req.Tags)
-	return p.Provider.CreateSnapshot(ctx, req)
 }

@@ -68,25 +68,25 @@ func TestSweepRemovesItsOwnFleetAlone(t *testing.T) {
 	}
 	front := httptest.NewServer(server)
 	t.Cleanup(front.Close)
-	of := func(fleet string) tagged {
+	of := func(fleet string) *ec2.Provider {
 		p, err := ec2.New(t.Context(), ec2.Config{Region: ec2lab.Region, Endpoint: front.URL,
 			Subnets: ec2lab.Subnets(), Fleet: fleet, Consistency: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return tagged{p, fleet}
+		return p
 	}
-	ours, other := of(fleetPrefix), of("default")
-	for _, p := range []tagged{ours, other} {
+	ours := of(fleetPrefix)
+	for fleet, p := range map[string]*ec2.Provider{fleetPrefix: ours, "default": of("default")} {
 		m, err := p.CreateMachine(t.Context(), provider.CreateMachineRequest{
-			ClientToken: "m" + p.fleet, Name: "db1", Image: image})
+			ClientToken: "m" + fleet, Name: "db1", Image: image})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var volumes []string
 		for _, name := range []string{"attached", "free"} {
 			v, err := p.CreateVolume(t.Context(), provider.CreateVolumeRequest{
-				ClientToken: name + p.fleet, SizeBytes: 1 << 30})
+				ClientToken: name + fleet, SizeBytes: 1 << 30})
 			if err != nil {
 				t.Fatal(err)
 			}
