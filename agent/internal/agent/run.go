@@ -142,7 +142,7 @@ func (d *runner) run(ctx context.Context) error {
 		group.Go(func() error { return local.Run(ctx) })
 	}
 	group.Go(func() error { return d.enroller.Run(ctx) })
-	group.Go(func() error { d.grants.Run(ctx); return nil })
+	group.Go(func() error { d.grants.Run(ctx, loop.NewSet(d.options.Log)); return nil })
 	group.Go(func() error {
 		d.parts.resume(ctx, d.options.Log)
 		d.parts.mariadb.Reservations.Keep(ctx, loop.NewSet(d.options.Log))

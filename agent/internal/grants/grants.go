@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -19,12 +20,12 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const (
-	// longest is the longest time that a grant has left, whatever the control plane's clock says.
-	longest = 8 * time.Hour
-	// cutEvery is how soon calls end with their grant.
-	cutEvery = time.Second
-)
+// longest is the longest time that a grant has left, whatever the control plane's clock says.
+const longest = 8 * time.Hour
+
+var ending = loop.Spec{Name: "end what is called under grants that are over", Every: time.Second,
+	Limit: time.Second, LateAfter: time.Minute,
+	Means: "calls of operators go on after their grants"}
 
 // Grant lets an operator make changing calls.
 type Grant struct {
@@ -194,19 +195,13 @@ func (l *List) enter(ctx context.Context, peer identity.Peer) (within context.Co
 }
 
 // Run ends calls with their grants until ctx ends.
-func (l *List) Run(ctx context.Context) {
-	tick := time.NewTicker(cutEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+func (l *List) Run(ctx context.Context, loops *loop.Set) {
+	loops.Run(ctx, ending, func(context.Context) error {
 		l.mu.Lock()
+		defer l.mu.Unlock()
 		l.endOld()
-		l.mu.Unlock()
-	}
+		return nil
+	})
 }
 
 // endOld ends the grants whose time is over.

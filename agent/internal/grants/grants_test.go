@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/audit"
 	"github.com/understudy-db/understudy/proto/rpc/authz"
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
@@ -133,7 +134,7 @@ func serve(t *testing.T) *agent {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() { done <- server.Run(ctx) }()
-	go func() { a.list.Run(ctx); done <- nil }()
+	go func() { a.list.Run(ctx, loop.NewSet(nil)); done <- nil }()
 	t.Cleanup(func() {
 		cancel()
 		if err := errors.Join(<-done, <-done); err != nil {

@@ -86,9 +86,9 @@ func TestAGrantIsForTheKeyOfItsOperator(t *testing.T) {
 	h.is("after its time", "db-1", "")
 }
 
-func TestAGrantEndsBeforeItsTime(t *testing.T) {
-	t.Parallel()
-	for what, end := range map[string]func(h *house, g inventory.AgentGrant) error{
+// endings are what ends a grant before its time.
+func endings() map[string]func(h *house, g inventory.AgentGrant) error {
+	return map[string]func(h *house, g inventory.AgentGrant) error{
 		"it is revoked": func(h *house, g inventory.AgentGrant) error {
 			_, err := ca.NewGranting(h.registry).Revoke(h.t.Context(),
 				ca.RevokeGrantRequest{ID: g.ID, Caller: byRoot()})
@@ -110,7 +110,12 @@ func TestAGrantEndsBeforeItsTime(t *testing.T) {
 				return tx.Restored(ctx, h.clock.Now())
 			})
 		},
-	} {
+	}
+}
+
+func TestAGrantEndsBeforeItsTime(t *testing.T) {
+	t.Parallel()
+	for what, end := range endings() {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			h := build(t)
@@ -203,22 +208,7 @@ func TestWhoGetsNoGrant(t *testing.T) {
 // What is revoked while a clock that is ahead says that it is over stays so once it is set right.
 func TestWhatIsOverCanBeRevoked(t *testing.T) {
 	t.Parallel()
-	for what, end := range map[string]func(h *house, id string) error{
-		"it is revoked": func(h *house, id string) error {
-			_, err := ca.NewGranting(h.registry).Revoke(h.t.Context(),
-				ca.RevokeGrantRequest{ID: id, Caller: byRoot()})
-			return err
-		},
-		"its operator is revoked": func(h *house, _ string) error {
-			h.revoke(identity.Operator("ann"))
-			return nil
-		},
-		"a backup is restored": func(h *house, _ string) error {
-			return h.store.Write(h.t.Context(), func(ctx context.Context, tx *store.Tx) error {
-				return tx.Restored(ctx, h.clock.Now())
-			})
-		},
-	} {
+	for what, end := range endings() {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			h := build(t)
@@ -228,7 +218,7 @@ func TestWhatIsOverCanBeRevoked(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.clock.forward(2 * time.Hour)
-			if err := end(h, made.ID); err != nil {
+			if err := end(h, made); err != nil {
 				t.Fatal(err)
 			}
 			h.clock.forward(-2 * time.Hour)

@@ -22,8 +22,7 @@ func (s *Service) CreateAgentGrant(ctx context.Context, req *controlplanev1.Crea
 	}
 	answer := &controlplanev1.CreateAgentGrantResponse{Grant: s.grant(made)}
 	if !req.GetValidateOnly() {
-		answer.UndeliveredReason = s.Deliver(ctx, made)
-		answer.Delivered = answer.GetUndeliveredReason() == ""
+		answer.Delivered, answer.UndeliveredReason = s.deliver(ctx, made)
 	}
 	return answer, nil
 }
@@ -38,10 +37,14 @@ func (s *Service) RevokeAgentGrant(ctx context.Context, req *controlplanev1.Revo
 	}
 	answer := &controlplanev1.RevokeAgentGrantResponse{Grant: s.grant(ended)}
 	if !req.GetValidateOnly() {
-		answer.UndeliveredReason = s.Deliver(ctx, ended)
-		answer.Delivered = answer.GetUndeliveredReason() == ""
+		answer.Delivered, answer.UndeliveredReason = s.deliver(ctx, ended)
 	}
 	return answer, nil
+}
+
+func (s *Service) deliver(ctx context.Context, g inventory.AgentGrant) (done bool, why string) {
+	why = s.Deliver(ctx, g)
+	return why == "", why
 }
 
 // ListAgentGrants returns a page of the grants, newest first.

@@ -10,3 +10,4 @@ CREATE TABLE IF NOT EXISTS agent_grants (
   expires_at BIGINT NOT NULL,
   revoked_at BIGINT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS agent_grants_in_force ON agent_grants (revoked_at, expires_at);
