@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 // granted are two agents, as a granter sees them.
 type granted struct {
+	mu      sync.Mutex
 	list    ca.GrantList
 	unread  error
 	fails   error // of db2
@@ -26,7 +28,16 @@ type granted struct {
 	clocked bool // by the clocks of both hosts, which are ahead, every grant is over
 }
 
+// now changes what they do.
+func (g *granted) now(change func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change()
+}
+
 func (g *granted) grants(sequence int64, all ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.list = ca.GrantList{Sequence: sequence}
 	for _, id := range all {
 		server, _, _ := strings.Cut(id, "/")
@@ -36,6 +47,8 @@ func (g *granted) grants(sequence int64, all ...string) {
 
 func (g *granted) tell(ctx context.Context, server string, list ca.GrantList) (ids []string,
 	err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if server == "db2" && g.fails != nil {
 		if errors.Is(g.fails, context.DeadlineExceeded) {
 			<-ctx.Done()
@@ -54,7 +67,11 @@ func (g *granted) tell(ctx context.Context, server string, list ca.GrantList) (i
 
 func (g *granted) granter(log *slog.Logger) *Granter {
 	return NewGranter(GranterConfig{Log: log, Tell: g.tell,
-		List: func() (ca.GrantList, error) { return g.list, g.unread },
+		List: func() (ca.GrantList, error) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.list, g.unread
+		},
 		Servers: func() []inventory.Server {
 			return []inventory.Server{
 				{Name: "db1", Address: "10.0.0.1", AgentIdentity: "a"},
@@ -77,11 +94,13 @@ func TestAgentsAreToldOfGrants(t *testing.T) {
 			t.Helper()
 			time.Sleep(within)
 			synctest.Wait()
-			slices.Sort(g.told)
-			if !slices.Equal(g.told, want) {
-				t.Errorf("%s: told %q, want %q", what, g.told, want)
-			}
-			g.told = nil
+			g.now(func() {
+				slices.Sort(g.told)
+				if !slices.Equal(g.told, want) {
+					t.Errorf("%s: told %q, want %q", what, g.told, want)
+				}
+				g.told = nil
+			})
 		}
 		const soon = 1100 * time.Millisecond
 		heard("nothing was ever granted", time.Hour)
@@ -89,28 +108,28 @@ func TestAgentsAreToldOfGrants(t *testing.T) {
 		heard("the first grant", soon, "db1 1 [db1/a]", "db2 1 []")
 		heard("at rest", 30*time.Second)
 		g.grants(2, "db1/a", "db2/b")
-		g.fails = errors.New("away")
+		g.now(func() { g.fails = errors.New("away") })
 		heard("on one that is away", soon)
-		g.fails = nil
+		g.now(func() { g.fails = nil })
 		heard("it is back", 3*time.Second, "db2 2 [db2/b]")
 		granter.Forget("db1")
 		heard("one has begun again", soon, "db1 2 [db1/a]")
 		g.grants(3, "db2/b")
 		heard("one is revoked", soon, "db1 3 []")
-		g.unread = errors.New("the store is gone")
+		g.now(func() { g.unread = errors.New("the store is gone") })
 		granter.Forget("db1")
 		heard("nobody knows what was revoked", time.Minute)
-		g.unread = nil
+		g.now(func() { g.unread = nil })
 		heard("it is known again", soon, "db1 3 []", "db2 3 [db2/b]")
 		heard("an agent with a grant that was replaced unseen", 61*time.Second,
 			"db2 3 [db2/b]")
 		g.grants(4)
-		g.fails = errs.New(errs.Unimplemented, 0, "unknown method")
+		g.now(func() { g.fails = errs.New(errs.Unimplemented, 0, "unknown method") })
 		heard("one is too old", 2*time.Minute)
 		if n := strings.Count(log.String(), "without a grant: it is too old"); n != 1 {
 			t.Errorf("the log tells %d times that an agent is too old:\n%s", n, &log)
 		}
-		g.fails = nil
+		g.now(func() { g.fails = nil })
 		heard("it was upgraded", time.Minute, "db2 4 []")
 		cancel()
 		<-ran
@@ -133,18 +152,18 @@ func TestAGrantSaysWhyItIsNotDelivered(t *testing.T) {
 			}
 		}
 		says("it is there", grant, "")
-		g.clocked = true
+		g.now(func() { g.clocked = true })
 		says("the host's clock is ahead", grant, "clock of its host")
-		g.clocked = false
-		g.fails = errs.New(errs.Unimplemented, 0, "unknown method")
+		g.now(func() { g.clocked = false })
+		g.now(func() { g.fails = errs.New(errs.Unimplemented, 0, "unknown method") })
 		says("an old agent", grant, "too old for grants")
-		g.fails = context.DeadlineExceeded
+		g.now(func() { g.fails = context.DeadlineExceeded })
 		says("an agent that hangs", grant, "did not answer within 5s")
-		g.fails = errors.New("it is away")
+		g.now(func() { g.fails = errors.New("it is away") })
 		says("an agent that is away", grant, "it is away")
-		g.fails, g.unread = nil, errors.New("the store is gone")
+		g.now(func() { g.fails, g.unread = nil, errors.New("the store is gone") })
 		says("nothing is known", grant, "the store is gone")
-		g.unread = nil
+		g.now(func() { g.unread = nil })
 		g.grants(2)
 		grant.RevokedAt = time.Now()
 		says("it is revoked", grant, "")
@@ -171,11 +190,12 @@ func TestARevocationBetweenTwoRoundsIsTold(t *testing.T) {
 			t.Error(why)
 		}
 		g.grants(3)
-		grant.RevokedAt, g.fails = time.Now(), errors.New("a lost packet")
+		grant.RevokedAt = time.Now()
+		g.now(func() { g.fails = errors.New("a lost packet") })
 		if why := granter.Deliver(ctx, grant); why == "" {
 			t.Error("delivered")
 		}
-		g.fails, g.told = nil, nil
+		g.now(func() { g.fails, g.told = nil, nil })
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		if !slices.Equal(g.told, []string{"db2 3 []"}) {
