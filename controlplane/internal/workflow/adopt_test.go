@@ -137,12 +137,12 @@ func TestAnOfflineQuiesceOutlivesAStopOfTheControlPlane(t *testing.T) {
 			p := w.Start()
 			reached := make(chan struct{})
 			stopped := make(chan struct{})
-			p.Hook = func(point job.Point, step string) {
+			p.OnPoint(func(point job.Point, step string) {
 				if point == job.BeforeEffect && step == at {
 					close(reached)
 					<-stopped
 				}
-			}
+			})
 			p.Run()
 			j := p.Ask(offlineSnapshot)
 			<-reached
@@ -218,12 +218,12 @@ func TestAnEndedJobLetsGoOfAnOfflineQuiesce(t *testing.T) {
 			first.Stop()
 			p := w.Start()
 			reached, goOn := make(chan struct{}), make(chan struct{})
-			p.Hook = func(at job.Point, step string) {
+			p.OnPoint(func(at job.Point, step string) {
 				if at == job.BeforeEffect && step == "snapshot" {
 					close(reached)
 					<-goOn
 				}
-			}
+			})
 			p.Run()
 			j := p.Ask(offlineSnapshot)
 			<-reached
@@ -262,12 +262,12 @@ func TestACopyByHandOutlivesAnAgent(t *testing.T) {
 		w.Cloud.SlowCut = 100
 		w.Mu.Unlock()
 		cuts := 0
-		p.Hook = func(at job.Point, step string) {
+		p.OnPoint(func(at job.Point, step string) {
 			if at == job.AfterEffect && step == "snapshot" && cuts < 3 {
 				cuts++
 				w.Host("db1").Hold.Cut()
 			}
-		}
+		})
 		p.Run()
 		mark := w.Mark()
 		sameQuiesce(t, w, p.End(p.Ask(offlineSnapshot).ID))

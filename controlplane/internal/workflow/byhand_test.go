@@ -41,7 +41,7 @@ func TestCutByHandLastsUntilItIsSaid(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, p := labByHand(t)
 		var early atomic.Bool
-		p.Hook = func(at job.Point, in string) {
+		p.OnPoint(func(at job.Point, in string) {
 			w.Mu.Lock()
 			defer w.Mu.Unlock()
 			for id, snap := range w.Cloud.Snapshots {
@@ -50,7 +50,7 @@ func TestCutByHandLastsUntilItIsSaid(t *testing.T) {
 					early.Store(true)
 				}
 			}
-		}
+		})
 		p.Run()
 		j := p.Must(snapshotOf{Source: "db1", Mode: inventory.ModeOffline,
 			QuiesceLimit: 30 * time.Minute})
@@ -95,7 +95,7 @@ func TestCutByHandThatIsLateIsNotAskedForAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, p := labByHand(t)
 		var fine atomic.Bool
-		p.Hook = func(at job.Point, in string) {
+		p.OnPoint(func(at job.Point, in string) {
 			if at == job.AfterEffect && in == "snapshot" && !fine.Load() {
 				w.Mu.Lock()
 				defer w.Mu.Unlock()
@@ -103,7 +103,7 @@ func TestCutByHandThatIsLateIsNotAskedForAgain(t *testing.T) {
 					h.End("the limit was reached")
 				}
 			}
-		}
+		})
 		p.Run()
 		mark := w.Mark()
 		j := p.End(p.Ask(snapshotOf{Source: "db1", Mode: inventory.ModeOffline,

@@ -152,7 +152,7 @@ func TestLostWorkerMakesNothing(t *testing.T) {
 				}
 				made <- n
 			})
-			p.Hook = func(at job.Point, in string) {
+			p.OnPoint(func(at job.Point, in string) {
 				switch {
 				case in != step:
 				case at == job.BeforeEffect:
@@ -160,7 +160,7 @@ func TestLostWorkerMakesNothing(t *testing.T) {
 				case at == job.AfterEffect:
 					tell()
 				}
-			}
+			})
 			p.Run()
 			j := p.Ask(replicaArgs)
 			if n := <-made; n != 0 {

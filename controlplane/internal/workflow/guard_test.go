@@ -109,7 +109,7 @@ func brokenOff(t *testing.T, what workflowtest.Asked, step string) (*world, *pro
 	first.Stop()
 	p := w.Start()
 	failing := true
-	p.Hook = func(at job.Point, in string) {
+	p.OnPoint(func(at job.Point, in string) {
 		if at == job.BeforeEffect && in == step && failing {
 			failing = false
 			w.Mu.Lock()
@@ -117,7 +117,7 @@ func brokenOff(t *testing.T, what workflowtest.Asked, step string) (*world, *pro
 			p.Fail["Status"] = []error{errs.New(errs.FailedPrecondition,
 				errorsv1.Reason_REASON_MARIADB_SETTING, "it is not as it should be")}
 		}
-	}
+	})
 	p.Run()
 	j := p.End(p.Ask(what).ID)
 	if s, _ := j.Step(step); j.State != job.Failed || s.State != job.StepFailed {

@@ -57,12 +57,12 @@ func TestCleanupSparesASnapshotInUse(t *testing.T) {
 		first.Stop()
 		p := w.Start()
 		reached, goOn, once := make(chan struct{}), make(chan struct{}), sync.Once{}
-		p.Hook = func(at job.Point, step string) {
+		p.OnPoint(func(at job.Point, step string) {
 			if at == job.BeforeEffect && step == "swap_volume" {
 				once.Do(func() { close(reached) })
 				<-goOn
 			}
-		}
+		})
 		p.Run()
 		other := p.Ask(replica{Server: "db5", Snapshot: snapshotIn(t, j)})
 		<-reached

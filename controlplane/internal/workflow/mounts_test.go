@@ -34,7 +34,7 @@ func TestNoRecordNamesAMountOfWhatIsTakenAway(t *testing.T) {
 				t.Fatal("the replica has no mount on record")
 			}
 			p := w.Start()
-			p.Hook = func(at job.Point, in string) { w.CheckMounts(t, string(at)+" "+in) }
+			p.OnPoint(func(at job.Point, in string) { w.CheckMounts(t, string(at)+" "+in) })
 			p.Run()
 			succeeded(t, p.End(ask(p, made).ID))
 		})

@@ -91,13 +91,13 @@ func TestPlantedStatesConverge(t *testing.T) {
 			p.At(job.AfterEffect, "catch_up", func() { w.Hosts["db1"].Start() })
 		},
 		"R8 the primary is written to all along": func(w *world, p *process) {
-			p.Hook = func(_ job.Point, _ string) {
+			p.OnPoint(func(_ job.Point, _ string) {
 				w.Mu.Lock()
 				defer w.Mu.Unlock()
 				if h := w.Hosts["db1"]; h.Hold == nil || !h.Hold.Open() {
 					h.Running.Disk.Data.Write(h.Running.Conf.ServerID, "shop.orders", 7)
 				}
-			}
+			})
 		},
 		"the replica's agent is away for a while": func(w *world, p *process) {
 			p.At(job.BeforeEffect, "verify", func() { w.Hosts["db2"].Down = true })
@@ -342,7 +342,7 @@ func TestCancelledAnywhereThePrimaryIsUntouched(t *testing.T) {
 			first.Stop()
 			p := w.Start()
 			reached, goOn := make(chan struct{}), make(chan struct{})
-			p.Hook = func(at job.Point, in string) {
+			p.OnPoint(func(at job.Point, in string) {
 				if at == job.BeforeEffect && in == step {
 					select {
 					case <-reached:
@@ -351,7 +351,7 @@ func TestCancelledAnywhereThePrimaryIsUntouched(t *testing.T) {
 						<-goOn
 					}
 				}
-			}
+			})
 			p.Run()
 			j := p.Ask(replicaArgs)
 			<-reached

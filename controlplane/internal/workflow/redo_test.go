@@ -89,11 +89,11 @@ func cancelledIn(t *testing.T, step string) (*world, *process, job.Job) {
 	p := w.Start()
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	once := sync.OnceFunc(func() { close(reached); <-goOn })
-	p.Hook = func(at job.Point, in string) {
+	p.OnPoint(func(at job.Point, in string) {
 		if at == job.AfterEffect && in == step {
 			once()
 		}
-	}
+	})
 	p.Run()
 	j := p.Ask(replica{Server: "db2", Source: "db1"})
 	<-reached

@@ -19,7 +19,7 @@ func TestARefusedSnapshotLetsTheSourceGo(t *testing.T) {
 				provider.Throttled(nil, 15*time.Second, "too soon"))
 		}
 		holds, refused := 0, 0
-		p.Hook = func(at job.Point, step string) {
+		p.OnPoint(func(at job.Point, step string) {
 			w.Mu.Lock()
 			defer w.Mu.Unlock()
 			switch {
@@ -32,7 +32,7 @@ func TestARefusedSnapshotLetsTheSourceGo(t *testing.T) {
 					t.Error("the source is held although the provider refused")
 				}
 			}
-		}
+		})
 		began := time.Now()
 		j := succeeded(t, p.Must(snapshotOf{Source: "db1"}))
 		if holds != refusals+1 || refused != refusals {
@@ -54,14 +54,14 @@ func TestTheSourceIsHeldOnceThereIsRoom(t *testing.T) {
 		w, p := lab(t)
 		w.Cloud.Pace = 15 * time.Second
 		broken := 0
-		p.Hook = func(at job.Point, step string) {
+		p.OnPoint(func(at job.Point, step string) {
 			w.Mu.Lock()
 			defer w.Mu.Unlock()
 			if step == "snapshot" && at == job.AfterEffect && broken < 2 {
 				broken++
 				w.Hosts["db1"].Hold.End("the limit was reached")
 			}
-		}
+		})
 		succeeded(t, p.Must(snapshotOf{Source: "db1"}))
 		succeeded(t, p.Must(snapshotOf{Source: "db1"}))
 		if broken != 2 || w.Cloud.Refused > 0 {

@@ -60,14 +60,14 @@ func TestNoReplicaIsReadyBeforeItsHistoryIsKnown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w, p, j := planted(t, func(w *world, p *process) {
 			looks := 0
-			p.Hook = func(at job.Point, step string) {
+			p.OnPoint(func(at job.Point, step string) {
 				if at == job.BeforeEffect && step == "finish" {
 					w.Mu.Lock()
 					defer w.Mu.Unlock()
 					looks++
 					w.Hosts["db1"].Unknown = looks < 3
 				}
-			}
+			})
 		})
 		succeeded(t, j)
 		if srv := w.Server("db2"); srv.History == "" {
@@ -93,7 +93,7 @@ func TestAnAgentThatLostItsStateHoldsAJobUp(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				looks := 0
 				_, p, j := planted(t, func(w *world, p *process) {
-					p.Hook = func(at job.Point, in string) {
+					p.OnPoint(func(at job.Point, in string) {
 						if at != job.BeforeEffect || in != c.step {
 							return
 						}
@@ -104,7 +104,7 @@ func TestAnAgentThatLostItsStateHoldsAJobUp(t *testing.T) {
 							h.History = c.history
 						}
 						h.Unknown = looks < 3
-					}
+					})
 				})
 				if j.State != c.ends || looks < 3 {
 					t.Errorf("%s after %d looks\n%s", j.State, looks, states(p.End(j.ID)))
@@ -139,7 +139,7 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 		first.Stop()
 		p := w.Start()
 		var held atomic.Bool
-		p.Hook = func(at job.Point, in string) {
+		p.OnPoint(func(at job.Point, in string) {
 			if at == job.AfterEffect && in == "snapshot" && !held.Load() {
 				w.Mu.Lock()
 				defer w.Mu.Unlock()
@@ -147,7 +147,7 @@ func TestSnapshotWhoseHoldAlwaysBreaksLeavesNothing(t *testing.T) {
 					h.End("the limit was reached")
 				}
 			}
-		}
+		})
 		p.Run()
 		j := p.End(p.Ask(snapshotOf{Source: "db1"}).ID)
 		if j.State != job.Failed {
@@ -181,7 +181,7 @@ func TestSecondSnapshotAtTheSameTimeIsRefused(t *testing.T) {
 		first.Stop()
 		p := w.Start()
 		reached, goOn := make(chan struct{}), make(chan struct{})
-		p.Hook = func(at job.Point, in string) {
+		p.OnPoint(func(at job.Point, in string) {
 			if at == job.BeforeEffect && in == "await_ready" {
 				select {
 				case <-reached:
@@ -190,7 +190,7 @@ func TestSecondSnapshotAtTheSameTimeIsRefused(t *testing.T) {
 					<-goOn
 				}
 			}
-		}
+		})
 		p.Run()
 		j := p.Ask(snapshotOf{Source: "db1"})
 		<-reached

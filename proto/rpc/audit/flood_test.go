@@ -1,7 +1,6 @@
 package audit_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -35,7 +34,7 @@ func TestAFloodOfLongRefusedCalls(t *testing.T) {
 		log.Flush(t.Context())
 		var bytes, whole int
 		var calls int64
-		for _, r := range kept.records {
+		for _, r := range kept.all() {
 			bytes += len(r.Parameters) + len(r.Who) + len(r.Method) + len(r.Error)
 			if calls += r.Count; r.Kind == audit.Refused {
 				calls++
@@ -47,7 +46,7 @@ func TestAFloodOfLongRefusedCalls(t *testing.T) {
 		if whole < 20 || whole > 40 || calls != 12*3600 || bytes > 3<<20 {
 			t.Errorf("%d bytes, %d whole ones, %d calls", bytes, whole, calls)
 		}
-		if !slices.ContainsFunc(kept.records, func(r audit.Record) bool {
+		if !slices.ContainsFunc(kept.all(), func(r audit.Record) bool {
 			return strings.HasPrefix(string(r.Parameters), `{"bytes":`)
 		}) {
 			t.Error("behind the first ones is no size")
@@ -75,13 +74,13 @@ func TestAFloodOfLongAllowedCalls(t *testing.T) {
 			time.Sleep(time.Second / 4)
 		}
 		bytes, whole := 0, 0
-		for _, r := range kept.records {
+		for _, r := range kept.all() {
 			if bytes += len(r.Parameters); strings.Contains(string(r.Parameters), "xxx") {
 				whole++
 			}
 		}
-		if len(kept.records) != calls || whole < 400 || bytes > 12<<20 {
-			t.Errorf("%d records of %d calls, %d bytes, %d whole ones", len(kept.records), calls,
+		if len(kept.all()) != calls || whole < 400 || bytes > 12<<20 {
+			t.Errorf("%d records of %d calls, %d bytes, %d whole ones", len(kept.all()), calls,
 				bytes, whole)
 		}
 	})
@@ -131,14 +130,6 @@ func TestEnrolmentsOfOneAddressLeaveRoom(t *testing.T) {
 	})
 }
 
-// hung is a disk that answers nothing.
-type hung struct{ *memory }
-
-func (h hung) Append(ctx context.Context, _ audit.Record) (int64, error) {
-	<-ctx.Done()
-	return 0, ctx.Err()
-}
-
 // What gives back what is held runs on a full disk, and on one that hangs. It is counted, until the
 // count can be written.
 func TestAReleaseNeedsNoAudit(t *testing.T) {
@@ -160,15 +151,16 @@ func TestAReleaseNeedsNoAudit(t *testing.T) {
 			log.End(t.Context(), call(identity.ControlPlane()), seq, nil)
 		}
 		release()
-		log.Sink = hung{kept}
+		kept.now(func() { kept.hangs = true })
 		release()
 		time.Sleep(time.Minute)
-		kept.full, log.Sink = false, kept
+		kept.now(func() { kept.full, kept.hangs = false, false })
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(kept.records) != 1 || kept.records[0].Kind != audit.LeftOut ||
-			kept.records[0].Count != 2 || kept.records[0].Method != "/a/B" {
-			t.Errorf("%+v", kept.records)
+		records := kept.all()
+		if len(records) != 1 || records[0].Kind != audit.LeftOut || records[0].Count != 2 ||
+			records[0].Method != "/a/B" {
+			t.Errorf("%+v", records)
 		}
 		if seq, err := log.Begin(t.Context(), call(identity.ControlPlane())); seq != 2 ||
 			err != nil {

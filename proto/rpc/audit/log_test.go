@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,9 +23,26 @@ type memory struct {
 	mu      sync.Mutex
 	records []audit.Record
 	full    bool
+	hangs   bool
 }
 
-func (m *memory) Append(_ context.Context, r audit.Record) (int64, error) {
+func (m *memory) now(change func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change()
+}
+
+func (m *memory) all() (records []audit.Record) {
+	m.now(func() { records = slices.Clone(m.records) })
+	return records
+}
+
+func (m *memory) Append(ctx context.Context, r audit.Record) (int64, error) {
+	var hangs bool
+	if m.now(func() { hangs = m.hangs }); hangs {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.full {
@@ -61,7 +79,8 @@ func TestACallIsRecordedBeforeAndAfter(t *testing.T) {
 	}
 	log.End(t.Context(), call(identity.Operator("ann")), seq, errs.New(errs.NotFound,
 		errorsv1.Reason_REASON_NOT_FOUND, "there is no db1"))
-	begin, end := kept.records[0], kept.records[1]
+	records := kept.all()
+	begin, end := records[0], records[1]
 	if begin.Kind != audit.Begin || begin.Who != "spiffe://understudy/operator/ann" ||
 		begin.Address != "192.0.2.1:5" || begin.RequestID != "r1" ||
 		!strings.Contains(string(begin.Parameters), `"user":"repl"`) ||
@@ -77,7 +96,7 @@ func TestACallIsRecordedBeforeAndAfter(t *testing.T) {
 func TestACallThatCannotBeRecordedIsRefused(t *testing.T) {
 	t.Parallel()
 	log, kept := newLog(t)
-	kept.full = true
+	kept.now(func() { kept.full = true })
 	_, err := log.Begin(t.Context(), call(identity.ControlPlane()))
 	if !errors.Is(err, errs.Unavailable) ||
 		errs.ReasonOf(err) != errorsv1.Reason_REASON_AUDIT_UNAVAILABLE {
@@ -95,18 +114,19 @@ func TestAFloodOfRefusedCallsIsCounted(t *testing.T) {
 			log.Refused(t.Context(), call(identity.Anonymous()), errs.Unauthenticated)
 		}
 		log.Refused(t.Context(), call(identity.Operator("ann")), errs.PermissionDenied)
-		if n := len(kept.records); n != 31 {
+		if n := len(kept.all()); n != 31 {
 			t.Errorf("%d records", n)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		last := kept.records[len(kept.records)-1]
-		if len(kept.records) != 32 || last.Kind != audit.LeftOut || last.Count != 4970 ||
+		records := kept.all()
+		last := records[len(records)-1]
+		if len(records) != 32 || last.Kind != audit.LeftOut || last.Count != 4970 ||
 			last.Who != "anonymous" || last.Since.IsZero() {
-			t.Errorf("%d records, the last %+v", len(kept.records), last)
+			t.Errorf("%d records, the last %+v", len(records), last)
 		}
 		log.Refused(t.Context(), call(identity.Anonymous()), errs.Unauthenticated)
-		if last = kept.records[len(kept.records)-1]; last.Kind != audit.Refused {
+		if last = kept.all()[len(kept.all())-1]; last.Kind != audit.Refused {
 			t.Errorf("a minute later %+v", last)
 		}
 	})
@@ -117,12 +137,12 @@ func TestRefusedCallsOnAFullDiskAreCounted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log, kept := newLog(t)
-		kept.full = true
+		kept.now(func() { kept.full = true })
 		log.Refused(t.Context(), call(identity.Operator("ann")), errs.PermissionDenied)
-		kept.full = false
+		kept.now(func() { kept.full = false })
 		log.Flush(t.Context())
-		if len(kept.records) != 1 || kept.records[0].Count != 1 {
-			t.Errorf("records %+v", kept.records)
+		if len(kept.all()) != 1 || kept.all()[0].Count != 1 {
+			t.Errorf("records %+v", kept.all())
 		}
 	})
 }
@@ -140,8 +160,8 @@ func TestWhoOnlyRenewsCannotFillTheAudit(t *testing.T) {
 			}
 		}
 		if bounded != errors.Is(err, errs.ResourceExhausted) ||
-			bounded && len(kept.records) > 2100 {
-			t.Errorf("%s: %d records, %v", who, len(kept.records), err)
+			bounded && len(kept.all()) > 2100 {
+			t.Errorf("%s: %d records, %v", who, len(kept.all()), err)
 		}
 	}
 }
@@ -162,7 +182,7 @@ func TestARoutineIsCounted(t *testing.T) {
 		}
 		log.Flush(t.Context())
 		var calls, counted int64
-		for _, r := range kept.records {
+		for _, r := range kept.all() {
 			if r.Kind == audit.Begin {
 				calls++
 			}
@@ -170,11 +190,11 @@ func TestARoutineIsCounted(t *testing.T) {
 				t.Errorf("counted as %+v", r)
 			}
 		}
-		if calls+counted != 720 || calls > 3 || len(kept.records) > 12 {
-			t.Errorf("%d calls, %d counted, %d records", calls, counted, len(kept.records))
+		if calls+counted != 720 || calls > 3 || len(kept.all()) > 12 {
+			t.Errorf("%d calls, %d counted, %d records", calls, counted, len(kept.all()))
 		}
 		if _, err := log.Begin(t.Context(), call(identity.Operator("ann"))); err != nil ||
-			kept.records[len(kept.records)-1].Who != "spiffe://understudy/operator/ann" {
+			kept.all()[len(kept.all())-1].Who != "spiffe://understudy/operator/ann" {
 			t.Error("an operator's call of the same method is not recorded")
 		}
 	})

@@ -149,10 +149,10 @@ func (w *World) machineWith(volume string) string {
 // At calls fn once, when the step's handler is about to be called (or has returned, or was
 // recorded).
 func (p *Process) At(point job.Point, step string, fn func()) {
-	next, fired := p.Hook, false
-	p.Hook = func(at job.Point, in string) {
+	next, fired := p.hook.Load(), false
+	p.OnPoint(func(at job.Point, in string) {
 		if next != nil {
-			next(at, in)
+			(*next)(at, in)
 		}
 		if at == point && in == step && !fired {
 			fired = true
@@ -160,18 +160,18 @@ func (p *Process) At(point job.Point, step string, fn func()) {
 			defer p.W.Mu.Unlock()
 			fn()
 		}
-	}
+	})
 }
 
 // KillAt kills the process at that point of the step, and closes the channel then.
 func (p *Process) KillAt(point job.Point, step string) <-chan struct{} {
 	killed := make(chan struct{})
-	p.Hook = func(at job.Point, in string) {
+	p.OnPoint(func(at job.Point, in string) {
 		if at == point && in == step && !p.Dead.Load() {
 			p.Kill()
 			close(killed)
 		}
-	}
+	})
 	return killed
 }
 

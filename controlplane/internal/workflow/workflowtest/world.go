@@ -141,8 +141,11 @@ type Process struct {
 	Lose map[string]int     // by call: how many answers are lost after the effect
 	// Behind is called once, by call, after the effect and before the answer.
 	Behind map[string]func()
-	Hook   func(point job.Point, step string)
+	hook   atomic.Pointer[func(point job.Point, step string)]
 }
+
+// OnPoint has hook called at each point of each step, in place of the one before.
+func (p *Process) OnPoint(hook func(point job.Point, step string)) { p.hook.Store(&hook) }
 
 var errDead = errors.New("this process is dead")
 
@@ -253,8 +256,8 @@ func (w *World) Start() *Process {
 		Store: st, Logger: quiet(),
 		Random: func() float64 { return 0.999 },
 		Hook: func(point job.Point, _, step string) {
-			if p.Hook != nil && !p.Dead.Load() {
-				p.Hook(point, step)
+			if hook := p.hook.Load(); hook != nil && !p.Dead.Load() {
+				(*hook)(point, step)
 			}
 		},
 	})
