@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // granted are two agents, as a granter sees them.
@@ -131,6 +132,15 @@ func TestAgentsAreToldOfGrants(t *testing.T) {
 		}
 		g.now(func() { g.fails = nil })
 		heard("it was upgraded", time.Minute, "db2 4 []")
+		g.grants(5, "db2/c")
+		g.now(func() {
+			g.fails = errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_SUPERSEDED,
+				"list 5 is over")
+		})
+		heard("another control plane has told it more", time.Minute)
+		if n := strings.Count(log.String(), "another control plane tells an agent"); n != 1 {
+			t.Errorf("the log tells %d times of another control plane:\n%s", n, &log)
+		}
 		cancel()
 		<-ran
 	})

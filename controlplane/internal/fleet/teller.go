@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 const (
@@ -67,6 +68,7 @@ type told struct {
 	next    time.Time // of the next call, when nothing changes
 	busy    bool
 	old     bool // it cannot be told
+	passed  bool // it was told something newer, by somebody else
 }
 
 func newTeller(cfg tellerConfig) *Teller { return &Teller{cfg: cfg, agents: map[string]*told{}} }
@@ -139,6 +141,12 @@ func (t *Teller) tell(ctx context.Context, server string, agent *told, notice No
 		return
 	}
 	agent.old = false
+	passed := errs.ReasonOf(err) == errorsv1.Reason_REASON_SUPERSEDED
+	if passed && !agent.passed {
+		t.cfg.log.Error("another control plane tells an agent "+t.cfg.what+
+			": stop the one whose records are not to be used", "server", server, "error", err)
+	}
+	agent.passed = passed
 	if err != nil {
 		agent.known = false
 		t.cfg.log.Debug("cannot tell an agent yet "+t.cfg.what, "server", server, "error", err)

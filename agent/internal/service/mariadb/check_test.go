@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/agent/internal/quiesce"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	"github.com/understudy-db/understudy/proto/rpc/limits"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
@@ -326,17 +327,36 @@ func TestQuiesceRequestsThatAreRefused(t *testing.T) {
 		}
 		err := limits.Check(r)
 		if err == nil {
-			_, err = specOf(r)
+			_, err = specOf(r, identity.ControlPlane())
 		}
 		refused(t, field, "", err)
 	}
 	spec, err := specOf(
 		&agentv1.QuiesceRequest{Action: &agentv1.QuiesceRequest_Start_{
 			Start: &agentv1.QuiesceRequest_Start{Mode: online, Nonce: nonce,
-				Limit: durationpb.New(time.Second)}}})
+				Limit: durationpb.New(time.Second)}}}, identity.ControlPlane())
 	if err != nil || spec.LockWait != time.Second || spec.Limit != time.Second ||
 		spec.Mode != quiesce.Online {
 		t.Errorf("%+v %v", spec, err)
+	}
+}
+
+// What an operator holds ends with the grant that the call is made under, so that only the control
+// plane and root of the host leave a hold behind to be adopted.
+func TestAHoldUnderAGrantIsNotLeftBehind(t *testing.T) {
+	t.Parallel()
+	r := &agentv1.QuiesceRequest{Action: &agentv1.QuiesceRequest_Start_{
+		Start: &agentv1.QuiesceRequest_Start{Mode: agentv1.QuiesceRequest_MODE_OFFLINE,
+			Nonce: strings.Repeat("0", 32), AdoptWithin: durationpb.New(time.Minute)}}}
+	for _, caller := range []identity.Identity{identity.Operator("ann"), identity.Admin("ann")} {
+		_, err := specOf(r, caller)
+		refused(t, "start.adopt_within", "", err)
+	}
+	for _, caller := range []identity.Identity{identity.ControlPlane(),
+		identity.BreakGlass(0)} {
+		if _, err := specOf(r, caller); err != nil {
+			t.Errorf("%s: %v", caller, err)
+		}
 	}
 }
 

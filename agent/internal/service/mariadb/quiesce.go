@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/consistentpoint/wire"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -64,7 +65,7 @@ func (s *Service) open(stream quiesceStream,
 		return s.quiesce.Adopt(stream.Context(), first.GetFencingToken().GetJob(),
 			adopt.GetNonce())
 	}
-	spec, err := specOf(first)
+	spec, err := specOf(first, identity.PeerOf(stream.Context()).Identity)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func awaitResume(stream quiesceStream) error {
 	return nil
 }
 
-func specOf(r *agentv1.QuiesceRequest) (quiesce.Spec, error) {
+func specOf(r *agentv1.QuiesceRequest, caller identity.Identity) (quiesce.Spec, error) {
 	f := errs.Fields{}
 	start := r.GetStart()
 	f.Require("start", start != nil, "must come first")
@@ -136,6 +137,8 @@ func specOf(r *agentv1.QuiesceRequest) (quiesce.Spec, error) {
 		fmt.Sprintf("must be at most %s", maxLimit))
 	f.Require("start.adopt_within", spec.AdoptWithin == 0 || spec.Mode == quiesce.Offline,
 		"must be absent unless the mode is MODE_OFFLINE")
+	f.Require("start.adopt_within", spec.AdoptWithin == 0 || !caller.Role.IsOperator(),
+		"must be absent in a call under a grant: what the call holds ends with the grant")
 	f.Require("start.lock_wait", spec.LockWait <= spec.Limit, "must not be longer than the limit")
 	return spec, f.Err()
 }

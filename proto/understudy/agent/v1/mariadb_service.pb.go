@@ -5841,7 +5841,7 @@ type QuiesceRequest_Start struct {
 	Freeze bool `protobuf:"varint,5,opt,name=freeze,proto3" json:"freeze,omitempty"`
 	// How long MariaDB stays quiesced while the agent has no stream of the caller, for it to send
 	// `adopt`; while the agent itself is away, the limit alone counts. Absent: it ends with the
-	// stream, and with the agent. MODE_OFFLINE alone.
+	// stream, and with the agent. MODE_OFFLINE alone; not under a grant, which it would outlive.
 	AdoptWithin   *durationpb.Duration `protobuf:"bytes,6,opt,name=adopt_within,json=adoptWithin,proto3" json:"adopt_within,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
