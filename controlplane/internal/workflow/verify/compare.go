@@ -70,18 +70,33 @@ func union[M ~map[string]V, V any](a, b M) M {
 	return all
 }
 
-// history is what the rounds before saw of a table that could not be settled.
+// history is what the rounds saw of a table that could not be settled. What could not be read in a
+// round, for a lock perhaps, says nothing of what the table is: the rounds beside it count.
 type history struct {
+	// primary and replica are the sides as both were read last; read is false until then.
 	primary, replica kit.TableChecksum
+	read             bool
 	// unstable: what it is was not the same in two rounds, on either side.
 	unstable bool
+	// differs: the sides differ, for sure.
+	differs bool
+	// failed: the replica could not read it in the latest round.
+	failed bool
 }
 
-// after is what is seen of a table in the round after before.
-func (h history) after(before history) history {
-	h.unstable = before.unstable || !alike(h.primary, before.primary) ||
-		!h.lacks() && !alike(h.replica, before.replica)
-	return h
+// after is what is known after another round, in which the sides were a and b.
+func (h history) after(a, b kit.TableChecksum) history {
+	if a.Problem != "" || b.Problem != "" {
+		h.failed = b.Problem != ""
+		return h
+	}
+	now := history{primary: a, replica: b, read: true}
+	if !h.read {
+		return now
+	}
+	now.unstable = h.unstable || !alike(a, h.primary) || !now.lacks() && !alike(b, h.replica)
+	now.differs = now.isApart(h)
+	return now
 }
 
 // lacks is true for a table that the primary has alone.
@@ -90,27 +105,28 @@ func (h history) lacks() bool { return present(h.primary) && !present(h.replica)
 // judge says what to think of tables that stayed unsettled to the end. The data differ where the
 // primary's side held still between two rounds and the replica's is another, or where twice the
 // replica alone could not read it. Nothing can be told of a table that the primary changes all the
-// time or cannot read, that is locked, or that moved: was made or renamed during the last round.
+// time or cannot read, that is locked, or that moved: was made or renamed during the last round. A
+// lock in the last round takes nothing back of what two rounds before it proved.
 func judge(unsettled []string, before map[string]history, moved []string, primary,
 	replica sums) (different, open []string) {
 	for _, name := range unsettled {
 		a, b := primary[name], replica[name]
-		was, seen := before[name]
-		now := history{primary: a, replica: b}.after(was)
+		was := before[name]
+		now := was.after(a, b)
 		switch {
+		case slices.Contains(moved, name) && a.Problem == "" && b.Problem == "":
+			open = append(open, name+" (made or renamed meanwhile)")
+		case now.differs:
+			different = append(different, now.apart(name))
 		case a.Problem != "":
 			open = append(open, kit.Sprintf("%s (cannot be read on the primary: %s)", name,
 				a.Problem))
-		case b.Problem != "" && (b.Busy || !seen || was.replica.Problem == ""):
+		case b.Problem != "" && (b.Busy || !was.failed):
 			open = append(open, kit.Sprintf("%s (cannot be read on the replica: %s)", name,
 				b.Problem))
 		case b.Problem != "":
 			different = append(different, kit.Sprintf("%s (cannot be read on the replica: %s)",
 				name, b.Problem))
-		case slices.Contains(moved, name):
-			open = append(open, name+" (made or renamed meanwhile)")
-		case seen && now.differs(was):
-			different = append(different, now.apart(name))
 		default:
 			open = append(open, fmt.Sprintf("%s (%s: changes all the time)", name,
 				cmp.Or(a.Engine, b.Engine, "engine unknown")))
@@ -119,10 +135,10 @@ func judge(unsettled []string, before map[string]history, moved []string, primar
 	return different, open
 }
 
-// differs is true where the sides differ, for sure: what the primary has held still in all rounds,
+// isApart is true where the sides differ, for sure: what the primary has held still in all rounds,
 // and so did what the replica has, unless it lacks the table. The primary's definition is read a
 // moment after the position at which the replica's is.
-func (h history) differs(before history) bool {
+func (h history) isApart(before history) bool {
 	if alike(h.primary, h.replica) {
 		return h.primary.Checksum != h.replica.Checksum &&
 			holds(h.primary, before.primary) && holds(h.replica, before.replica)

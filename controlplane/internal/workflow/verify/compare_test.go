@@ -15,12 +15,17 @@ func sum(table string, checksum uint64) kit.TableChecksum {
 }
 
 func sides(primary, replica kit.TableChecksum) history {
-	return history{primary: primary, replica: replica}
+	return history{primary: primary, replica: replica, read: true}
 }
 
 func unstable(h history) history {
 	h.unstable = true
 	return h
+}
+
+// locked is a table that a round could not read.
+func locked(name string) kit.TableChecksum {
+	return kit.TableChecksum{Table: name, Problem: "1205", Busy: true}
 }
 
 func sumsOf(list ...kit.TableChecksum) sums {
@@ -151,8 +156,46 @@ func TestJudgeTellsWhoCannotRead(t *testing.T) {
 		"the primary has it no more": {unread(false), kit.TableChecksum{Missing: true},
 			unread(false), true},
 	} {
-		different, open := judge([]string{"a.t"}, map[string]history{"a.t": {replica: c.was}},
-			nil, sums{"a.t": c.primary}, sums{"a.t": c.replica})
+		different, open := judge([]string{"a.t"}, map[string]history{
+			"a.t": history{}.after(kit.TableChecksum{}, c.was)}, nil,
+			sums{"a.t": c.primary}, sums{"a.t": c.replica})
+		if len(different)+len(open) != 1 || (len(different) == 1) != c.differs {
+			t.Errorf("%s: different %v, open %v", name, different, open)
+		}
+	}
+}
+
+// A lock that one round met says nothing of what the table is.
+func TestALockHidesNoDifference(t *testing.T) {
+	t.Parallel()
+	type round [2]kit.TableChecksum
+	one, two, lock := sum("a.t", 1), sum("a.t", 2), locked("a.t")
+	other := one
+	other.DefinitionHash = "other"
+	apart, data := round{one, other}, round{one, two}
+	for name, c := range map[string]struct {
+		rounds  []round
+		differs bool
+	}{
+		"first on the primary":    {[]round{{lock, other}, apart, apart}, true},
+		"first on the replica":    {[]round{{one, lock}, apart, apart}, true},
+		"between, on the primary": {[]round{apart, {lock, other}, apart}, true},
+		"between, on the replica": {[]round{apart, {one, lock}, apart}, true},
+		"last, on the primary":    {[]round{apart, apart, {lock, other}}, true},
+		"last, on the replica":    {[]round{apart, apart, {one, lock}}, true},
+		"between, other data":     {[]round{data, {one, lock}, data}, true},
+		"last, other data":        {[]round{data, data, {lock, two}}, true},
+		"before it only once":     {[]round{apart, {lock, other}, {one, lock}}, false},
+		"equal once before it":    {[]round{apart, {other, other}, {one, lock}}, false},
+		"always":                  {[]round{{lock, other}, {one, lock}, {lock, lock}}, false},
+	} {
+		var seen history
+		last := c.rounds[len(c.rounds)-1]
+		for _, r := range c.rounds[:len(c.rounds)-1] {
+			seen = seen.after(r[0], r[1])
+		}
+		different, open := judge([]string{"a.t"}, map[string]history{"a.t": seen}, nil,
+			sums{"a.t": last[0]}, sums{"a.t": last[1]})
 		if len(different)+len(open) != 1 || (len(different) == 1) != c.differs {
 			t.Errorf("%s: different %v, open %v", name, different, open)
 		}

@@ -49,7 +49,7 @@ type Compared struct {
 // again, at a later position.
 func (i Inventories) Compare(ctx context.Context) (c Compared, err error) {
 	var names []string
-	var before objects
+	seen := map[string]sighting{}
 	for round := 1; ; round++ {
 		primary, theirs, err := inventoryOf(ctx, i.Primary, names)
 		if err != nil {
@@ -69,12 +69,17 @@ func (i Inventories) Compare(ctx context.Context) (c Compared, err error) {
 			c.Total = len(primary)
 		}
 		unequal := i.unequal(primary, replica)
+		now := map[string]sighting{}
+		for _, name := range unequal {
+			now[name] = seen[name].after(primary[name], replica[name])
+		}
+		seen = now
 		if len(unequal) == 0 || round == rounds {
-			c.judge(unequal, primary, replica, before)
+			c.judge(seen)
 			return c, nil
 		}
 		i.Found("%d objects differ at %s: read again at another position", len(unequal), c.At)
-		names, before = namesOf(unequal, primary, replica), primary
+		names = namesOf(unequal, primary, replica)
 	}
 }
 
@@ -139,14 +144,30 @@ func namesOf(unequal []string, primary, replica objects) []string {
 	return slices.Compact(names)
 }
 
+// sighting is what the rounds saw of an object that stays unequal. A round that met a lock says
+// nothing of it: the rounds beside it count.
+type sighting struct {
+	primary, replica kit.Object // as both were read last
+	read             bool
+	differs          bool // the primary's was the same in two rounds, and the replica's another
+}
+
+// after is what is known after another round, in which the sides were a and b.
+func (s sighting) after(a, b kit.Object) sighting {
+	if a.Busy || b.Busy || untold(a) && untold(b) {
+		return s
+	}
+	return sighting{primary: a, replica: b, read: true, differs: s.read && a == s.primary}
+}
+
 // judge says what stayed unequal to the end: an object of the primary that is locked or changes all
 // the time cannot be compared, any other differs.
-func (c *Compared) judge(unequal []string, primary, replica, before objects) {
-	for _, name := range unequal {
-		a, b := primary[name], replica[name]
+func (c *Compared) judge(seen map[string]sighting) {
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		a, b := seen[name].primary, seen[name].replica
 		why := ""
 		switch {
-		case a.Busy || b.Busy || untold(a) && untold(b) || a != before[name]:
+		case !seen[name].differs:
 			c.Open = append(c.Open, name)
 			continue
 		case b.Problem != "":

@@ -103,3 +103,43 @@ func TestEachDifferenceIsHintedAtWithWhatHelps(t *testing.T) {
 		}
 	}
 }
+
+// scripted is a server with one object, which is another in each round.
+type scripted struct {
+	rounds []kit.Object
+	asked  int
+}
+
+func (s *scripted) Inventory(_ context.Context, _ []string, each func(kit.Object)) (int, error) {
+	each(s.rounds[s.asked])
+	s.asked++
+	return 0, nil
+}
+
+// TestALockedRoundHidesNoDifference: what was locked in one round counts in those beside it.
+func TestALockedRoundHidesNoDifference(t *testing.T) {
+	t.Parallel()
+	a := kit.Object{Kind: "view", Name: "shop.v", Digest: "1"}
+	b, lock, changed := a, a, a
+	b.Digest, changed.Digest = "2", "3"
+	lock.Digest, lock.Problem, lock.Busy = "", "lock wait timeout", true
+	type rounds []kit.Object
+	for name, c := range map[string]struct {
+		primary, replica rounds
+		differs          bool
+	}{
+		"before the last round": {rounds{a, a, lock, a}, rounds{b, b, b, b}, true},
+		"before it, there":      {rounds{a, a, a, a}, rounds{b, b, lock, b}, true},
+		"in the last round":     {rounds{a, a, a, lock}, rounds{b, b, b, b}, true},
+		"in it, there":          {rounds{a, a, a, a}, rounds{b, b, b, lock}, true},
+		"in all but one":        {rounds{lock, lock, lock, a}, rounds{b, b, b, b}, false},
+		"beside a change":       {rounds{a, a, lock, changed}, rounds{b, b, b, b}, false},
+	} {
+		got, err := inventories(&scripted{rounds: c.primary},
+			&scripted{rounds: c.replica}).Compare(t.Context())
+		if err != nil || len(got.Different.Found)+len(got.Open) != 1 ||
+			(len(got.Different.Found) == 1) != c.differs {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+	}
+}

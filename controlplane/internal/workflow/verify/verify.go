@@ -116,11 +116,7 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 			return r.at, c.tell(r.at, total, open)
 		}
 		for _, name := range got.unsettled {
-			now := history{primary: r.primary[name], replica: r.replica[name]}
-			if was, again := seen[name]; again {
-				now = now.after(was)
-			}
-			seen[name] = now
+			seen[name] = seen[name].after(r.primary[name], r.replica[name])
 		}
 		ask = kit.ChecksumTables{Tables: slices.Concat(got.unsettled, again),
 			SampleTime: ask.SampleTime}
