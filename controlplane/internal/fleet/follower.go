@@ -36,10 +36,10 @@ const (
 type follower struct {
 	m    *Monitor
 	name string
-	stop context.CancelFunc
-	done chan struct{}
 
 	mu       sync.Mutex
+	stop     context.CancelFunc
+	done     chan struct{} // closed at its end; nil before it is started
 	srv      inventory.Server
 	seenAt   time.Time          // when its MarksSeen was first known here
 	primary  *inventory.Server  // of a replica; nil until it is known
@@ -74,22 +74,27 @@ func newFollower(m *Monitor, srv inventory.Server) *follower {
 }
 
 func (f *follower) start(ctx context.Context) {
+	f.mu.Lock() // it has its place already: others ask it
+	defer f.mu.Unlock()
 	ctx, f.stop = context.WithCancel(ctx)
 	f.done = make(chan struct{})
 	f.deadline = time.AfterFunc(f.m.cfg.UnreachableAfter, f.assess)
-	go func() {
-		defer close(f.done)
-		f.run(ctx, f.srv.Address)
-	}()
+	go func(done chan struct{}, address string) {
+		defer close(done)
+		f.run(ctx, address)
+	}(f.done, f.srv.Address)
 }
 
 // leave ends it. One that was not started ends at once.
 func (f *follower) leave() {
-	if f.done == nil {
+	f.mu.Lock()
+	stop, done := f.stop, f.done
+	f.mu.Unlock()
+	if done == nil {
 		return
 	}
-	f.stop()
-	<-f.done
+	stop()
+	<-done
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.left = true // one that judges at this moment would set its timer again
@@ -98,8 +103,9 @@ func (f *follower) leave() {
 
 // follows reports whether the record is that of the agent that it follows.
 func (f *follower) follows(srv inventory.Server) bool {
-	was := f.record()
-	return f.done != nil && was.Address == srv.Address && was.MachineID == srv.MachineID
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.done != nil && f.srv.Address == srv.Address && f.srv.MachineID == srv.MachineID
 }
 
 func (f *follower) record() inventory.Server {
@@ -236,10 +242,12 @@ func (f *follower) pausedBy() string {
 	return f.excuse.job
 }
 
-func (f *follower) heardSince(at time.Time) bool {
+// seen is when its agent answered last, by the clock of now; false when it has not since the
+// follower began.
+func (f *follower) seen() (time.Time, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.last.At.IsZero() && f.heard.After(at)
+	return time.Now().Add(-time.Since(f.heard)), !f.last.At.IsZero()
 }
 
 // assess judges what is known now, and asks for the record to be written when it says something

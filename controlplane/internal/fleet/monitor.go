@@ -99,6 +99,7 @@ type Monitor struct {
 	ledgers ledgers
 	// rostered: all servers are followed.
 	rostered atomic.Bool
+	touched  time.Time // begin of the latest round of touch that was recorded
 }
 
 // NewMonitor makes a monitor.
@@ -328,19 +329,30 @@ func (m *Monitor) askForJobs(ctx context.Context) error {
 	return nil
 }
 
-// touch records which agents answered, all of them in one transaction.
+// touch records when agents answered last: those that did since the round before, in one
+// transaction with a statement for each second of that time.
 func (m *Monitor) touch(ctx context.Context) error {
-	at := time.Now()
-	var names []string
+	since, now := m.touched, time.Now()
+	answered := map[time.Time][]string{}
 	for _, f := range m.followers() {
-		if f.heardSince(at.Add(-touchEvery)) {
-			names = append(names, f.name)
+		if at, has := f.seen(); has && at.After(since) {
+			at = at.Truncate(time.Second)
+			answered[at] = append(answered[at], f.name)
 		}
 	}
-	if len(names) == 0 {
+	if len(answered) == 0 {
 		return nil
 	}
-	return m.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		return tx.Servers().Touch(ctx, at, names...)
+	err := m.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		for at, names := range answered {
+			if err := tx.Servers().Touch(ctx, at, names...); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+	if err == nil {
+		m.touched = now
+	}
+	return err
 }

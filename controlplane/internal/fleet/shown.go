@@ -13,12 +13,18 @@ const unrecordedAfter = 5 * time.Second
 
 // Shown is a server's record as it is shown. READY is a claim about now, which a record of before
 // the start of the control plane does not make: until somebody has seen since that the server is
-// well it is UNKNOWN, and the reason says what is on record. The other states claim no health.
+// well it is UNKNOWN, and the reason says what is on record. The other states claim no health. When
+// its agent answered last is what is known here, which may be later than what is on record.
 func (m *Monitor) Shown(srv inventory.Server) inventory.Server {
+	f, why := m.follower(srv.Name), unobserved
+	if f != nil {
+		if at, has := f.seen(); has && at.After(srv.LastSeen) {
+			srv.LastSeen = at
+		}
+	}
 	if srv.State != inventory.ServerReady {
 		return srv
 	}
-	f, why := m.follower(srv.Name), unobserved
 	switch {
 	case f != nil:
 		if now := f.record(); now.Rev > srv.Rev && now.State != inventory.ServerReady {
