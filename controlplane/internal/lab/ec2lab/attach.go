@@ -136,9 +136,8 @@ func (s *Server) detachVolume(ctx context.Context,
 			return nil, err
 		}
 	}
-	if v.MachineID == "" {
-		return nil, refuse("IncorrectState", "Volume '%s' is in the '%s' state.", id,
-			s.showVolume(v).State)
+	if kept := s.state.volume(id); v.MachineID == "" || s.hidden(kept.AttachedAt) {
+		return nil, refuse("IncorrectState", "Volume '%s' is in the 'available' state.", id)
 	}
 	if asked := aws.ToString(in.InstanceId); asked != "" && asked != ec2ID(v.MachineID) {
 		return nil, refuse("InvalidAttachment.NotFound",

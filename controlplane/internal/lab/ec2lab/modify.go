@@ -88,9 +88,14 @@ func (s *Server) describeModifications(ctx context.Context,
 	out := &ec2.DescribeVolumesModificationsOutput{}
 	for _, v := range volumes {
 		id := ec2ID(v.ID)
-		if m := s.state.volume(id).Modified; m != nil && slices.Contains(in.VolumeIds, id) {
+		if m := s.state.volume(id).Modified; m != nil && slices.Contains(in.VolumeIds, id) &&
+			!s.hidden(m.At) {
 			out.VolumesModifications = append(out.VolumesModifications, s.showModification(id, m))
 		}
+	}
+	if len(out.VolumesModifications) < len(in.VolumeIds) {
+		return nil, refuse("InvalidVolumeModification.NotFound",
+			"Modification for volume '%s' does not exist.", strings.Join(in.VolumeIds, ", "))
 	}
 	return out, nil
 }

@@ -51,6 +51,9 @@ func (p *Provider) attachSomewhere(ctx context.Context, id string,
 			continue
 		}
 		p.letters.note(machineID, device)
+		if err == nil || lost(err) {
+			p.new.note(attachment(id, machineID), nil)
+		}
 		if lost(err) {
 			return p.attachedAfterAll(ctx, id, machineID, err)
 		}
@@ -87,25 +90,46 @@ func (p *Provider) DetachVolume(ctx context.Context, id,
 	if err != nil {
 		return none, err
 	}
-	notThere := func(cause error) error {
-		return provider.Because(cause, provider.ErrIncorrectState, id,
-			"volume %s is not attached to machine %.40q", id, machineID)
-	}
 	if err := checkID(machineID, "i"); err != nil {
-		return none, notThere(err)
+		return none, notAttached(err, id, machineID)
 	}
-	out, err := p.api.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(id),
-		InstanceId: aws.String(machineID)})
-	switch {
-	case codeOf(err) == "IncorrectState" || codeOf(err) == "InvalidAttachment.NotFound":
-		return none, notThere(err)
-	case err != nil:
-		err = refused(p.judged(ctx, err, "DetachVolume", id, machineID), "DetachVolume", id)
-		return none, p.new.unknownYet(err, id, machineID)
+	var out *ec2.DetachVolumeOutput
+	if err := p.new.patiently(ctx, func() (err error) {
+		out, err = p.detach(ctx, id, machineID)
+		return err
+	}); err != nil {
+		return none, err
 	}
+	p.new.forget(attachment(id, machineID))
 	shown := toVolume(before)
 	shown.State = provider.VolumeInUse
 	attach(&shown, types.VolumeAttachment{InstanceId: out.InstanceId, State: out.State,
 		DeleteOnTermination: out.DeleteOnTermination})
 	return shown, nil
 }
+
+// detach asks for it once. That the volume is not attached EC2 may say of an attachment that it
+// does not know yet.
+func (p *Provider) detach(ctx context.Context, id,
+	machineID string) (*ec2.DetachVolumeOutput, error) {
+	out, err := p.api.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(id),
+		InstanceId: aws.String(machineID)})
+	detached := codeOf(err) == "IncorrectState" || codeOf(err) == "InvalidAttachment.NotFound"
+	switch {
+	case detached && p.new.isNew(attachment(id, machineID)):
+		return nil, late(err, "EC2 may not know yet that volume %s is attached to machine %s", id,
+			machineID)
+	case detached:
+		return nil, notAttached(err, id, machineID)
+	}
+	err = refused(p.judged(ctx, err, "DetachVolume", id, machineID), "DetachVolume", id)
+	return out, p.new.unknownYet(err, id, machineID)
+}
+
+func notAttached(cause error, id, machineID string) error {
+	return provider.Because(cause, provider.ErrIncorrectState, id,
+		"volume %s is not attached to machine %.40q", id, machineID)
+}
+
+// attachment is what recent knows an attachment by.
+func attachment(volume, machine string) string { return volume + " at " + machine }

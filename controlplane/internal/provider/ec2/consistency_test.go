@@ -28,15 +28,30 @@ func asked(t *testing.T, what string, call func() error) error {
 	}
 }
 
+// everything is a policy without conditions: EC2 says of what it does not know yet that it is not
+// found, and not "unauthorized".
+const everything = `{"Statement": [{"Effect": "Allow", "Action": "ec2:*", "Resource": "*"}]}`
+
 // What EC2 made a moment ago is found by each call, however late that call knows it, and no call
 // takes longer than a server may be held still.
 func TestEachCallKnowsOfWhatIsNewInItsOwnTime(t *testing.T) {
 	t.Parallel()
+	for name, policy := range map[string]string{"documented": "", "everything": everything} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachCallKnowsInItsOwnTime(t, ec2lab.Access{Policy: policy})
+		})
+	}
+}
+
+func eachCallKnowsInItsOwnTime(t *testing.T, access ec2lab.Access) {
+	t.Helper()
 	for _, action := range []string{"DescribeVolumes", "DescribeInstances", "AttachVolume",
 		"DescribeSnapshots", "CreateSnapshot", "CreateTags", "CreateVolume", "DeleteVolume",
-		"TerminateInstances", "DeleteSnapshot"} {
+		"TerminateInstances", "DeleteSnapshot", "ModifyVolume", "DescribeVolumesModifications",
+		"DetachVolume"} {
 		synctest.Test(t, func(t *testing.T) {
-			f := newFake(t, Config{}, ec2lab.Behaviour{
+			f := newFake(t, Config{}, ec2lab.Behaviour{Access: access,
 				Lags: map[string]time.Duration{action: time.Minute}})
 			ctx := t.Context()
 			m, err := f.CreateMachine(ctx, newMachine)
@@ -55,6 +70,17 @@ func TestEachCallKnowsOfWhatIsNewInItsOwnTime(t *testing.T) {
 			}{
 				{"the machine", func() error { _, err := f.GetMachine(ctx, m.ID); return err }},
 				{"the volume", func() error { _, err := f.GetVolume(ctx, v.ID); return err }},
+				{"the machine's volumes", func() error {
+					list, err := f.ListVolumes(ctx, provider.Filter{MachineID: m.ID})
+					if err == nil && (len(list) != 1 || !list[0].Default) {
+						t.Errorf("the machine's volumes are %v", list)
+					}
+					return err
+				}},
+				{"growing", func() error {
+					_, err := f.GrowVolume(ctx, v.ID, 2*gib)
+					return err
+				}},
 				{"tags", func() error {
 					return f.SetTags(ctx, v.ID, map[string]string{"a": "b"})
 				}},
@@ -75,6 +101,10 @@ func TestEachCallKnowsOfWhatIsNewInItsOwnTime(t *testing.T) {
 				}},
 				{"attaching", func() error {
 					_, err := f.AttachVolume(ctx, v.ID, m.ID)
+					return err
+				}},
+				{"detaching", func() error {
+					_, err := f.DetachVolume(ctx, v.ID, m.ID)
 					return err
 				}},
 				{"the machine's end", func() error { return f.TerminateMachine(ctx, m.ID) }},
@@ -216,6 +246,114 @@ func TestUnknownIDIsNotFoundAtOnce(t *testing.T) {
 		_, err := f.GetVolume(t.Context(), "vol-00000000000000001")
 		if took := time.Since(began); !errors.Is(err, provider.ErrNotFound) || took > 0 {
 			t.Errorf("%v after %s", err, took)
+		}
+	})
+}
+
+// What is attached is not taken for detached because EC2 does not know of that yet.
+func TestAttachmentThatShowsLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, Config{}, ec2lab.Behaviour{})
+		m, err := f.CreateMachine(t.Context(), newMachine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := f.newVolume(t, "v", nil)
+		f.server.SetBehaviour(ec2lab.Behaviour{
+			Lags: map[string]time.Duration{"DetachVolume": time.Minute}})
+		if _, err := f.AttachVolume(t.Context(), id, m.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := asked(t, "detaching", func() error {
+			_, err := f.DetachVolume(t.Context(), id, m.ID)
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+		if v, err := f.GetVolume(t.Context(), id); err != nil || v.MachineID != "" {
+			t.Errorf("then it is %+v, %v", v, err)
+		}
+		if _, err := f.DetachVolume(t.Context(), id, m.ID); !errors.Is(err,
+			provider.ErrIncorrectState) {
+			t.Errorf("detached again: %v", err)
+		}
+	})
+}
+
+// A machine that shows before its volumes is not one without a default data volume.
+func TestVolumesOfANewMachineThatShowLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, Config{}, ec2lab.Behaviour{
+			Lags: map[string]time.Duration{"DescribeVolumes": 30 * time.Second}})
+		m, err := f.CreateMachine(t.Context(), newMachine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := f.another(t, Config{}) // of another process
+		if err := asked(t, "the list", func() error {
+			list, err := other.ListVolumes(t.Context(), provider.Filter{MachineID: m.ID})
+			if err == nil && (len(list) != 1 || !list[0].Default) {
+				t.Errorf("the machine has %v", list)
+			}
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A pending snapshot that is deleted before it shows counts as one under way.
+func TestSnapshotThatIsDeletedBeforeItShowsCounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, Config{}, ec2lab.Behaviour{})
+		f.memory.SnapshotTime = time.Hour
+		id := f.newVolume(t, "v", nil)
+		f.server.SetBehaviour(ec2lab.Behaviour{
+			Lags: map[string]time.Duration{"DescribeSnapshots": 20 * time.Second}})
+		for range pendingLimit("gp3") {
+			s, err := f.CreateSnapshot(t.Context(), provider.CreateSnapshotRequest{VolumeID: id})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := asked(t, "its end", func() error {
+				return f.DeleteSnapshot(t.Context(), s.ID)
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(snapshotPace)
+		if err := f.SnapshotRoom(t.Context(), id, time.Time{}); !errors.Is(err,
+			provider.ErrThrottled) {
+			t.Errorf("there is room: %v", err)
+		}
+	})
+}
+
+// At the quota a volume that its token made, and that does not show yet, is waited for.
+func TestVolumeAtTheQuotaThatShowsLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, Config{}, ec2lab.Behaviour{})
+		req := provider.CreateVolumeRequest{ClientToken: "v", SizeBytes: gib,
+			Tags: map[string]string{"understudy:step": "1/swap_volume/1"}}
+		at := ec2lab.Behaviour{Consistency: 30 * time.Second, Quota: ec2lab.Quota{Volumes: 1},
+			Fault: func(action string) ec2lab.Fault {
+				return ec2lab.Fault{LoseAnswer: action == "CreateVolume"}
+			}}
+		f.server.SetBehaviour(at)
+		if _, err := f.CreateVolume(t.Context(), req); err == nil {
+			t.Error("the answer was lost")
+		}
+		at.Fault = nil
+		f.server.SetBehaviour(at)
+		if err := asked(t, "the volume", func() error {
+			_, err := f.CreateVolume(t.Context(), req)
+			return err
+		}); err != nil {
+			t.Error(err)
 		}
 	})
 }

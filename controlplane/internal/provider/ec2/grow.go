@@ -31,28 +31,47 @@ func (p *Provider) GrowVolume(ctx context.Context, id string,
 	case want == has:
 		return shown, nil
 	}
-	_, err = p.api.ModifyVolume(ctx, &ec2.ModifyVolumeInput{VolumeId: aws.String(id),
-		Size: aws.Int32(want)})
-	if err != nil {
-		if growing, lookErr := p.growsTo(ctx, id); lookErr != nil || growing < want {
-			return none, refused(p.judged(ctx, err, "ModifyVolume", id), "ModifyVolume", id)
-		}
+	if err := p.new.patiently(ctx, func() error { return p.grow(ctx, id, want) }); err != nil {
+		return none, err
 	}
 	shown.SizeBytes = int64(want) * gib
 	return shown, nil
 }
 
-// growsTo is the size that a modification under way leads to; 0 when there is none.
-func (a *account) growsTo(ctx context.Context, id string) (int32, error) {
+// grow asks for a size once. One that is under way already is as good.
+func (p *Provider) grow(ctx context.Context, id string, want int32) error {
+	_, err := p.api.ModifyVolume(ctx, &ec2.ModifyVolumeInput{VolumeId: aws.String(id),
+		Size: aws.Int32(want)})
+	if err == nil {
+		return nil
+	}
+	last, lookErr := p.lastModification(ctx, id)
+	underWay := last.ModificationState == types.VolumeModificationStateModifying ||
+		last.ModificationState == types.VolumeModificationStateOptimizing
+	switch {
+	case lookErr == nil && aws.ToInt32(last.TargetSize) >= want &&
+		last.ModificationState != types.VolumeModificationStateFailed:
+		return nil
+	case lookErr == nil && !underWay && codeOf(err) == "IncorrectModificationState":
+		return late(err, "EC2 changes volume %s and does not show yet to what size", id)
+	}
+	err = refused(p.judged(ctx, err, "ModifyVolume", id), "ModifyVolume", id)
+	return p.new.unknownYet(err, id)
+}
+
+// lastModification is the last change of a volume that EC2 shows; empty when it shows none.
+func (a *account) lastModification(ctx context.Context,
+	id string) (types.VolumeModification, error) {
+	var none types.VolumeModification
 	out, err := a.api.DescribeVolumesModifications(ctx,
 		&ec2.DescribeVolumesModificationsInput{VolumeIds: []string{id}})
-	if err != nil {
-		return 0, refused(err, "DescribeVolumesModifications", id)
+	switch {
+	case codeOf(err) == "InvalidVolumeModification.NotFound":
+		return none, nil
+	case err != nil:
+		return none, refused(err, "DescribeVolumesModifications", id)
+	case len(out.VolumesModifications) == 0:
+		return none, nil
 	}
-	for _, m := range out.VolumesModifications {
-		if m.ModificationState != types.VolumeModificationStateFailed {
-			return aws.ToInt32(m.TargetSize), nil
-		}
-	}
-	return 0, nil
+	return out.VolumesModifications[0], nil
 }

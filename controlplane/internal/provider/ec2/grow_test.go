@@ -34,3 +34,30 @@ func TestVolumeGrowsFourTimesADay(t *testing.T) {
 		grow(6, nil, "")
 	})
 }
+
+// A growth whose answer was lost is done once EC2 shows it; until then nobody hears that another
+// change is in its way.
+func TestGrowthThatShowsLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		late := ec2lab.Behaviour{ModifyTime: time.Hour,
+			Lags: map[string]time.Duration{"DescribeVolumesModifications": time.Minute}}
+		f := newFake(t, Config{}, late)
+		id := f.newVolume(t, "v", nil)
+		losing := late
+		losing.Fault = func(action string) ec2lab.Fault {
+			return ec2lab.Fault{LoseAnswer: action == "ModifyVolume"}
+		}
+		f.server.SetBehaviour(losing)
+		if _, err := f.GrowVolume(t.Context(), id, 2*gib); !lost(err) {
+			t.Errorf("the answer was lost: %v", err)
+		}
+		f.server.SetBehaviour(late)
+		if err := asked(t, "the growth", func() error {
+			_, err := f.GrowVolume(t.Context(), id, 2*gib)
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/understudy-db/understudy/controlplane/internal/lab/ec2lab"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
@@ -118,20 +119,26 @@ func countRuns(f *fake) *int {
 // At its quota EC2 refuses to make a volume before it looks at the token: the volume may be there.
 func TestQuotaHidesWhatTheTokenMade(t *testing.T) {
 	t.Parallel()
-	f := newFake(t, Config{}, ec2lab.Behaviour{})
-	req := provider.CreateVolumeRequest{ClientToken: "one", SizeBytes: gib,
-		Tags: map[string]string{"understudy:step": "1/swap_volume/1"}}
-	made, err := f.CreateVolume(t.Context(), req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.server.SetBehaviour(ec2lab.Behaviour{Quota: ec2lab.Quota{Volumes: 1}})
-	if again, err := f.CreateVolume(t.Context(), req); err != nil || again.ID != made.ID {
-		t.Errorf("the volume %s is there, and its token says %s, %v", made.ID, again.ID, err)
-	}
-	other := req
-	other.ClientToken, other.Tags = "two", map[string]string{"understudy:step": "1/swap_volume/2"}
-	if _, err := f.CreateVolume(t.Context(), other); !errors.Is(err, provider.ErrLimitExceeded) {
-		t.Errorf("another one: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, Config{}, ec2lab.Behaviour{})
+		req := provider.CreateVolumeRequest{ClientToken: "one", SizeBytes: gib,
+			Tags: map[string]string{"understudy:step": "1/swap_volume/1"}}
+		made, err := f.CreateVolume(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.server.SetBehaviour(ec2lab.Behaviour{Quota: ec2lab.Quota{Volumes: 1}})
+		if again, err := f.CreateVolume(t.Context(), req); err != nil || again.ID != made.ID {
+			t.Errorf("the volume %s is there, and its token says %s, %v", made.ID, again.ID, err)
+		}
+		other := req
+		other.ClientToken = "two"
+		other.Tags = map[string]string{"understudy:step": "1/swap_volume/2"}
+		if err := asked(t, "another one", func() error {
+			_, err := f.CreateVolume(t.Context(), other)
+			return err
+		}); !errors.Is(err, provider.ErrLimitExceeded) {
+			t.Errorf("another one: %v", err)
+		}
+	})
 }

@@ -37,7 +37,7 @@ type recent struct {
 
 // making is what is remembered of a thing, or of a call without an answer that may have made one.
 type making struct {
-	kind string // i, vol or snap
+	kind string // i, vol or snap; of an attachment nothing that is listed
 	at   time.Time
 	tags map[string]string
 }
@@ -57,7 +57,10 @@ func (r *recent) note(id string, tags map[string]string) {
 			delete(r.made, old)
 		}
 	}
-	kind, _, _ := strings.Cut(id, "-")
+	kind := ""
+	if idPattern.MatchString(id) {
+		kind, _, _ = strings.Cut(id, "-")
+	}
 	r.made[id] = making{kind, now, tags}
 }
 
@@ -122,13 +125,29 @@ func (r *recent) until(ctx context.Context, action, id string, call func() error
 	})
 }
 
+var errLate = errors.New("EC2 shows it late")
+
+// late has the caller wait for what EC2 shows late: ErrThrottled.
+func late(cause error, format string, args ...any) error {
+	return provider.Throttled(errors.Join(errLate, cause), lastPause, format, args...)
+}
+
+// patiently repeats a call for a while that waits for what EC2 shows late.
+func (r *recent) patiently(ctx context.Context, call func() error) error {
+	began := r.now()
+	return poll(ctx, func() (bool, error) {
+		err := call()
+		return !errors.Is(err, errLate) || r.now().Sub(began) > r.patience(), err
+	})
+}
+
 // unknownYet has the caller wait when EC2 does not find one of the IDs, and gave that away a short
 // time ago.
 func (r *recent) unknownYet(err error, ids ...string) error {
 	if !errors.Is(err, provider.ErrNotFound) || !slices.ContainsFunc(ids, r.isNew) {
 		return err
 	}
-	return provider.Throttled(nil, lastPause, "EC2 does not know yet what it has made: %s", err)
+	return late(nil, "EC2 does not know yet what it has made: %s", err)
 }
 
 // poll looks with growing pauses until done, and gives the last error.

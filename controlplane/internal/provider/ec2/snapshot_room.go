@@ -90,17 +90,16 @@ func pendingLimit(kind types.VolumeType) int {
 	return 5
 }
 
-// noteDeleted remembers what was deleted of these snapshots while it was pending.
-func (p *pacer) noteDeleted(snapshots []types.Snapshot) {
-	now := p.account.cfg.Now()
-	for _, s := range snapshots {
-		if id := aws.ToString(s.VolumeId); s.State == types.SnapshotStatePending {
-			p.deleted(id, now)
-			p.mu.Lock()
-			p.leaving[id] = append(p.leaving[id], now)
-			p.mu.Unlock()
-		}
+// noteDeleted remembers that a snapshot was deleted while it was pending.
+func (p *pacer) noteDeleted(s provider.Snapshot) {
+	if s.State != provider.SnapshotPending {
+		return
 	}
+	now := p.account.cfg.Now()
+	p.deleted(s.VolumeID, now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaving[s.VolumeID] = append(p.leaving[s.VolumeID], now)
 }
 
 // deleted is how many snapshots of a volume were deleted here and may be under way still. It

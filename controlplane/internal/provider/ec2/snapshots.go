@@ -134,9 +134,11 @@ func (p *Provider) DeleteSnapshot(ctx context.Context, id string) error {
 	if err := checkID(id, "snap"); err != nil {
 		return err
 	}
-	before, _ := p.describeSnapshots(ctx, // unseen it is deleted all the same
-		&ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}})
-	err := p.until(ctx, "DeleteSnapshot", id, func() error {
+	before, err := p.GetSnapshot(ctx, id) // unseen it is deleted all the same
+	if errors.Is(err, provider.ErrThrottled) {
+		return err // it may be pending, which counts on
+	}
+	err = p.until(ctx, "DeleteSnapshot", id, func() error {
 		_, err := p.api.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: aws.String(id)})
 		return err
 	})

@@ -68,7 +68,14 @@ func madeAtQuota(ctx context.Context, p *Provider, req provider.CreateVolumeRequ
 	if len(req.Tags) == 0 {
 		return provider.Volume{}, limit
 	}
-	made, err := p.ListVolumes(ctx, provider.Filter{Tags: req.Tags})
+	by := provider.Filter{Tags: req.Tags}
+	made, err := p.ListVolumes(ctx, by)
+	if len(made) == 0 && err == nil {
+		made, err = p.ListVolumes(ctx, by.All())
+	}
+	if errors.Is(err, provider.ErrThrottled) {
+		return provider.Volume{}, err // it may not show yet
+	}
 	for _, v := range made {
 		if v.State == provider.VolumeCreating || v.State == provider.VolumeAvailable {
 			return v, nil
@@ -133,23 +140,31 @@ func (a *account) volume(ctx context.Context, id string) (types.Volume, error) {
 
 // ListVolumes lists volumes, oldest first, without the root volumes of instances.
 func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provider.Volume, error) {
-	by, root := p.filters(f), ""
+	by, machine := p.filters(f), types.Instance{}
 	if f.MachineID != "" {
-		machine, err := p.instance(ctx, f.MachineID)
+		var err error
+		machine, err = p.instance(ctx, f.MachineID)
 		if err != nil && !errors.Is(err, provider.ErrNotFound) {
 			return nil, err
 		}
-		root = aws.ToString(machine.RootDeviceName)
 		// What is attached to the machine counts whoever made it.
 		by = append((&account{}).filters(f), filter("attachment.instance-id", f.MachineID))
 	}
-	list, err := find(ctx, p.new, "vol", f, volumeTags, func() ([]types.Volume, error) {
-		return p.describeVolumes(ctx,
-			&ec2.DescribeVolumesInput{Filters: by, MaxResults: aws.Int32(pageSize)})
+	var list []types.Volume
+	err := p.new.patiently(ctx, func() (err error) {
+		list, err = find(ctx, p.new, "vol", f, volumeTags, func() ([]types.Volume, error) {
+			return p.describeVolumes(ctx,
+				&ec2.DescribeVolumesInput{Filters: by, MaxResults: aws.Int32(pageSize)})
+		})
+		if err == nil {
+			err = p.withItsVolumes(machine, list)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	root := aws.ToString(machine.RootDeviceName)
 	var volumes []provider.Volume
 	for _, found := range list {
 		v := toVolume(found)
@@ -163,6 +178,26 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 		return v.CreatedAt,
 			v.ID
 	}), nil
+}
+
+// withItsVolumes asks the caller to wait when the machine is so new that EC2 does not list yet all
+// volumes that came with it: the instance names them.
+func (a *account) withItsVolumes(machine types.Instance, listed []types.Volume) error {
+	if a.cfg.Now().Sub(createdAt(machine)) > a.cfg.Consistency {
+		return nil
+	}
+	for _, m := range machine.BlockDeviceMappings {
+		if m.Ebs == nil || m.Ebs.Status != types.AttachmentStatusAttached {
+			continue
+		}
+		id := aws.ToString(m.Ebs.VolumeId)
+		if !slices.ContainsFunc(listed,
+			func(v types.Volume) bool { return aws.ToString(v.VolumeId) == id }) {
+			return late(nil, "EC2 does not list yet volume %s, which machine %s has", id,
+				aws.ToString(machine.InstanceId))
+		}
+	}
+	return nil
 }
 
 func volumeTags(v types.Volume) (string, []types.Tag) { return aws.ToString(v.VolumeId), v.Tags }
