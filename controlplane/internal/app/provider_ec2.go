@@ -51,9 +51,12 @@ func (c Config) subnets() (map[string]string, error) {
 	return byZone, nil
 }
 
-// EC2Policy is the IAM policy that a control plane of that fleet needs for the provider ec2 in that
-// region.
-func EC2Policy(fleet, region string) ([]byte, error) { return ec2.Policy(fleet, region) }
+// EC2Policy is the IAM policy that a control plane of that fleet needs for the provider ec2 in a
+// region of that partition, with customer managed keys and the role of an instance profile where
+// such are used.
+func EC2Policy(fleet, region string, keys []string, role string) ([]byte, error) {
+	return ec2.Policy(ec2.Rights{Fleet: fleet, Region: region, Keys: keys, Role: role})
+}
 
 // HostAddress is empty: machines reach the control plane at one of the addresses that it serves on.
 func (a *amazon) HostAddress(context.Context) (string, error) { return "", nil }

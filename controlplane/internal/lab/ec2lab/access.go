@@ -63,33 +63,47 @@ type ask struct {
 
 // authorized refuses a call that the credentials do not allow.
 func (s *Server) authorized(ctx context.Context, action string, in any) error {
-	access := s.currentBehaviour().Access
-	if access.Policy == "" {
+	switch {
+	case s.admin:
 		return nil
-	}
-	var policy document
-	decoder := json.NewDecoder(strings.NewReader(access.Policy))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&policy); err != nil {
-		return fmt.Errorf("cannot read the policy: %w", err)
+	case slices.Contains(s.currentBehaviour().Denied, action):
+		return refuse("UnauthorizedOperation", "You are not authorized to perform this "+
+			"operation. User: lab is not authorized to perform: ec2:%s", action)
+	case s.currentBehaviour().Access.Policy == "":
+		return nil
 	}
 	asks, err := s.asks(ctx, action, in)
 	if err != nil {
 		return err
 	}
+	denied, err := s.denied(asks)
+	if err != nil || denied == nil {
+		return err
+	}
+	return refuse("UnauthorizedOperation", "You are not authorized to perform this operation. "+
+		"User: arn:%s:iam::%s:user/lab is not authorized to perform: %s on resource: %s because "+
+		"no identity-based policy allows the %s action", s.partition(), accountID, denied.action,
+		denied.arn, denied.action)
+}
+
+// denied is the first of the questions to which the caller's policy says no; nil: none.
+func (s *Server) denied(asks []ask) (*ask, error) {
+	text := s.currentBehaviour().Access.Policy
+	if s.admin || text == "" {
+		return nil, nil //nolint:nilnil // all is allowed
+	}
+	var policy document
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&policy); err != nil {
+		return nil, fmt.Errorf("cannot read the policy: %w", err)
+	}
 	for _, a := range asks {
-		allowed, err := policy.allows(a)
-		if err != nil {
-			return err
-		}
-		if !allowed {
-			return refuse("UnauthorizedOperation", "You are not authorized to perform this "+
-				"operation. User: arn:%s:iam::%s:user/lab is not authorized to perform: %s on "+
-				"resource: %s because no identity-based policy allows the %s action",
-				s.partition(), accountID, a.action, a.arn, a.action)
+		if allowed, err := policy.allows(a); err != nil || !allowed {
+			return &a, err
 		}
 	}
-	return nil
+	return nil, nil //nolint:nilnil // all is allowed
 }
 
 // allows says whether a statement allows what is asked, and none denies it.
@@ -128,13 +142,14 @@ func like(patterns words, value string, change func(string) string) bool {
 // false.
 func hold(conditions map[string]map[string]words, keys map[string]string) (bool, error) {
 	for operator, wanted := range conditions {
-		if operator != "StringEquals" && operator != "StringLike" {
+		exactly := operator == "StringEquals" || operator == "Bool"
+		if !exactly && operator != "StringLike" {
 			return false, fmt.Errorf("the lab does not know the condition operator %q", operator)
 		}
 		for key, values := range wanted {
 			value, known := keys[key]
-			if !known || operator == "StringEquals" && !slices.Contains(values, value) ||
-				operator == "StringLike" && !like(values, value, nil) {
+			if !known || exactly && !slices.Contains(values, value) ||
+				!exactly && !like(values, value, nil) {
 				return false, nil
 			}
 		}

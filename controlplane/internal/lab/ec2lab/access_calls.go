@@ -114,11 +114,26 @@ func (s *Server) asksOfRun(ctx context.Context, in *ec2.RunInstancesInput) ([]as
 	action := "RunInstances"
 	asks := append(s.fresh(action, "i", instance), s.fresh(action, "vol", volume)...)
 	asks = append(asks, s.fresh(action, "eni", nil)...)
+	if in.IamInstanceProfile != nil {
+		asks = append(asks, s.passes(aws.ToString(in.IamInstanceProfile.Name)))
+	}
 	used := []string{*in.ImageId, Subnet(zone)}
 	if used = append(used, in.SecurityGroupIds...); len(in.SecurityGroupIds) == 0 {
 		used = append(used, madeUpID("sg", "default"))
 	}
 	return s.andObjects(ctx, action, asks, used...)
+}
+
+// passes asks whether the caller may give an instance the role of an instance profile: the lab's
+// profiles have a role of their own name.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+func (s *Server) passes(profile string) ask {
+	service := "ec2.amazonaws.com"
+	if s.partition() == "aws-cn" {
+		service += ".cn"
+	}
+	return ask{"iam:PassRole", "arn:" + s.partition() + ":iam::" + accountID + ":role/" + profile,
+		map[string]string{"iam:PassedToService": service}}
 }
 
 // knownTags are the tags that conditions know of an object: none of what is gone or too new, nor of

@@ -53,6 +53,9 @@ func (s *Server) attachVolume(ctx context.Context,
 				device)
 		}
 	}
+	if err := s.opens(id); err != nil {
+		return nil, err
+	}
 	kept := s.state.volume(id)
 	kept.Device, kept.AttachedAt = device, s.cfg.Now()
 	if s.used(instance, device) {

@@ -50,6 +50,18 @@ type Behaviour struct {
 	Fault func(action string) Fault
 }
 
+// AsAmazon is what EC2 does in each account on each day. What takes its time, and what goes wrong,
+// comes on top of it.
+func AsAmazon() Behaviour {
+	return Behaviour{
+		Access:       Access{EndedUntagged: true},
+		CloudInit:    true,
+		Launches:     Launches{TokensEnd: true},
+		Snapshots:    SnapshotLimits{Pace: 15 * time.Second, Pending: true, Leaves: time.Minute},
+		StuckLetters: true,
+	}
+}
+
 // Fault is what goes wrong in one call.
 type Fault struct {
 	// Refuse is a code that is answered instead of doing anything, such as RequestLimitExceeded,

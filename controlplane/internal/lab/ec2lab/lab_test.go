@@ -45,7 +45,7 @@ const fleet = "default"
 // documented is the policy of docs/ec2.md, for a fleet.
 func documented(t *testing.T, fleet string) ec2lab.Access {
 	t.Helper()
-	policy, err := ec2.Policy(fleet, ec2lab.Region)
+	policy, err := ec2.Policy(ec2.Rights{Fleet: fleet, Region: ec2lab.Region})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,6 +69,13 @@ func (s *Server) hasCapacity(zone string, kind types.InstanceType) error {
 func (s *Server) endLaunch(ctx context.Context, m provider.Machine,
 	out *ec2.RunInstancesOutput) error {
 	code := s.currentBehaviour().Launches.Ends
+	usable, err := s.mayUse(s.state.instance(ec2ID(m.ID)).KMSKey, kmsCopy)
+	if err != nil {
+		return err
+	}
+	if !usable {
+		code = "Client.InternalError"
+	}
 	if code == "" {
 		return nil
 	}

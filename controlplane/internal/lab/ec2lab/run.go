@@ -66,7 +66,7 @@ func (s *Server) runInstances(ctx context.Context,
 		Subnet: aws.ToString(in.SubnetId), VolumeTags: volumeTags,
 		Metadata: metadataOf(in.MetadataOptions), UserData: aws.ToString(in.UserData),
 		CreatedAt: s.cfg.Now(), Public: publicAddress(in), Credits: creditsOf(in),
-		Encrypted: s.encryptImage(s.rootDevice(), in)}
+		Encrypted: s.encryptImage(s.rootDevice(), in), KMSKey: s.imageKey(in)}
 	if err := s.tagDefaults(ctx, m.ID, volumeTags, image, in); err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[strin
 		kept.Device, kept.Type, kept.AttachedAt = defaultDevice, string(types.VolumeTypeGp3),
 			s.cfg.Now()
 		s.used(ec2ID(machine), defaultDevice)
-		kept.Encrypted = s.encryptImage(defaultDevice, in)
+		kept.Encrypted, kept.KMSKey = s.encryptImage(defaultDevice, in), s.imageKey(in)
 	}
 	for _, m := range in.BlockDeviceMappings {
 		if *m.DeviceName == defaultDevice &&

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,10 +16,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// The region that the lab plays, and the key that it takes; the secret may be anything.
+// The region that the lab plays, and the keys that it takes; the secrets may be anything. AccessKey
+// may do what the behaviour's Access allows, and AdminKey everything: others work in the account
+// too, and no policy of the control plane's is theirs.
 const (
 	Region    = "eu-lab-1"
 	AccessKey = "AKIALABLABLABLABLAB1"
+	AdminKey  = "AKIALABLABLABADMIN01"
 )
 
 // Zones are the lab's availability zones, for nspawn.Config.
@@ -51,6 +53,7 @@ type Server struct {
 	behaviour sync.RWMutex
 	mu        sync.Mutex // one call at a time: the lab itself has one lock
 	acting    string     // the call's action
+	admin     bool       // whose caller may do everything
 	state     *state
 }
 
@@ -75,7 +78,15 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, state: kept, operations: map[string]operation{}}
-	return s, s.learnAll()
+	if err := s.learnAll(); err != nil {
+		return nil, err
+	}
+	for action := range cfg.Behaviour.Lags {
+		if _, known := s.operations[action]; !known {
+			return nil, fmt.Errorf("no call is named %q", action)
+		}
+	}
+	return s, nil
 }
 
 // SetBehaviour changes them while the endpoint serves.
@@ -136,8 +147,9 @@ func serve[I, O any](s *Server, action string, send func(*ec2.Client, context.Co
 	return nil
 }
 
-var authorization = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=` + AccessKey + `/\d{8}/` +
-	Region + `/ec2/aws4_request, SignedHeaders=[a-z0-9;-]*host[a-z0-9;-]*, Signature=[0-9a-f]{64}$`)
+var authorization = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=(` + AccessKey + `|` +
+	AdminKey + `)/\d{8}/` + Region + `/ec2/aws4_request, ` +
+	`SignedHeaders=[a-z0-9;-]*host[a-z0-9;-]*, Signature=[0-9a-f]{64}$`)
 
 // ServeHTTP answers one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -195,11 +207,12 @@ func faultOf(ctx context.Context) Fault {
 func (s *Server) call(ctx context.Context, r *http.Request, action string,
 	fault Fault) (any, error) {
 	op, known := s.operations[action]
+	signed := authorization.FindStringSubmatch(r.Header.Get("Authorization"))
 	if err := s.checkDate(r); err != nil {
 		return nil, err
 	}
 	switch {
-	case !authorization.MatchString(r.Header.Get("Authorization")):
+	case signed == nil:
 		return nil, refuse("AuthFailure",
 			"AWS was not able to validate the provided access credentials")
 	case !known || r.PostForm.Get("Version") != apiVersion:
@@ -216,13 +229,9 @@ func (s *Server) call(ctx context.Context, r *http.Request, action string,
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(s.currentBehaviour().Denied, action) {
-		return nil, refuse("UnauthorizedOperation", "You are not authorized to perform this "+
-			"operation. User: lab is not authorized to perform: ec2:%s", action)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.acting = action
+	s.acting, s.admin = action, signed[1] == AdminKey
 	if err := s.authorized(ctx, action, in); err != nil {
 		return nil, err
 	}

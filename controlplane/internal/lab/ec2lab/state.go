@@ -40,7 +40,8 @@ type instanceState struct {
 	CloudInitID string
 	// Ended is the reason by which EC2 ended it by itself.
 	Ended      string
-	Encrypted  bool // its root volume
+	Encrypted  bool   // its root volume
+	KMSKey     string // of its own volumes
 	VolumeTags map[string]string
 	Metadata   metadataState
 	UserData   string

@@ -66,7 +66,7 @@ func (s *Server) createVolume(ctx context.Context,
 	if err != nil {
 		return nil, translate(err, "vol", aws.ToString(in.SnapshotId))
 	}
-	encrypted, key := s.encryption(in, shot)
+	encrypted, key, uses := s.encryption(in, shot)
 	s.state.Volumes[ec2ID(v.ID)] = &volumeState{Token: aws.ToString(in.ClientToken), Hash: hash,
 		Type: string(in.VolumeType), IOPS: aws.ToInt32(in.Iops),
 		Throughput: aws.ToInt32(in.Throughput), Encrypted: encrypted, KMSKey: key,
@@ -75,7 +75,7 @@ func (s *Server) createVolume(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return out, s.letVanish(ctx, v, out)
+	return out, s.letVanish(ctx, v, out, uses)
 }
 
 // begin is what the call's fault has in store for what it begins; nil: nothing.

@@ -21,6 +21,10 @@ func (p *Provider) Check(ctx context.Context) error {
 		p.cfg.Log.Info("permissions cannot be tried while the fleet has no such object", "actions",
 			strings.Join(t.untried, ", "))
 	}
+	if p.cfg.Encrypt {
+		p.cfg.Log.Info("EC2 tries permissions on keys only when it uses them", "key",
+			p.cfg.KMSKey, "actions", strings.Join(keyActions, ", ")+", "+grantAction)
+	}
 	var missing []string
 	if len(t.denied) > 0 {
 		missing = append(missing, "permissions are missing: allow "+strings.Join(t.denied, ", ")+

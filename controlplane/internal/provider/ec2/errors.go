@@ -60,6 +60,7 @@ var kinds = map[string]error{
 	"UnauthorizedOperation":           provider.ErrDenied,
 	"AuthFailure":                     provider.ErrDenied,
 	"OptInRequired":                   provider.ErrDenied,
+	"CustomerKeyHasBeenRevoked":       provider.ErrDenied,
 	"ExpiredToken":                    provider.ErrExpired,
 	"RequestExpired":                  provider.ErrExpired,
 	"InvalidClientTokenId":            provider.ErrDenied,
@@ -138,7 +139,7 @@ func refused(err error, action, id string) error {
 	if why := whyExpired(err); why != "" {
 		return provider.Expired(err, "%s (%s)", said, why)
 	}
-	text := said + hint(code, action)
+	text := said + hint(err, code, action)
 	if after := throttling[code]; after > 0 {
 		return provider.Throttled(err, after, "%s", text)
 	}
@@ -163,10 +164,14 @@ func about(action, id string) string {
 	return action + " of " + id
 }
 
-func hint(code, action string) string {
+func hint(err error, code, action string) string {
 	switch {
+	case code == "CustomerKeyHasBeenRevoked":
+		return " (the volume's key: see that it is enabled, and allow " + grantAction +
+			" and kms:Decrypt on it to the control plane; docs/ec2.md has the whole policy)"
 	case code == "UnauthorizedOperation":
-		return " (allow ec2:" + action + " to the control plane; docs/ec2.md has the whole policy)"
+		return " (allow " + deniedAction(err, action) + " to the control plane; docs/ec2.md has " +
+			"the whole policy)"
 	case errors.Is(kinds[code], provider.ErrDenied):
 		return " (see to the control plane's AWS credentials)"
 	case code == "VolumeModificationRateExceeded":

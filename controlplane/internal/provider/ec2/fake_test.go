@@ -63,7 +63,12 @@ func (f *fake) another(t *testing.T, cfg Config) *Provider {
 
 func policyOf(t *testing.T, region string) string {
 	t.Helper()
-	policy, err := Policy(fleet, region)
+	return policyFor(t, Rights{Fleet: fleet, Region: region})
+}
+
+func policyFor(t *testing.T, r Rights) string {
+	t.Helper()
+	policy, err := Policy(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,8 +103,9 @@ func tokenFor(token, zone string) string {
 var endings = map[string]string{
 	"Server.InsufficientInstanceCapacity": "the zone is full: try another zone or type of instance",
 	"Server.InternalError":                "EC2 failed: have another made",
-	"Client.InternalError": "most often the key of an encrypted volume cannot be used: allow it " +
-		"to the control plane, as docs/ec2.md says",
+	"Client.InternalError": "most often the key of an encrypted volume cannot be used: see that " +
+		"it is enabled, and allow " + strings.Join(keyActions, ", ") + " and " + grantAction +
+		" on it to the control plane, as docs/ec2.md says",
 	"Client.VolumeLimitExceeded": "ask AWS for a higher quota of volumes, or remove what is not " +
 		"needed",
 	"Client.InvalidSnapshot.NotFound": "a snapshot of the AMI is gone: make the AMI again",

@@ -3,38 +3,102 @@ package ec2
 import (
 	"encoding/json"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
 type statement struct {
-	Sid       string                       `json:"Sid"`
-	Effect    string                       `json:"Effect"`
-	Action    []string                     `json:"Action"`
-	Resource  []string                     `json:"Resource"`
-	Condition map[string]map[string]string `json:"Condition,omitempty"`
+	Sid       string     `json:"Sid"`
+	Effect    string     `json:"Effect"`
+	Action    []string   `json:"Action"`
+	Resource  []string   `json:"Resource"`
+	Condition conditions `json:"Condition,omitempty"`
 }
 
-// Policy is the IAM policy that a control plane of that fleet needs in that region, as JSON. What
-// exists is changed and removed only when it carries the fleet's tag; what is made must carry it;
-// snapshots are taken of the fleet's volumes alone.
-func Policy(fleet, region string) ([]byte, error) {
-	owned := map[string]map[string]string{"StringEquals": {"aws:ResourceTag/" + tagFleet: fleet}}
-	tagged := map[string]map[string]string{"StringEquals": {"aws:RequestTag/" + tagFleet: fleet}}
-	objects := resources(region, "instance", "volume", "snapshot")
-	return json.MarshalIndent(map[string]any{"Version": "2012-10-17", "Statement": []statement{
+// conditions are what must hold, by operator and key.
+type conditions map[string]map[string]string
+
+// Rights are what a policy is for.
+type Rights struct {
+	// Fleet is that of the control plane, Region one of the partition.
+	Fleet, Region string
+	// Keys are the ARNs of the customer managed keys by which volumes are encrypted; empty: none.
+	Keys []string
+	// Role is the ARN of the role in the machines' instance profile; empty: they have none.
+	Role string
+}
+
+var (
+	keyARN  = regexp.MustCompile(`^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$`)
+	roleARN = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$`)
+)
+
+func (r Rights) validate() error {
+	for _, key := range r.Keys {
+		if !keyARN.MatchString(key) {
+			return provider.Errorf(provider.ErrInvalid, "", "%.80q is not the ARN of a key: IAM "+
+				"knows keys by no alias (aws kms describe-key --key-id KEY shows it)", key)
+		}
+	}
+	if r.Role != "" && !roleARN.MatchString(r.Role) {
+		return provider.Errorf(provider.ErrInvalid, "", "%.80q is not the ARN of a role (aws iam "+
+			"get-instance-profile shows that of a profile)", r.Role)
+	}
+	return nil
+}
+
+// Policy is the IAM policy that a control plane needs, as JSON. What exists is changed and removed
+// only when it carries the fleet's tag; what is made must carry it; snapshots are taken of the
+// fleet's volumes alone. Keys are used by EC2 alone, and a role is given to machines alone.
+// ErrInvalid.
+func Policy(r Rights) ([]byte, error) {
+	if err := r.validate(); err != nil {
+		return nil, err
+	}
+	owned := conditions{"StringEquals": {"aws:ResourceTag/" + tagFleet: r.Fleet}}
+	tagged := conditions{"StringEquals": {"aws:RequestTag/" + tagFleet: r.Fleet}}
+	objects := resources(r.Region, "instance", "volume", "snapshot")
+	statements := []statement{
 		{"Look", "Allow", lookActions(), []string{"*"}, nil},
 		{"ChangeOwn", "Allow", ownActions(), objects, owned},
 		{"MakeTagged", "Allow", prefixed(makers...), objects, tagged},
-		{"RunFrom", "Allow", prefixed("RunInstances"), append(resources(region, "subnet",
+		{"RunFrom", "Allow", prefixed("RunInstances"), append(resources(r.Region, "subnet",
 			"security-group", "network-interface", "image", "snapshot"),
-			"arn:"+partition(region)+":ec2:*:*:snapshot/*"), nil},
+			"arn:"+partition(r.Region)+":ec2:*:*:snapshot/*"), nil},
 		{"CopyOwn", "Allow", prefixed("CreateSnapshot", "CreateVolume"),
-			resources(region, "volume", "snapshot"), owned},
+			resources(r.Region, "volume", "snapshot"), owned},
 		{"TagWhatIsMade", "Allow", prefixed("CreateTags"), objects,
-			map[string]map[string]string{"StringLike": {"ec2:CreateAction": "*"}}},
-	}}, "", "  ")
+			conditions{"StringLike": {"ec2:CreateAction": "*"}}},
+	}
+	if len(r.Keys) > 0 {
+		byEC2 := map[string]string{"kms:ViaService": "ec2.*"}
+		statements = append(statements,
+			statement{"UseKey", "Allow", keyActions, r.Keys, conditions{"StringLike": byEC2}},
+			statement{"GrantKey", "Allow", []string{grantAction}, r.Keys,
+				conditions{"Bool": {"kms:GrantIsForAWSResource": "true"}, "StringLike": byEC2}})
+	}
+	if r.Role != "" {
+		service := "ec2.amazonaws.com"
+		if partition(r.Region) == "aws-cn" {
+			service += ".cn"
+		}
+		statements = append(statements, statement{"PassProfile", "Allow",
+			[]string{"iam:PassRole"}, []string{r.Role},
+			conditions{"StringEquals": {"iam:PassedToService": service}}})
+	}
+	return json.MarshalIndent(map[string]any{"Version": "2012-10-17", "Statement": statements}, "",
+		"  ")
 }
+
+// What EC2 does with the key of a volume on the control plane's behalf.
+// https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html
+var keyActions = []string{"kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext",
+	"kms:ReEncryptFrom", "kms:ReEncryptTo"}
+
+const grantAction = "kms:CreateGrant"
 
 // Actions are the calls that the provider makes, as IAM names them.
 func Actions() []string {

@@ -12,7 +12,7 @@ import (
 // nothing else, and the page shows it.
 func TestPolicyAllowsTheCallsThatAreMade(t *testing.T) {
 	t.Parallel()
-	data, err := Policy("default", "eu-central-1")
+	data, err := Policy(Rights{Fleet: "default", Region: "eu-central-1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -196,7 +196,12 @@ func policyWith(t *testing.T, all []map[string]any) string {
 // policyWithout is the policy in which nothing allows an action.
 func policyWithout(t *testing.T, action string) string {
 	t.Helper()
-	all := statements(t, policyOf(t, ec2lab.Region))
+	return without(t, policyOf(t, ec2lab.Region), action)
+}
+
+func without(t *testing.T, policy, action string) string {
+	t.Helper()
+	all := statements(t, policy)
 	for _, s := range all {
 		s["Action"] = slices.DeleteFunc(s["Action"].([]any),
 			func(a any) bool { return a == action })

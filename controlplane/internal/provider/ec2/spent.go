@@ -58,8 +58,9 @@ func (r *recent) spent(what, token string, mismatch error) error {
 func ended(what, token string, cause error) error {
 	why := "it was terminated"
 	if what == "volume" {
-		why = "it was deleted, or its key cannot be used: check the key, and that the control " +
-			"plane may use it (docs/ec2.md)"
+		why = "it was deleted, or its key cannot be used: see that the key is enabled, and allow " +
+			strings.Join(keyActions, ", ") + " and " + grantAction + " on it to the control " +
+			"plane (docs/ec2.md)"
 	}
 	return provider.Because(cause, provider.ErrEnded, "",
 		"EC2 has nothing of the %s that the client token %s made: %s", what, token, why)

@@ -59,6 +59,9 @@ func TestAmazonStory(t *testing.T) {
 	if s.Config.InstanceType != "" {
 		args = append(args, "--ec2-instance-type", s.Config.InstanceType)
 	}
+	if s.Config.Encrypt {
+		args = append(args, "--ec2-encrypt", "--ec2-kms-key", s.Config.KMSKey)
+	}
 	st, err := stack.New(stack.Config{Bin: bin, Name: "amazon", Dir: t.TempDir(), Port: 7440,
 		Host: s.Address, AmazonArgs: args,
 		ExtraArgs: []string{"--advertise", s.Address + ":7440"}})

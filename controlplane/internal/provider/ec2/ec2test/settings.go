@@ -22,6 +22,7 @@ const (
 	varAddress = "AWS_TEST_ADDRESS"
 	varType    = "AWS_TEST_INSTANCE_TYPE"
 	varFleet   = "AWS_TEST_FLEET"
+	varKey     = "AWS_TEST_KMS_KEY"
 )
 
 // addressMark is where the command of varSSH has the machine's address.
@@ -60,6 +61,7 @@ func ReadSettings(get func(name string) string) (Settings, error) {
 	cfg, err := ReadFleet(get)
 	wrong := []error{err}
 	cfg.InstanceType, cfg.Subnets = get(varType), map[string]string{}
+	cfg.KMSKey, cfg.Encrypt = get(varKey), get(varKey) != ""
 	s.Config = cfg
 	need := func(ok bool, name, what string) {
 		if !ok {
