@@ -21,19 +21,11 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// badDay are EC2's manners on a bad day: it throttles, loses requests and answers, shows late what
-// was made, and plugs devices late.
-func badDay(seed int) []string {
-	return []string{"--throttle", "4", "--lose-request", "2", "--lose-answer", "4",
-		"--internal-error", "2", "--consistency", "500ms", "--device-delay", "1s",
-		"--page-size", "5", "--seed", fmt.Sprint(seed)}
-}
-
-func newEC2(t *testing.T, name string, seed int) *lab {
+func newEC2(t *testing.T, name string, seed uint64) *lab {
 	t.Helper()
 	return newLabOf(t, stack.Config{Name: "ec2-" + name,
 		Dir: filepath.Join("/var/lib/understudy-e2e", "ec2-"+name), Provider: "ec2",
-		EndpointArgs: badDay(seed)})
+		EndpointArgs: stack.BadDay(seed)})
 }
 
 // TestStoryOnEC2 walks the road that broke on the API that it broke on: an instance boots with the
@@ -68,9 +60,23 @@ func TestStoryOnEC2(t *testing.T) {
 	}
 	l.checkOwned(t)
 	l.checkStrangers(t, strangers)
+	l.checkPolicy(t)
 	if out := l.run("provider", "sweep"); !strings.Contains(out, "nothing") {
 		t.Errorf("something was left behind:\n%s", out)
 	}
+}
+
+// checkPolicy proves that all of it was done under the policy: the control plane's key may not make
+// what is not its fleet's.
+func (l *lab) checkPolicy(t *testing.T) {
+	t.Helper()
+	awaitTrue(t, time.Minute, "EC2 refuses the control plane what its policy does not allow",
+		func() bool {
+			_, err := l.amazonAs(l.Endpoint().AccessKey).CreateVolume(t.Context(),
+				&ec2.CreateVolumeInput{DryRun: aws.Bool(true), Size: aws.Int32(1),
+					AvailabilityZone: aws.String("eu-lab-1a")})
+			return err != nil && strings.Contains(err.Error(), "UnauthorizedOperation")
+		})
 }
 
 // TestShortStoryOnEC2 is what `make test-aws` walks at Amazon.
@@ -184,11 +190,13 @@ func (l *lab) checkOwned(t *testing.T) {
 	}
 }
 
-// amazon is the SDK's client at the lab's endpoint.
-func (l *lab) amazon() *ec2.Client {
-	url, region, key := l.Endpoint()
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(url),
-		Credentials: credentials.NewStaticCredentialsProvider(key, "stranger", "")})
+// amazon is the SDK's client at the lab's endpoint, for what others do in the account.
+func (l *lab) amazon() *ec2.Client { return l.amazonAs(l.Endpoint().AdminKey) }
+
+func (l *lab) amazonAs(key string) *ec2.Client {
+	at := l.Endpoint()
+	return ec2.New(ec2.Options{Region: at.Region, BaseEndpoint: aws.String(at.URL),
+		Credentials: credentials.NewStaticCredentialsProvider(key, "any", "")})
 }
 
 // strangers makes volumes that are not this fleet's: without tags, and with those of another

@@ -87,9 +87,9 @@ func (l *lab) recorded(name string) serverDoc {
 
 // atEC2 is the SDK's client at the lab's endpoint.
 func (l *lab) atEC2(attempts int) *ec2.Client {
-	url, region, key := l.Endpoint()
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(url),
-		Credentials:      credentials.NewStaticCredentialsProvider(key, "person", ""),
+	at := l.Endpoint()
+	return ec2.New(ec2.Options{Region: at.Region, BaseEndpoint: aws.String(at.URL),
+		Credentials:      credentials.NewStaticCredentialsProvider(at.AdminKey, "person", ""),
 		RetryMaxAttempts: attempts})
 }
 

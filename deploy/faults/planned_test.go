@@ -33,8 +33,7 @@ func (l *lab) plan(faults ...planned) (struck func()) {
 	l.t.Cleanup(func() { l.putPlan(nil) })
 	return func() {
 		l.t.Helper()
-		url, _, _ := l.Endpoint()
-		answer, err := http.Get(url + "/lab/faults")
+		answer, err := http.Get(l.Endpoint().URL + "/lab/faults")
 		if err != nil {
 			l.t.Fatal(err)
 		}
@@ -60,9 +59,8 @@ func (l *lab) putPlan(faults []planned) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	url, _, _ := l.Endpoint()
-	request, err := http.NewRequestWithContext(l.bg(), http.MethodPut, url+"/lab/faults",
-		bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(l.bg(), http.MethodPut,
+		l.Endpoint().URL+"/lab/faults", bytes.NewReader(body))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -76,9 +74,9 @@ func (l *lab) putPlan(faults []planned) {
 	}
 }
 
-// amazon is the SDK's client at the lab's endpoint, for what other people do.
+// amazon is the SDK's client at the lab's endpoint, for what others do in the account.
 func (l *lab) amazon() *ec2.Client {
-	url, region, key := l.Endpoint()
-	return ec2.New(ec2.Options{Region: region, BaseEndpoint: aws.String(url),
-		Credentials: credentials.NewStaticCredentialsProvider(key, "stranger", "")})
+	at := l.Endpoint()
+	return ec2.New(ec2.Options{Region: at.Region, BaseEndpoint: aws.String(at.URL),
+		Credentials: credentials.NewStaticCredentialsProvider(at.AdminKey, "stranger", "")})
 }

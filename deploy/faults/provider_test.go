@@ -3,7 +3,6 @@
 package faults
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -33,14 +32,13 @@ func configOf(t *testing.T, name, provider string) stack.Config {
 		Dir: filepath.Join("/var/lib/understudy-faults", name)}
 	if provider == onEC2 {
 		cfg.Name, cfg.Dir, cfg.Provider = cfg.Name+"-ec2", cfg.Dir+"-ec2", provider
-		cfg.EndpointArgs = badManners(t)
+		cfg.EndpointArgs = stack.BadDay(faultSeed(t))
 	}
 	return cfg
 }
 
-// badManners are EC2's on a bad day: it throttles, loses requests and answers, shows late what was
-// made, and plugs devices late.
-func badManners(t *testing.T) []string {
+// faultSeed is that of the faults of a run's EC2.
+func faultSeed(t *testing.T) uint64 {
 	t.Helper()
 	seed := rand.Uint64N(1 << 32)
 	if text := os.Getenv("FAULTS_SEED"); text != "" {
@@ -51,9 +49,7 @@ func badManners(t *testing.T) []string {
 		seed = given
 	}
 	t.Logf("EC2's faults come of FAULTS_SEED=%d", seed)
-	return []string{"--throttle", "4", "--lose-request", "2", "--lose-answer", "4",
-		"--internal-error", "2", "--consistency", "500ms", "--device-delay", "1s",
-		"--page-size", "5", "--seed", fmt.Sprint(seed)}
+	return seed
 }
 
 // overEC2 says whether the lab's hosts are made through EC2's API.

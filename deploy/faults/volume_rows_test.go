@@ -3,7 +3,6 @@
 package faults
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,13 +24,13 @@ func matrixOf(provider string) []row {
 	})
 }
 
-// TestFaultsOnEC2 runs the quick ones of the rows that can be planted at EC2 alone.
+// TestFaultsOnEC2 runs the rows that can be planted at EC2 alone: the quick ones, or all.
 func TestFaultsOnEC2(t *testing.T) {
-	if os.Getenv("FAULTS_ALL") != "" {
-		t.Skip("TestFaults runs them, with FAULTS_PROVIDER=ec2")
+	if providerName() == onEC2 {
+		t.Skip("TestFaults runs them")
 	}
-	runMatrix(t, onEC2, slices.DeleteFunc(matrix(),
-		func(r row) bool { return r.only != onEC2 || !r.quick }))
+	runMatrix(t, onEC2, slices.DeleteFunc(chosen(matrix()),
+		func(r row) bool { return r.only != onEC2 }))
 }
 
 func volumeRows() []row {

@@ -8,22 +8,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 )
 
-// endpoint is a lab's EC2 endpoint, as it tells of itself.
-type endpoint struct {
-	URL       string `json:"url"`
-	Subnets   string `json:"subnets"`
-	Region    string `json:"region"`
+// Endpoint is a lab's EC2 endpoint, as it tells of itself.
+type Endpoint struct {
+	URL     string `json:"url"`
+	Subnets string `json:"subnets"`
+	Region  string `json:"region"`
+	// AccessKey is the control plane's: it may do what the documented policy allows. AdminKey is
+	// that of others in the account, who may do everything. Any secret will do.
 	AccessKey string `json:"access_key"`
-	Host      string `json:"host_address"`
-	cmd       *exec.Cmd
-	exited    chan struct{}
+	AdminKey  string `json:"admin_key"`
+	// Host is this machine's address in the lab's network.
+	Host string `json:"host_address"`
+
+	cmd    *exec.Cmd
+	exited chan struct{}
 }
 
 // credentials are the environment of a control plane that uses it.
-func (e *endpoint) credentials() []string {
+func (e *Endpoint) credentials() []string {
 	if e == nil {
 		return nil
 	}
@@ -31,19 +37,55 @@ func (e *endpoint) credentials() []string {
 		"AWS_EC2_METADATA_DISABLED=true"}
 }
 
-// Endpoint is the lab's EC2 endpoint while it runs: its URL, its region, and the access key that it
-// takes.
-func (s *Stack) Endpoint() (url, region, accessKey string) {
+// Endpoint is the lab's EC2 endpoint; empty while none runs.
+func (s *Stack) Endpoint() Endpoint {
 	if s.endpoint == nil {
-		return "", "", ""
+		return Endpoint{}
 	}
-	return s.endpoint.URL, s.endpoint.Region, s.endpoint.AccessKey
+	return *s.endpoint
 }
 
-// startEndpoint starts the EC2 endpoint unless it runs, and waits until it serves.
+// BadDay are the arguments of an endpoint on which EC2 has a bad day: of 100 calls it throttles 4,
+// loses 2 requests and 4 answers, and fails 2, in the order of the seed. Each call knows in a time
+// of its own what was made, conditions of the policy know its tags later still, devices appear
+// late, and a volume that has grown takes no other change for a minute.
+func BadDay(seed uint64) []string {
+	return []string{"--throttle", "4", "--lose-request", "2", "--lose-answer", "4",
+		"--internal-error", "2", "--consistency", "500ms", "--lag", "DescribeInstances=1s," +
+			"AttachVolume=2s,CreateTags=2s,CreateVolume=1s,DeleteSnapshot=2s,DeleteVolume=2s," +
+			"DetachVolume=2s,ModifyVolume=2s,TerminateInstances=2s", "--tags-late", "3s",
+		"--device-delay", "1s", "--optimize-time", "1m", "--page-size", "5",
+		"--seed", strconv.FormatUint(seed, 10)}
+}
+
+// The lab's account encrypts every volume with a customer managed key, and its machines have an
+// instance profile.
+const (
+	defaultKey      = "arn:aws:kms:eu-lab-1:000000000000:key/1ab00000-0000-4000-8000-000000000001"
+	instanceProfile = "understudy-lab"
+	instanceRole    = "arn:aws:iam::000000000000:role/" + instanceProfile
+)
+
+// writePolicy writes the IAM policy that the page tells operators to give the control plane.
+func (s *Stack) writePolicy(ctx context.Context) (path string, err error) {
+	policy, err := exec.CommandContext(ctx, s.Program("understudy"), "provider", "policy",
+		"--kms-key", defaultKey, "--instance-role", instanceRole).Output()
+	if err != nil {
+		return "", fmt.Errorf("cannot print the policy of the provider ec2: %w", err)
+	}
+	path = filepath.Join(s.cfg.Dir, "ec2-policy.json")
+	return path, os.WriteFile(path, policy, 0o600)
+}
+
+// startEndpoint starts the EC2 endpoint unless it runs, and waits until it serves. Its control
+// plane works under the documented policy.
 func (s *Stack) startEndpoint(ctx context.Context) error {
 	if s.endpoint != nil {
 		return nil
+	}
+	policy, err := s.writePolicy(ctx)
+	if err != nil {
+		return err
 	}
 	log, err := os.OpenFile(filepath.Join(s.cfg.Dir, "ec2.log"),
 		os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -51,9 +93,9 @@ func (s *Stack) startEndpoint(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	e := &endpoint{exited: make(chan struct{})}
-	e.cmd = exec.Command(s.Program("understudy-lab"), append([]string{"--lab", s.cfg.Name, "ec2"},
-		s.cfg.EndpointArgs...)...)
+	e := &Endpoint{exited: make(chan struct{})}
+	e.cmd = exec.Command(s.Program("understudy-lab"), append([]string{"--lab", s.cfg.Name, "ec2",
+		"--policy", policy, "--default-key", defaultKey}, s.cfg.EndpointArgs...)...)
 	e.cmd.Stderr = log
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := e.cmd.StdoutPipe()

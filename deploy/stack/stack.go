@@ -28,7 +28,8 @@ type Config struct {
 	// Port is the control plane's port on this machine; 0 picks a free one.
 	Port int
 	// Provider is "nspawn", the default; "ec2": then an EC2 endpoint for the lab runs beside the
-	// control plane; or "manual": then whoever uses the stack does the tasks.
+	// control plane, which works under the policy of docs/ec2.md; or "manual": then whoever uses
+	// the stack does the tasks.
 	Provider string
 	// Host is this machine's address in the network of the provider manual's machines. Without it
 	// the lab's tool makes a network.
@@ -50,7 +51,7 @@ type Stack struct {
 	serve  *exec.Cmd
 	exited chan struct{}
 
-	endpoint *endpoint
+	endpoint *Endpoint
 }
 
 // New prepares a stack; nothing runs yet.
@@ -117,7 +118,8 @@ func (s *Stack) Start(ctx context.Context) error {
 		listen += "," + net.JoinHostPort(s.endpoint.Host, fmt.Sprint(s.cfg.Port))
 		providerArgs = []string{"--provider", "ec2", "--ec2-region", s.endpoint.Region,
 			"--ec2-endpoint", s.endpoint.URL, "--ec2-subnets", s.endpoint.Subnets,
-			"--ec2-consistency", "5s"} // the endpoint shows things within a second
+			"--ec2-instance-profile", instanceProfile,
+			"--ec2-consistency", "5s"} // the endpoint shows things within 2 s
 	}
 	if s.cfg.Provider == "manual" {
 		host, err := s.host(ctx)

@@ -26,13 +26,14 @@ import (
 const ec2Long = `Serve EC2's API in front of the lab, for "understudy serve --provider ec2
 --ec2-endpoint URL": its calls make real hosts, volumes and snapshots of the lab.
 It speaks the query protocol of the AWS SDK, and keeps EC2's behaviour: what was
-made does not show at once, an attached device appears late, and on request calls
-are throttled or their answers get lost.
+made does not show at once, an attached device appears late, snapshots of a volume
+are limited, and on request calls are throttled or their answers get lost.
 
-When it serves it prints one line of JSON: the URL, the region, the access key
-that it takes (any secret will do), its subnets for --ec2-subnets, and the address
-in the lab's network that a control plane on this box must listen on to be
-reached by the hosts.
+When it serves it prints one line of JSON: the URL, the region, the access key of
+the control plane and that of an administrator, whom --policy and --deny do not
+bind (any secret will do), its subnets for --ec2-subnets, and the address in the
+lab's network that a control plane on this box must listen on to be reached by the
+hosts.
 
 Faults can also be put on demand, by a PUT of a list to /lab/faults; a GET says
 how often each has struck. Each fault has an action (none: every call), times
@@ -44,13 +45,14 @@ is begun ends in error).`
 type ec2Options struct {
 	listen, agent string
 	policy        string
+	lags          map[string]string
 	seed          uint64
 	behaviour     ec2lab.Behaviour
 	odds          ec2lab.Odds
 }
 
 func newEC2(lab *string) *cobra.Command {
-	o := ec2Options{}
+	o := ec2Options{behaviour: ec2lab.AsAmazon()}
 	cmd := &cobra.Command{
 		Use: "ec2", Short: "Serve EC2's API in front of the lab", Long: ec2Long, Args: cobra.NoArgs,
 		Example: "  understudy-lab --lab cloud ec2 --listen 127.0.0.1:7450\n  understudy-lab ec2 " +
@@ -68,10 +70,18 @@ func newEC2(lab *string) *cobra.Command {
 		"`FILE` that is put into hosts as the agent")
 	flags.DurationVar(&o.behaviour.Consistency, "consistency", 300*time.Millisecond,
 		"how long what was made does not show")
+	flags.StringToStringVar(&o.lags, "lag", nil, "`ACTION=TIME` of a call that has a time of its "+
+		"own to show what was made, several with commas")
+	flags.StringVar(&o.behaviour.Keys.Account, "default-key", "",
+		"`ARN` of a customer managed key that the account encrypts all volumes with by default")
+	flags.DurationVar(&o.behaviour.Access.TagsLate, "tags-late", 0,
+		"how long conditions of the policy do not know the tags of something new")
 	flags.DurationVar(&o.behaviour.DeviceDelay, "device-delay", 500*time.Millisecond,
 		"how long after a volume is attached its device appears")
 	flags.DurationVar(&o.behaviour.ModifyTime, "modify-time", time.Second,
 		"how long a volume that grows is modifying")
+	flags.DurationVar(&o.behaviour.OptimizeTime, "optimize-time", 0,
+		"how long after its change began a volume takes no other")
 	flags.IntVar(&o.behaviour.PageSize, "page-size", 5, "most entries of a page")
 	flags.StringSliceVar(&o.behaviour.Denied, "deny", nil,
 		"`ACTION` that the credentials do not allow, several with commas")
@@ -93,6 +103,10 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 		DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: lab.AgentFiles(),
 		EnableUnits: []string{systemd.AgentUnit}, Delays: nspawn.Delays{Snapshot: time.Second}})
 	if err != nil {
+		return err
+	}
+	o.behaviour.Keys.ByDefault = o.behaviour.Keys.Account != ""
+	if o.behaviour.Lags, err = durations(o.lags); err != nil {
 		return err
 	}
 	if o.policy != "" {
@@ -118,6 +132,18 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 	return listenEC2(ctx, o.listen, server, host, out)
 }
 
+func durations(texts map[string]string) (map[string]time.Duration, error) {
+	parsed := map[string]time.Duration{}
+	for name, text := range texts {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		parsed[name] = d
+	}
+	return parsed, nil
+}
+
 // subnets are the lab's, as --ec2-subnets takes them.
 func subnets() string {
 	var pairs []string
@@ -140,8 +166,8 @@ func listenEC2(ctx context.Context, address string, handler http.Handler, host s
 	})
 	defer stop()
 	ready, err := json.Marshal(map[string]string{"url": "http://" + listener.Addr().String(),
-		"region": ec2lab.Region, "access_key": ec2lab.AccessKey, "host_address": host,
-		"subnets": subnets()})
+		"region": ec2lab.Region, "access_key": ec2lab.AccessKey, "admin_key": ec2lab.AdminKey,
+		"host_address": host, "subnets": subnets()})
 	if err != nil {
 		return err
 	}
