@@ -16,6 +16,8 @@ import (
 const (
 	// mostGrants is how many grants are in force on an agent at most.
 	mostGrants = 50
+	// mostOfOne is how many of them are one operator's, so that nobody takes them all.
+	mostOfOne = 10
 	// oldGrants is how old a list of grants may be that agents are told: while the store cannot be
 	// read, nobody knows what was revoked.
 	oldGrants = 10 * time.Second
@@ -96,7 +98,7 @@ func (g Granting) Grant(ctx context.Context, req GrantRequest) (inventory.AgentG
 			if made.Operator, made.KeyPrint, err = g.grantee(ctx, records, req); err != nil {
 				return err
 			}
-			if err := roomForGrant(ctx, records, req.Server); err != nil || req.ValidateOnly {
+			if err := roomForGrant(ctx, records, made); err != nil || req.ValidateOnly {
 				return err
 			}
 			made.ID = "grant-" + hex.EncodeToString(id)
@@ -164,18 +166,29 @@ func scopedGrantee(name string) error {
 }
 
 // roomForGrant bounds what agents are told.
-func roomForGrant(ctx context.Context, records Records, server string) error {
+func roomForGrant(ctx context.Context, records Records, made inventory.AgentGrant) error {
 	_, all, err := records.Grants.InForce(ctx)
 	if err != nil {
 		return err
 	}
-	if len(GrantList{Grants: all}.On(server).Grants) < mostGrants {
+	there, own := GrantList{Grants: all}.On(made.Server).Grants, 0
+	for _, g := range there {
+		if g.Operator == made.Operator {
+			own++
+		}
+	}
+	full := ""
+	switch {
+	case own >= mostOfOne:
+		full = fmt.Sprintf("%s has %d grants on the agent of %s", made.Operator, own, made.Server)
+	case len(there) >= mostGrants:
+		full = fmt.Sprintf("%d grants on the agent of %s are in force", len(there), made.Server)
+	default:
 		return nil
 	}
-	return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED,
-		fmt.Sprintf("%d grants on the agent of %s are in force", mostGrants, server),
+	return errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_RATE_LIMITED, full,
 		errs.WithHint("revoke those that are not needed any more",
-			errs.Call("ListAgentGrants", "server", "servers/"+server)))
+			errs.Call("ListAgentGrants", "server", "servers/"+made.Server)))
 }
 
 // RevokeGrantRequest says which grant is to end.

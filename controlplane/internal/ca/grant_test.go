@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -192,12 +193,21 @@ func TestWhoGetsNoGrant(t *testing.T) {
 		made.Operator != bob.Identity.String() || made.Creator != ada.Identity.String() {
 		t.Errorf("an admin for an operator: %+v, %v", made, err)
 	}
-	for i := 1; i < 50; i++ {
+	for range 10 {
 		if _, err := h.grant(ann, "db-1", ""); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := h.grant(ann, "db-1", ""); !errors.Is(err, errs.ResourceExhausted) {
+		t.Errorf("one more than an operator may have: %v", err)
+	}
+	for i := range 39 {
+		one := h.operator(identity.Operator(fmt.Sprintf("op%d", i)), newKey(t))
+		if _, err := h.grant(one, "db-1", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.grant(ada, "db-1", "bob"); !errors.Is(err, errs.ResourceExhausted) {
 		t.Errorf("one more than agents are told: %v", err)
 	}
 	if _, err := h.grant(ann, "db-2", ""); err != nil {
