@@ -6,14 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc"
-	grpccredentials "google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
-
-	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
-	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -63,23 +57,12 @@ func planeTime(ctx context.Context, c *cli) (at time.Time, shown *x509.Certifica
 	if err != nil {
 		return at, nil, err
 	}
-	conn, err := chassis.Dial(chassis.DialConfig{Address: c.flags.address, Deadline: clockTimeout,
-		TLS: identity.ClientConfig{Source: &identity.Static{}, Expect: identity.ControlPlane(),
-			Unverified: true}})
+	in, err := introduce(ctx, c.flags.address)
 	if err != nil {
 		return at, nil, err
 	}
-	defer conn.Close()
-	var by peer.Peer
-	answer, err := cpv1.NewEnrollmentServiceClient(conn).GetAuthority(ctx,
-		&cpv1.GetAuthorityRequest{}, grpc.Peer(&by))
-	if err != nil {
+	if err := identity.VerifyShown(roots, in.shown, identity.ControlPlane()); err != nil {
 		return at, nil, err
 	}
-	info, _ := by.AuthInfo.(grpccredentials.TLSInfo)
-	chain := info.State.PeerCertificates
-	if err := identity.VerifyShown(roots, chain, identity.ControlPlane()); err != nil {
-		return at, nil, err
-	}
-	return answer.GetTime().AsTime(), chain[0], nil
+	return in.answer.GetTime().AsTime(), in.shown[0], nil
 }

@@ -54,7 +54,8 @@ func (c *cli) connect() (*grpc.ClientConn, error) {
 			message: fmt.Sprintf("cannot use the operator's credentials in %s: %v",
 				c.flags.credentials, err),
 			hint: "make credentials on the control plane's host with `understudy operator " +
-				"create NAME --out FILE`, and add them here with `understudy context add`",
+				"create NAME --out FILE`, and add them here with `understudy context add`; or " +
+				"log in with an account: `understudy login --help`",
 		}
 	}
 	conn, err := chassis.Dial(chassis.DialConfig{

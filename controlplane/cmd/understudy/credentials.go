@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -75,6 +76,9 @@ func signingRequest(key crypto.Signer) ([]byte, error) {
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 }
 
+// endsSoon is how long before its end a login is said to end.
+const endsSoon = 10 * time.Minute
+
 // keepFresh renews the operator's certificate when less than half of its life is left. A call does
 // not fail because of it: until its end the certificate is good.
 func keepFresh(ctx context.Context, c *cli, a *api) {
@@ -83,6 +87,13 @@ func keepFresh(ctx context.Context, c *cli, a *api) {
 		return
 	}
 	left := cert.NotAfter.Sub(c.Now())
+	if who, _ := identity.FromCertificate(cert); isLogin(who) {
+		if left > 0 && left < endsSoon && c.running {
+			fmt.Fprintf(c.Stderr, "the login ends in %s; `understudy login` begins another one\n",
+				show.Duration(left))
+		}
+		return
+	}
 	if _, err := renew(ctx, c, a); err != nil && c.running {
 		fmt.Fprintf(c.Stderr, "the certificate in %s ends in %s and could not be renewed: %s\n",
 			c.flags.credentials, show.Duration(left), show.Clean(err.Error()))
@@ -133,6 +144,10 @@ func revive(ctx context.Context, c *cli) error {
 	cert, err := identity.ReadCertificate(files.Cert)
 	if err != nil || c.Now().Before(cert.NotAfter) {
 		return nil //nolint:nilerr // whoever uses the files says what is wrong with them
+	}
+	if who, _ := identity.FromCertificate(cert); isLogin(who) {
+		return usageError{message: "the login in " + c.flags.credentials + " ended on " +
+			stamp(cert.NotAfter), hint: "log in again: `understudy login`"}
 	}
 	answer, err := renewExpired(ctx, c, cert, files)
 	err = clocks(ctx, c, err)

@@ -26,7 +26,8 @@ the operators are on the control plane's own host, when no admin is left to do s
 
 func newOperator(c *cli) *cobra.Command {
 	return group("operator", "Create, list and revoke the identities of operators", operatorLong,
-		newOperatorCreate(c), newOperatorUpdate(c), newOperatorList(c), newOperatorRevoke(c))
+		newOperatorCreate(c), newOperatorUpdate(c), newOperatorList(c), newOperatorRevoke(c),
+		newOperatorReadmit(c))
 }
 
 func newOperatorList(c *cli) *cobra.Command {
@@ -34,7 +35,8 @@ func newOperatorList(c *cli) *cobra.Command {
 		Use: "list", Aliases: []string{"ls"}, Short: "List the operators with their roles",
 		Long: `List the operators with their roles: when the newest certificate of each was
 issued, when it expires, and when it was revoked. Those whose certificate has
-expired or was revoked are listed until their records are pruned.`,
+expired or was revoked are listed until their records are pruned. FROM says who
+was created, and who logs in with which account.`,
 		Example: `  understudy operator list
   understudy operator list -o wide
   understudy --local operator list`,
@@ -54,11 +56,40 @@ expired or was revoked are listed until their records are pruned.`,
 				{head: "SERVERS", path: "servers", text: func(o *cpv1.Operator) string {
 					return envOr(strings.Join(o.GetServers(), ","), "*")
 				}},
+				{head: "FROM", path: "account.shown_name", text: fromOf},
 				{head: "WHY", path: "revoke_reason", wide: true},
 				{head: "SERIAL", path: "serial", wide: true},
+				{head: "ISSUER", path: "account.issuer", wide: true},
+				{head: "SUBJECT", path: "account.subject", wide: true},
+				{head: "LOGIN", path: "account.login_time", wide: true},
 			}
 		}}
 	return l.command(v)
+}
+
+// fromOf is where an operator comes from: the account that somebody logs in with, or "operator
+// create".
+func fromOf(o *cpv1.Operator) string {
+	if o.GetAccount() == nil {
+		return "created"
+	}
+	return "login " + o.GetAccount().GetShownName()
+}
+
+func newOperatorReadmit(c *cli) *cobra.Command {
+	v := newVerb(c, &cpv1.ReadmitOperatorRequest{}, &cobra.Command{
+		Use: "readmit OPERATOR", Short: "Let somebody who was revoked log in again",
+		Long: `Let somebody who logs in with an account, and who was revoked, log in again. No
+certificate is good again: they log in for another one. Operators who were
+created are created again instead.`,
+		Example: "  understudy operator readmit oidc.alice-example.com.3fa9c1d2e4b5",
+	}, "name")
+	v.flag("validate_only", "dry-run", "check the change; make none")
+	return answer(v, (*api).ReadmitOperator,
+		func(_ show.Style, _ *cpv1.ReadmitOperatorResponse) string {
+			return fmt.Sprintf("%s %s log in again\n", show.ID(v.req.GetName()),
+				word(v.req.GetValidateOnly(), "would be let", "may"))
+		})
 }
 
 func newOperatorUpdate(c *cli) *cobra.Command {
@@ -97,7 +128,8 @@ func newOperatorRevoke(c *cli) *cobra.Command {
 		Use: "revoke OPERATOR --reason WHY", Short: "Revoke all certificates of an operator",
 		Long: `Revoke all certificates of an operator. Open connections are refused from their
 next call on, and end within a second. A repeat changes nothing. The key is not
-certified again: create the operator anew for another one.
+certified again: create the operator anew for another one. Somebody who logs in
+with an account does not log in any more, until "operator readmit" says so.
 
 The last admin can be revoked, and the command warns then: who the operators are
 is said with --local on the control plane's host alone, until that made an admin.`,

@@ -62,7 +62,7 @@ func newRoot(c *cli) *cobra.Command {
 		newServer(c), newReplica(c), newSnapshot(c), newJob(c), newEvent(c), newAudit(c),
 		newProvider(c),
 		newToken(c), newAgent(c), newOperator(c), newCA(c),
-		newContext(c), newDoctor(c), newVersion(c), newBackup(c), newRestore(c),
+		newContext(c), newLogin(c), newDoctor(c), newVersion(c), newBackup(c), newRestore(c),
 		c.foreign(newServeCommand(c.World)))
 	root.Long, root.Example = rootLong, rootExample
 	root.Aliases, root.Version = nil, c.Version

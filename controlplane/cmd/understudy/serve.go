@@ -129,6 +129,17 @@ func serveFlags(flags *pflag.FlagSet) {
 		"commands renew it from half of that on (default 8h)")
 	flags.Duration("operator-certificate-grace", 0,
 		"how long after its end a command still renews it (default 72h)")
+	flags.String("oidc-issuer", "", "`URL` of the identity provider with whose accounts operators "+
+		"log in (default none)")
+	flags.String("oidc-client-id", "", "`ID` of the client there that ID tokens are for")
+	flags.String("oidc-groups-file", "",
+		"`FILE` (YAML) that says what its groups may do; read for each login")
+	flags.String("oidc-groups-claim", "", "`CLAIM` with the groups (default groups)")
+	flags.String("oidc-name-claim", "", "`CLAIM` with the name that is shown (default email)")
+	flags.StringSlice("oidc-scopes", nil, "`SCOPE` that the command line asks for, several with "+
+		"commas (default openid,email,profile,groups)")
+	flags.Duration("oidc-session", 0, "how long a login lasts, whatever its ID token says; at "+
+		"most --operator-certificate-life (default as long as the ID token)")
 	flags.Duration("retain-jobs", 0, "how long ended jobs, and records of what was deleted, are "+
 		"kept; 0s is for ever (default 2160h)")
 	flags.Duration("retain-events", 0,

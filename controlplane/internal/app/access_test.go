@@ -27,8 +27,9 @@ import (
 
 // forMachines may be called without an identity, forAgents with an agent's.
 var (
-	forMachines = []string{"GetAuthority", "CheckJoinToken", "Enroll", "RenewExpired"}
-	forAgents   = []string{"CheckAgent", "Renew"}
+	forMachines = []string{"GetAuthority", "CheckJoinToken", "Enroll", "RenewExpired",
+		"GetLoginIssuer", "Login"}
+	forAgents = []string{"CheckAgent", "Renew"}
 )
 
 func TestRules(t *testing.T) {

@@ -63,6 +63,8 @@ type App struct {
 	jobs     *observe.Jobs
 	monitor  *fleet.Monitor
 	verifier *proof.Verifier
+	// logins knows with whose accounts operators log in; nil when nobody does.
+	logins enrollment.Logins
 	// announcer tells agents advertise, the addresses of this control plane.
 	announcer *fleet.Announcer
 	advertise []string
@@ -225,6 +227,9 @@ func (a *App) openIdentity(ctx context.Context) (err error) {
 	a.advertise = a.cfg.Advertise
 	if len(a.advertise) == 0 {
 		a.advertise = reachable(a.cfg.Listen, a.address)
+	}
+	if a.logins, err = newLogins(a.cfg, a.log); err != nil {
+		return err
 	}
 	a.registry, err = newRegistry(ctx, a.cfg, a.st, a.advertise, a.enrolled,
 		a.loops, a.log)

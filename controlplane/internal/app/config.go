@@ -124,6 +124,20 @@ type Config struct {
 	// OperatorCertificateLife and OperatorCertificateGrace are those of operators.
 	OperatorCertificateLife  time.Duration `koanf:"operator_certificate_life"`
 	OperatorCertificateGrace time.Duration `koanf:"operator_certificate_grace"`
+	// OIDCIssuer is the address of the identity provider with whose accounts operators log in;
+	// empty: nobody logs in.
+	OIDCIssuer string `koanf:"oidc_issuer"`
+	// OIDCClientID is whom its ID tokens are for.
+	OIDCClientID string `koanf:"oidc_client_id"`
+	// OIDCGroupsFile says what the groups of the provider may do.
+	OIDCGroupsFile string `koanf:"oidc_groups_file"`
+	// OIDCGroupsClaim is the claim with the groups, OIDCNameClaim that with the name that is shown.
+	OIDCGroupsClaim string `koanf:"oidc_groups_claim"`
+	OIDCNameClaim   string `koanf:"oidc_name_claim"`
+	// OIDCScopes are what the command line asks the provider for.
+	OIDCScopes []string `koanf:"oidc_scopes"`
+	// OIDCSession is how long a login lasts; as long as its ID token when 0.
+	OIDCSession time.Duration `koanf:"oidc_session"`
 	// RetainJobs is how long jobs that have ended, and records of what was deleted, are kept; 0:
 	// for ever.
 	RetainJobs time.Duration `koanf:"retain_jobs"`
@@ -170,6 +184,10 @@ func defaults() map[string]any {
 		"agent_certificate_life": "24h", "agent_certificate_grace": "720h",
 		"mariadb_certificate_life":  "720h",
 		"operator_certificate_life": "8h", "operator_certificate_grace": "72h",
+		"oidc_issuer": "", "oidc_client_id": "", "oidc_groups_file": "",
+		"oidc_groups_claim": "groups", "oidc_name_claim": "email",
+		"oidc_scopes":       []string{"openid", "email", "profile", "groups"},
+		"oidc_session":      "0s",
 		"retain_jobs":       "2160h",
 		"retain_events":     "8760h",
 		"retain_identities": "2160h",
@@ -263,6 +281,7 @@ func (c Config) check() error {
 	fault(c.VerifyInterval < time.Second, "verify_interval: %s is less than 1s", c.VerifyInterval)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
 	c.checkCertificates(fault)
+	c.checkLogins(fault)
 	for key, kept := range map[string]time.Duration{"retain_jobs": c.RetainJobs,
 		"retain_events": c.RetainEvents, "retain_identities": c.RetainIdentities,
 		"retain_audit": c.RetainAudit} {

@@ -77,6 +77,7 @@ var required = map[string][]string{
 	"SkipStep": {"name", "step", "reason"}, "CancelJob": {"name"}, "CleanupJob": {"name"},
 	"CompleteTask": {"id"}, "RefuseTask": {"id", "reason"},
 	"CreateJoinToken": {"server"}, "Revoke": {"name"}, "CreateOperator": {"name"},
+	"ReadmitOperator": {"name"}, "Login": {"id_token"},
 	"CreateAgentGrant": {"server", "reason"}, "RevokeAgentGrant": {"id"},
 }
 
@@ -124,9 +125,12 @@ func sane() map[string]proto.Message {
 		"Enroll":     &cpv1.EnrollRequest{},
 		"RenewExpired": &cpv1.RenewExpiredRequest{CertificatePem: []byte("x"),
 			Csr: []byte("x")},
-		"CreateOperator": &cpv1.CreateOperatorRequest{Name: "operators/ann"},
-		"ListJoinTokens": &cpv1.ListJoinTokensRequest{},
-		"ListOperators":  &cpv1.ListOperatorsRequest{},
+		"GetLoginIssuer":  &cpv1.GetLoginIssuerRequest{},
+		"Login":           &cpv1.LoginRequest{IdToken: "a.b.c", Csr: []byte("x")},
+		"ReadmitOperator": &cpv1.ReadmitOperatorRequest{Name: "operators/ann"},
+		"CreateOperator":  &cpv1.CreateOperatorRequest{Name: "operators/ann"},
+		"ListJoinTokens":  &cpv1.ListJoinTokensRequest{},
+		"ListOperators":   &cpv1.ListOperatorsRequest{},
 		"UpdateOperator": &cpv1.UpdateOperatorRequest{Name: "operators/ann",
 			Servers: []string{"shop-*"}},
 		"RenewOperator":      &cpv1.RenewOperatorRequest{},
@@ -278,14 +282,7 @@ func (f field) spoilText(method string, all map[string]func(protoreflect.Message
 	}
 }
 
-func contains(list []string, s string) bool {
-	for _, one := range list {
-		if one == s {
-			return true
-		}
-	}
-	return false
-}
+func contains(list []string, s string) bool { return slices.Contains(list, s) }
 
 // TestBadRequestsExecuteNothing sends every method every bad value in every field.
 func TestBadRequestsExecuteNothing(t *testing.T) {

@@ -136,7 +136,8 @@ func (a *App) register(to grpc.ServiceRegistrar) error {
 		Servers: query.Servers{Store: a.st}, Operators: query.Operators{Store: a.st},
 		Tokens: query.Tokens{Store: a.st}, Grants: query.Grants{Store: a.st},
 		Granting: ca.NewGranting(a.registry),
-		Deliver:  a.granter.Deliver})
+		Deliver:  a.granter.Deliver, Logins: a.logins,
+		LoggingIn: ca.NewLoggingIn(a.registry)})
 	if err != nil {
 		return err
 	}

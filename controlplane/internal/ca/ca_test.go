@@ -56,6 +56,7 @@ type house struct {
 	store    *store.Store
 	registry *ca.Registry
 	enrolled []string
+	tokens   int // ID tokens made
 }
 
 func build(t *testing.T) *house {
@@ -97,6 +98,7 @@ func (h *house) open() *ca.Registry {
 func records(tx *store.Tx) ca.Records {
 	return ca.Records{Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events(),
 		Lost: tx.Lost, Operators: tx.Operators(), Grants: tx.AgentGrants(),
+		Logins: tx.Logins(),
 		HasAgent: func(ctx context.Context, name string) error {
 			server, err := tx.Servers().Get(ctx, name)
 			if err != nil {

@@ -53,6 +53,9 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 	if e.peer, err = shown(req); err != nil {
 		return Renewed{}, err
 	}
+	if err := renewsByLogin(e.peer.Identity); err != nil {
+		return Renewed{}, err
+	}
 	e.foreign = r.config.Authority.believes(e.peer.Certificate)
 	renewed, err := e.renew(ctx, req)
 	e.noteRefused(ctx, req, err)

@@ -136,6 +136,12 @@ func addNames(template *x509.Certificate, names []string) {
 	}
 }
 
+// RequestKey is the key of a signing request (DER), which its sender has. INVALID_ARGUMENT with
+// CSR_INVALID.
+func RequestKey(field string, der []byte) (*ecdsa.PublicKey, error) {
+	return signingRequest(field, der)
+}
+
 // signingRequest reads the key out of a CSR and checks that its sender has it. Nothing else in it
 // counts.
 func signingRequest(field string, der []byte) (*ecdsa.PublicKey, error) {

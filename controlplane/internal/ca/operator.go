@@ -54,6 +54,11 @@ type OperatorRequest struct {
 	ValidateOnly bool
 	// Caller is who asks.
 	Caller Caller
+
+	// ends is when the certificate ends at the latest; zero when its life alone says so.
+	ends time.Time
+	// about is what the event says beside what was issued.
+	about string
 }
 
 func (req OperatorRequest) who() identity.Identity {
@@ -66,9 +71,14 @@ type admission func(ctx context.Context, records Records) error
 // CreateOperator gives an operator a certificate. PERMISSION_DENIED for a role above the caller's,
 // UNAUTHENTICATED for a caller whose certificate is revoked or has expired,
 // ALREADY_EXISTS for an operator in another role, INVALID_ARGUMENT with CSR_INVALID or
-// INVALID_FIELD, FAILED_PRECONDITION with CERTIFICATE_REVOKED for a key that is not trusted.
+// INVALID_FIELD, also for a name of those who log in, FAILED_PRECONDITION with CERTIFICATE_REVOKED
+// for a key that is not trusted.
 func (r *Registry) CreateOperator(ctx context.Context,
 	req OperatorRequest) (OperatorBundle, error) {
+	if inventory.IsPerson(req.Name) {
+		return OperatorBundle{}, notForLogins("name",
+			"must not be one of those that people get who log in")
+	}
 	by := req.Caller.Peer.Identity
 	if req.Role.IsOperator() && !by.Role.Gives(req.Role) {
 		return OperatorBundle{}, errs.New(errs.PermissionDenied,
@@ -148,6 +158,9 @@ func (r *Registry) RenewOperator(ctx context.Context, peer identity.Peer, csr []
 			"only an operator renews an operator's certificate",
 			errs.WithHint("call it with an operator's certificate"))
 	}
+	if err := renewsByLogin(peer.Identity); err != nil {
+		return OperatorBundle{}, err
+	}
 	admit := func(ctx context.Context, records Records) error {
 		if err := r.inForce(ctx, records, peer); err != nil {
 			return err
@@ -221,7 +234,7 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 		if err := admitted(ctx, records); err != nil {
 			return err
 		}
-		want := peerRequest(who, nil, r.config.OperatorLife, key)
+		want := peerRequest(who, nil, r.config.lifeOf(req), key)
 		if len(bundle.Scope) > 0 {
 			want.subject.OrganizationalUnit = []string{identity.ScopedUnit}
 		}
@@ -239,14 +252,23 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 		}
 		return records.Events.Add(ctx, req.Caller.event(r.config.Now().UTC(), action,
 			operatorSubject(req.Name), fmt.Sprintf("certificate issued in the role %s for %s "+
-				"until %s, serial %s", req.Role, scopeText(bundle.Scope),
-				issued.Record.NotAfter.UTC().Format(time.RFC3339), issued.Record.Serial)))
+				"until %s, serial %s%s", req.Role, scopeText(bundle.Scope),
+				issued.Record.NotAfter.UTC().Format(time.RFC3339), issued.Record.Serial,
+				req.about)))
 	})
 	if err != nil {
 		return OperatorBundle{}, err
 	}
 	bundle.Certificate, bundle.Expires = issued.PEM, issued.Record.NotAfter
 	return bundle, r.Refresh(ctx)
+}
+
+// lifeOf is how long the certificate is good.
+func (c Config) lifeOf(req OperatorRequest) time.Duration {
+	if req.ends.IsZero() {
+		return c.OperatorLife
+	}
+	return min(c.OperatorLife, req.ends.Sub(c.Now()))
 }
 
 // trusted refuses a key whose certificate was revoked: somebody else may have it.

@@ -69,6 +69,18 @@ type Operators interface {
 	SetScope(ctx context.Context, name string, scope inventory.Scope) error
 }
 
+// Logins keeps the persons who logged in, and which ID tokens they used.
+type Logins interface {
+	// Get reads the record of a person, or answers inventory.ErrNotFound.
+	Get(ctx context.Context, person inventory.Person) (inventory.Login, error)
+	// Named reads the record of an operator, or answers inventory.ErrNotFound.
+	Named(ctx context.Context, operator string) (inventory.Login, error)
+	// Put writes the record of a person in place of the one of before.
+	Put(ctx context.Context, login inventory.Login) error
+	// Spend notes until when an ID token is remembered, and says whether nobody used it before.
+	Spend(ctx context.Context, hash string, issued, expires time.Time) (first bool, err error)
+}
+
 // Events is the audit.
 type Events interface {
 	// Add appends an event.
@@ -85,6 +97,8 @@ type Records struct {
 	Events Events
 	// Operators are the operators' scopes. May be nil: there are none.
 	Operators Operators
+	// Logins are the persons who logged in. May be nil: nobody does.
+	Logins Logins
 	// Grants are the grants on agents. May be nil: there are none.
 	Grants AgentGrants
 	// HasAgent refuses a server without an agent: NOT_FOUND for one without a record.

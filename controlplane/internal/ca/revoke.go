@@ -166,7 +166,8 @@ func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) (Revoked, erro
 func (r *Registry) revoke(ctx context.Context, records Records, req RevokeRequest) (Revoked,
 	error) {
 	known, good, err := r.goodOnes(ctx, records, req.names())
-	if err == nil && !known {
+	login, isPerson, err := loginOf(ctx, records, req.Who, err)
+	if err == nil && !known && !isPerson {
 		err = errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
 			"it never had a certificate", errs.WithHint("name one that exists", req.others()))
 	}
@@ -177,6 +178,11 @@ func (r *Registry) revoke(ctx context.Context, records Records, req RevokeReques
 	if revoked.NoAdminLeft, err = r.leavesNoAdmin(ctx, records, req); err != nil ||
 		req.ValidateOnly {
 		return revoked, err
+	}
+	if isPerson {
+		if err := barLogin(ctx, records, login, req.Reason, r.config.Now()); err != nil {
+			return Revoked{}, err
+		}
 	}
 	revoked.Serials = nil
 	tokens := int64(0)

@@ -43,6 +43,10 @@ type ScopeRequest struct {
 // SetScope has an operator work with other servers from now on. NOT_FOUND for who never had a
 // certificate, otherwise refused as CreateOperator refuses a scope.
 func (r *Registry) SetScope(ctx context.Context, req ScopeRequest) (inventory.Scope, error) {
+	if inventory.IsPerson(req.Name) {
+		return nil, notForLogins("name",
+			"must not be one of those who log in: their groups say which servers")
+	}
 	next := inventory.ScopeOf(req.Servers)
 	what := "cannot change which servers the operator " + req.Name + " works with"
 	err := r.alone(ctx, what, func(ctx context.Context, records Records) error {

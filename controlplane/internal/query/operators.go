@@ -20,6 +20,8 @@ type Operator struct {
 	Newest inventory.Certificate
 	// Scope is the servers that the operator works with; empty for all.
 	Scope inventory.Scope
+	// Login is the account that the operator logs in with; nil for who was created.
+	Login *inventory.Login
 }
 
 // Key is what operators are sorted by: their names, then their roles. No name has a space.
@@ -30,6 +32,10 @@ func (o Operators) List(ctx context.Context) (all []Operator, err error) {
 	err = o.Store.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		all = nil
 		scopes, err := tx.Operators().Scopes(ctx)
+		if err != nil {
+			return err
+		}
+		logins, err := tx.Logins().All(ctx)
 		if err != nil {
 			return err
 		}
@@ -44,8 +50,12 @@ func (o Operators) List(ctx context.Context) (all []Operator, err error) {
 				if err != nil {
 					return err
 				}
-				all = append(all, Operator{Identity: who, Newest: cert,
-					Scope: inventory.ScopeOf(scopes[who.Name])})
+				found := Operator{Identity: who, Newest: cert,
+					Scope: inventory.ScopeOf(scopes[who.Name])}
+				if login, ok := logins[who.Name]; ok {
+					found.Login = &login
+				}
+				all = append(all, found)
 			}
 		}
 		return nil

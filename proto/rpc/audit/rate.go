@@ -16,7 +16,7 @@ type rate struct {
 // refusals are recorded one by one up to this; what is over it is counted.
 func refusals(role identity.Role) rate {
 	if role == identity.RoleAnonymous {
-		return rate{burst: 30, every: 10 * time.Second} // all of them together
+		return rate{burst: 40, every: 10 * time.Second} // all of them together
 	}
 	return rate{burst: 100, every: 2 * time.Second}
 }

@@ -98,7 +98,7 @@ type Servers interface {
 	Address(ctx context.Context, server string) (string, error)
 }
 
-// Config is what the service needs; only Now has a default.
+// Config is what the service needs; only Now has a default, and Logins may be nil.
 type Config struct {
 	// Registry does the work.
 	Registry Registry
@@ -116,6 +116,10 @@ type Config struct {
 	Granting Granting
 	// Grants are the grants on record.
 	Grants Grants
+	// Logins knows with whose accounts operators log in. Nil: nobody does.
+	Logins Logins
+	// LoggingIn gives them certificates.
+	LoggingIn LoggingIn
 	// Deliver tells an agent of a grant, or of its end, and answers with why the agent does not
 	// know that yet; with nothing when it does.
 	Deliver func(ctx context.Context, grant inventory.AgentGrant) (why string)
@@ -156,6 +160,8 @@ func Rules() authz.Table {
 		controlplanev1.EnrollmentService_CheckJoinToken_FullMethodName: machines,
 		controlplanev1.EnrollmentService_Enroll_FullMethodName:         machines,
 		controlplanev1.EnrollmentService_RenewExpired_FullMethodName:   machines,
+		controlplanev1.EnrollmentService_GetLoginIssuer_FullMethodName: machines,
+		controlplanev1.EnrollmentService_Login_FullMethodName:          machines,
 		controlplanev1.EnrollmentService_CheckAgent_FullMethodName:     agents,
 		controlplanev1.EnrollmentService_Renew_FullMethodName:          agents,
 		// A token gives no more than who changes servers has: an agent may renew itself, no more.
@@ -163,6 +169,7 @@ func Rules() authz.Table {
 			identity.RoleControlPlane),
 		controlplanev1.EnrollmentService_CreateOperator_FullMethodName:  admins,
 		controlplanev1.EnrollmentService_UpdateOperator_FullMethodName:  admins,
+		controlplanev1.EnrollmentService_ReadmitOperator_FullMethodName: admins,
 		controlplanev1.EnrollmentService_Revoke_FullMethodName:          admins,
 		controlplanev1.EnrollmentService_RotateAuthority_FullMethodName: admins,
 		controlplanev1.EnrollmentService_GetAuthorityStatus_FullMethodName: authz.Readers(

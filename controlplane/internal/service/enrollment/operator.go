@@ -101,9 +101,15 @@ func (s *Service) operator(o query.Operator) *controlplanev1.Operator {
 	case !cert.Good(s.Now()):
 		state = controlplanev1.Operator_STATE_EXPIRED
 	}
-	return &controlplanev1.Operator{Name: operatorPrefix + o.Name, State: state,
+	shown := &controlplanev1.Operator{Name: operatorPrefix + o.Name, State: state,
 		Role:       enum.Of[controlplanev1.OperatorRole](string(o.Role)),
 		IssueTime:  wire.Time(cert.Issued()),
 		ExpireTime: wire.Time(cert.NotAfter), RevokeTime: wire.Time(cert.RevokedAt),
 		RevokeReason: cert.Reason, Serial: cert.Serial, Servers: o.Scope}
+	if login := o.Login; login != nil {
+		shown.Account = &controlplanev1.Account{Issuer: login.Issuer, Subject: login.Subject,
+			ShownName: login.Shown, LoginTime: wire.Time(login.Last),
+			RevokeTime: wire.Time(login.RevokedAt)}
+	}
+	return shown
 }

@@ -94,6 +94,9 @@ func Rules() map[string]Rule {
 		cpv1.EnrollmentService_RenewExpired_FullMethodName:       refused,
 		cpv1.EnrollmentService_CheckAgent_FullMethodName:         refused,
 		cpv1.EnrollmentService_Renew_FullMethodName:              refused,
+		cpv1.EnrollmentService_GetLoginIssuer_FullMethodName:     refused,
+		cpv1.EnrollmentService_Login_FullMethodName:              refused,
+		cpv1.EnrollmentService_ReadmitOperator_FullMethodName:    refused,
 
 		// The audit log is the whole fleet's, and for admins.
 		cpv1.AuditService_ListAuditRecords_FullMethodName:   refused,

@@ -34,6 +34,7 @@ func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
 		"join tokens":               testJoinTokens,
 		"revoked join tokens":       testRevokedJoinTokens,
 		"grants on agents":          testGrants,
+		"logins":                    testLogins,
 		"scopes of operators":       testScopes,
 		"certificates":              testCertificates,
 		"documents":                 testDocuments,

@@ -2701,7 +2701,9 @@ type Operator struct {
 	// Its serial (hexadecimal).
 	Serial string `protobuf:"bytes,8,opt,name=serial,proto3" json:"serial,omitempty"`
 	// Patterns of the names of the servers that the operator works with; none for all.
-	Servers       []string `protobuf:"bytes,9,rep,name=servers,proto3" json:"servers,omitempty"`
+	Servers []string `protobuf:"bytes,9,rep,name=servers,proto3" json:"servers,omitempty"`
+	// The account that the operator logs in with; absent for who was created.
+	Account       *Account `protobuf:"bytes,10,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2799,6 +2801,435 @@ func (x *Operator) GetServers() []string {
 	return nil
 }
 
+func (x *Operator) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+// Account is an account at an identity provider.
+type Account struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The identity provider's address.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The person's `sub` there, which nobody else has.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The person's name there at the last login. It is shown, and decides nothing.
+	ShownName string `protobuf:"bytes,3,opt,name=shown_name,json=shownName,proto3" json:"shown_name,omitempty"`
+	// When the last login was.
+	LoginTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=login_time,json=loginTime,proto3" json:"login_time,omitempty"`
+	// When the person was revoked, who does not log in since; absent for who may.
+	RevokeTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Account) Reset() {
+	*x = Account{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Account) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Account) ProtoMessage() {}
+
+func (x *Account) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Account.ProtoReflect.Descriptor instead.
+func (*Account) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Account) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *Account) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Account) GetShownName() string {
+	if x != nil {
+		return x.ShownName
+	}
+	return ""
+}
+
+func (x *Account) GetLoginTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LoginTime
+	}
+	return nil
+}
+
+func (x *Account) GetRevokeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokeTime
+	}
+	return nil
+}
+
+// GetLoginIssuerRequest is empty.
+type GetLoginIssuerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLoginIssuerRequest) Reset() {
+	*x = GetLoginIssuerRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLoginIssuerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLoginIssuerRequest) ProtoMessage() {}
+
+func (x *GetLoginIssuerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLoginIssuerRequest.ProtoReflect.Descriptor instead.
+func (*GetLoginIssuerRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{40}
+}
+
+// GetLoginIssuerResponse has what a client needs to get an ID token.
+type GetLoginIssuerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The identity provider's address, as its ID tokens have it in `iss`.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The client that they are to be for.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// What to ask the provider for.
+	Scopes        []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLoginIssuerResponse) Reset() {
+	*x = GetLoginIssuerResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLoginIssuerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLoginIssuerResponse) ProtoMessage() {}
+
+func (x *GetLoginIssuerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLoginIssuerResponse.ProtoReflect.Descriptor instead.
+func (*GetLoginIssuerResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *GetLoginIssuerResponse) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *GetLoginIssuerResponse) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *GetLoginIssuerResponse) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+// LoginRequest shows an ID token, and proves a key.
+type LoginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID token, as the identity provider signed it. Its `nonce`, where it has one, is the SHA-256
+	// of the key in PKIX form, in unpadded base64url. Required.
+	IdToken string `protobuf:"bytes,1,opt,name=id_token,json=idToken,proto3" json:"id_token,omitempty"`
+	// Signing request (DER) of the operator's key: ECDSA P-256 or P-384. Required.
+	Csr           []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoginRequest) Reset() {
+	*x = LoginRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoginRequest) ProtoMessage() {}
+
+func (x *LoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
+func (*LoginRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *LoginRequest) GetIdToken() string {
+	if x != nil {
+		return x.IdToken
+	}
+	return ""
+}
+
+func (x *LoginRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+// LoginResponse has the certificate.
+type LoginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "operators/{operator}", who it is for.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What the operator may do.
+	Role OperatorRole `protobuf:"varint,2,opt,name=role,proto3,enum=understudy.controlplane.v1.OperatorRole" json:"role,omitempty"`
+	// Patterns of the names of the servers that the operator works with; none for all.
+	Servers []string `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
+	// The certificate.
+	Certificate *OperatorCertificate `protobuf:"bytes,4,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// Where the control plane is reached, HOST:PORT each.
+	Addresses []string `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// The person's name at the identity provider. It is shown, and decides nothing.
+	ShownName     string `protobuf:"bytes,6,opt,name=shown_name,json=shownName,proto3" json:"shown_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoginResponse) Reset() {
+	*x = LoginResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoginResponse) ProtoMessage() {}
+
+func (x *LoginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
+func (*LoginResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *LoginResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LoginResponse) GetRole() OperatorRole {
+	if x != nil {
+		return x.Role
+	}
+	return OperatorRole_OPERATOR_ROLE_UNSPECIFIED
+}
+
+func (x *LoginResponse) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *LoginResponse) GetCertificate() *OperatorCertificate {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *LoginResponse) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *LoginResponse) GetShownName() string {
+	if x != nil {
+		return x.ShownName
+	}
+	return ""
+}
+
+// ReadmitOperatorRequest names an operator.
+type ReadmitOperatorRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "operators/{operator}", of somebody who logged in. Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Validate only; nothing is changed.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadmitOperatorRequest) Reset() {
+	*x = ReadmitOperatorRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadmitOperatorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadmitOperatorRequest) ProtoMessage() {}
+
+func (x *ReadmitOperatorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadmitOperatorRequest.ProtoReflect.Descriptor instead.
+func (*ReadmitOperatorRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ReadmitOperatorRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReadmitOperatorRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// ReadmitOperatorResponse is empty.
+type ReadmitOperatorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadmitOperatorResponse) Reset() {
+	*x = ReadmitOperatorResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadmitOperatorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadmitOperatorResponse) ProtoMessage() {}
+
+func (x *ReadmitOperatorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadmitOperatorResponse.ProtoReflect.Descriptor instead.
+func (*ReadmitOperatorResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{45}
+}
+
 // OperatorCertificate is what an operator needs beside the key, each as PEM.
 type OperatorCertificate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2814,7 +3245,7 @@ type OperatorCertificate struct {
 
 func (x *OperatorCertificate) Reset() {
 	*x = OperatorCertificate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2826,7 +3257,7 @@ func (x *OperatorCertificate) String() string {
 func (*OperatorCertificate) ProtoMessage() {}
 
 func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2839,7 +3270,7 @@ func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
 func (*OperatorCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{39}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *OperatorCertificate) GetCaPem() []byte {
@@ -2878,7 +3309,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2890,7 +3321,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +3334,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{40}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -2942,7 +3373,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2954,7 +3385,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2967,7 +3398,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{41}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -2999,7 +3430,7 @@ type AuthorityStatus_Root struct {
 
 func (x *AuthorityStatus_Root) Reset() {
 	*x = AuthorityStatus_Root{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3011,7 +3442,7 @@ func (x *AuthorityStatus_Root) String() string {
 func (*AuthorityStatus_Root) ProtoMessage() {}
 
 func (x *AuthorityStatus_Root) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3065,7 +3496,7 @@ type AuthorityStatus_Laggard struct {
 
 func (x *AuthorityStatus_Laggard) Reset() {
 	*x = AuthorityStatus_Laggard{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3508,7 @@ func (x *AuthorityStatus_Laggard) String() string {
 func (*AuthorityStatus_Laggard) ProtoMessage() {}
 
 func (x *AuthorityStatus_Laggard) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3320,7 +3751,7 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\a\xea\xbb\x18\x03@\x80\bR\tpageToken\"\x83\x01\n" +
 	"\x15ListOperatorsResponse\x12B\n" +
 	"\toperators\x18\x01 \x03(\v2$.understudy.controlplane.v1.OperatorR\toperators\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x81\x04\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc0\x04\n" +
 	"\bOperator\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +
 	"\x04role\x18\x02 \x01(\x0e2(.understudy.controlplane.v1.OperatorRoleR\x04role\x12@\n" +
@@ -3333,12 +3764,43 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"revokeTime\x12#\n" +
 	"\rrevoke_reason\x18\a \x01(\tR\frevokeReason\x12\x16\n" +
 	"\x06serial\x18\b \x01(\tR\x06serial\x12\x18\n" +
-	"\aservers\x18\t \x03(\tR\aservers\"U\n" +
+	"\aservers\x18\t \x03(\tR\aservers\x12=\n" +
+	"\aaccount\x18\n" +
+	" \x01(\v2#.understudy.controlplane.v1.AccountR\aaccount\"U\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vSTATE_VALID\x10\x01\x12\x11\n" +
 	"\rSTATE_EXPIRED\x10\x02\x12\x11\n" +
-	"\rSTATE_REVOKED\x10\x03\"\x92\x01\n" +
+	"\rSTATE_REVOKED\x10\x03\"\xd2\x01\n" +
+	"\aAccount\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12\x1d\n" +
+	"\n" +
+	"shown_name\x18\x03 \x01(\tR\tshownName\x129\n" +
+	"\n" +
+	"login_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tloginTime\x12;\n" +
+	"\vrevoke_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"revokeTime\"\x17\n" +
+	"\x15GetLoginIssuerRequest\"e\n" +
+	"\x16GetLoginIssuerResponse\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1b\n" +
+	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12\x16\n" +
+	"\x06scopes\x18\x03 \x03(\tR\x06scopes\"W\n" +
+	"\fLoginRequest\x12*\n" +
+	"\bid_token\x18\x01 \x01(\tB\x0f\xea\xbb\x18\b\b\x01@\x80\x80\x04P#\x80\x01\x01R\aidToken\x12\x1b\n" +
+	"\x03csr\x18\x02 \x01(\fB\t\xea\xbb\x18\x05\b\x01@\x80@R\x03csr\"\x8b\x02\n" +
+	"\rLoginResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +
+	"\x04role\x18\x02 \x01(\x0e2(.understudy.controlplane.v1.OperatorRoleR\x04role\x12\x18\n" +
+	"\aservers\x18\x03 \x03(\tR\aservers\x12Q\n" +
+	"\vcertificate\x18\x04 \x01(\v2/.understudy.controlplane.v1.OperatorCertificateR\vcertificate\x12\x1c\n" +
+	"\taddresses\x18\x05 \x03(\tR\taddresses\x12\x1d\n" +
+	"\n" +
+	"shown_name\x18\x06 \x01(\tR\tshownName\"[\n" +
+	"\x16ReadmitOperatorRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x1cR\x04name\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x19\n" +
+	"\x17ReadmitOperatorResponse\"\x92\x01\n" +
 	"\x13OperatorCertificate\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12'\n" +
 	"\x0fcertificate_pem\x18\x02 \x01(\fR\x0ecertificatePem\x12;\n" +
@@ -3360,7 +3822,7 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x19OPERATOR_ROLE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OPERATOR_ROLE_VIEWER\x10\x01\x12\x1a\n" +
 	"\x16OPERATOR_ROLE_OPERATOR\x10\x02\x12\x17\n" +
-	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xfc\x10\n" +
+	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xd9\x13\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
@@ -3373,7 +3835,10 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\fRenewExpired\x12/.understudy.controlplane.v1.RenewExpiredRequest\x1a0.understudy.controlplane.v1.RenewExpiredResponse\x12w\n" +
 	"\x0eCreateOperator\x121.understudy.controlplane.v1.CreateOperatorRequest\x1a2.understudy.controlplane.v1.CreateOperatorResponse\x12|\n" +
 	"\x0eUpdateOperator\x121.understudy.controlplane.v1.UpdateOperatorRequest\x1a2.understudy.controlplane.v1.UpdateOperatorResponse\"\x03\x90\x02\x02\x12t\n" +
-	"\rRenewOperator\x120.understudy.controlplane.v1.RenewOperatorRequest\x1a1.understudy.controlplane.v1.RenewOperatorResponse\x12y\n" +
+	"\rRenewOperator\x120.understudy.controlplane.v1.RenewOperatorRequest\x1a1.understudy.controlplane.v1.RenewOperatorResponse\x12|\n" +
+	"\x0eGetLoginIssuer\x121.understudy.controlplane.v1.GetLoginIssuerRequest\x1a2.understudy.controlplane.v1.GetLoginIssuerResponse\"\x03\x90\x02\x01\x12\\\n" +
+	"\x05Login\x12(.understudy.controlplane.v1.LoginRequest\x1a).understudy.controlplane.v1.LoginResponse\x12\x7f\n" +
+	"\x0fReadmitOperator\x122.understudy.controlplane.v1.ReadmitOperatorRequest\x1a3.understudy.controlplane.v1.ReadmitOperatorResponse\"\x03\x90\x02\x02\x12y\n" +
 	"\rListOperators\x120.understudy.controlplane.v1.ListOperatorsRequest\x1a1.understudy.controlplane.v1.ListOperatorsResponse\"\x03\x90\x02\x01\x12\x88\x01\n" +
 	"\x12GetAuthorityStatus\x125.understudy.controlplane.v1.GetAuthorityStatusRequest\x1a6.understudy.controlplane.v1.GetAuthorityStatusResponse\"\x03\x90\x02\x01\x12z\n" +
 	"\x0fRotateAuthority\x122.understudy.controlplane.v1.RotateAuthorityRequest\x1a3.understudy.controlplane.v1.RotateAuthorityResponse\x12_\n" +
@@ -3396,7 +3861,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 }
 
 var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(AuthorityPhase)(0),                // 0: understudy.controlplane.v1.AuthorityPhase
 	(OperatorRole)(0),                  // 1: understudy.controlplane.v1.OperatorRole
@@ -3443,99 +3908,117 @@ var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(*ListOperatorsRequest)(nil),       // 42: understudy.controlplane.v1.ListOperatorsRequest
 	(*ListOperatorsResponse)(nil),      // 43: understudy.controlplane.v1.ListOperatorsResponse
 	(*Operator)(nil),                   // 44: understudy.controlplane.v1.Operator
-	(*OperatorCertificate)(nil),        // 45: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),              // 46: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),             // 47: understudy.controlplane.v1.RevokeResponse
-	(*AuthorityStatus_Root)(nil),       // 48: understudy.controlplane.v1.AuthorityStatus.Root
-	(*AuthorityStatus_Laggard)(nil),    // 49: understudy.controlplane.v1.AuthorityStatus.Laggard
-	(*timestamppb.Timestamp)(nil),      // 50: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 51: google.protobuf.Duration
+	(*Account)(nil),                    // 45: understudy.controlplane.v1.Account
+	(*GetLoginIssuerRequest)(nil),      // 46: understudy.controlplane.v1.GetLoginIssuerRequest
+	(*GetLoginIssuerResponse)(nil),     // 47: understudy.controlplane.v1.GetLoginIssuerResponse
+	(*LoginRequest)(nil),               // 48: understudy.controlplane.v1.LoginRequest
+	(*LoginResponse)(nil),              // 49: understudy.controlplane.v1.LoginResponse
+	(*ReadmitOperatorRequest)(nil),     // 50: understudy.controlplane.v1.ReadmitOperatorRequest
+	(*ReadmitOperatorResponse)(nil),    // 51: understudy.controlplane.v1.ReadmitOperatorResponse
+	(*OperatorCertificate)(nil),        // 52: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),              // 53: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),             // 54: understudy.controlplane.v1.RevokeResponse
+	(*AuthorityStatus_Root)(nil),       // 55: understudy.controlplane.v1.AuthorityStatus.Root
+	(*AuthorityStatus_Laggard)(nil),    // 56: understudy.controlplane.v1.AuthorityStatus.Laggard
+	(*timestamppb.Timestamp)(nil),      // 57: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 58: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
 	2,  // 0: understudy.controlplane.v1.AgentGrant.state:type_name -> understudy.controlplane.v1.AgentGrant.State
-	50, // 1: understudy.controlplane.v1.AgentGrant.create_time:type_name -> google.protobuf.Timestamp
-	50, // 2: understudy.controlplane.v1.AgentGrant.expire_time:type_name -> google.protobuf.Timestamp
-	50, // 3: understudy.controlplane.v1.AgentGrant.revoke_time:type_name -> google.protobuf.Timestamp
-	51, // 4: understudy.controlplane.v1.CreateAgentGrantRequest.duration:type_name -> google.protobuf.Duration
+	57, // 1: understudy.controlplane.v1.AgentGrant.create_time:type_name -> google.protobuf.Timestamp
+	57, // 2: understudy.controlplane.v1.AgentGrant.expire_time:type_name -> google.protobuf.Timestamp
+	57, // 3: understudy.controlplane.v1.AgentGrant.revoke_time:type_name -> google.protobuf.Timestamp
+	58, // 4: understudy.controlplane.v1.CreateAgentGrantRequest.duration:type_name -> google.protobuf.Duration
 	6,  // 5: understudy.controlplane.v1.CreateAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
 	6,  // 6: understudy.controlplane.v1.ListAgentGrantsResponse.grants:type_name -> understudy.controlplane.v1.AgentGrant
 	6,  // 7: understudy.controlplane.v1.RevokeAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
-	50, // 8: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	57, // 8: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 9: understudy.controlplane.v1.AuthorityStatus.phase:type_name -> understudy.controlplane.v1.AuthorityPhase
-	50, // 10: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
-	48, // 11: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
-	49, // 12: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
+	57, // 10: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
+	55, // 11: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
+	56, // 12: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
 	15, // 13: understudy.controlplane.v1.GetAuthorityStatusResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
 	0,  // 14: understudy.controlplane.v1.RotateAuthorityRequest.from:type_name -> understudy.controlplane.v1.AuthorityPhase
 	15, // 15: understudy.controlplane.v1.RotateAuthorityResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
-	50, // 16: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	51, // 17: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	50, // 18: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	57, // 16: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	58, // 17: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	57, // 18: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	28, // 19: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
 	4,  // 20: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
-	50, // 21: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
-	50, // 22: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
-	50, // 23: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
-	50, // 24: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
+	57, // 21: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	57, // 22: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	57, // 23: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
+	57, // 24: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
 	35, // 25: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	50, // 26: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
+	57, // 26: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
 	35, // 27: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	50, // 28: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	57, // 28: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 29: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
-	45, // 30: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	45, // 31: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	52, // 30: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	52, // 31: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
 	44, // 32: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
 	1,  // 33: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
 	5,  // 34: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
-	50, // 35: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
-	50, // 36: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
-	50, // 37: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
-	50, // 38: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	50, // 39: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 40: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
-	50, // 41: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
-	50, // 42: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 43: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	20, // 44: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	22, // 45: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	24, // 46: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	26, // 47: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
-	29, // 48: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	33, // 49: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	31, // 50: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
-	36, // 51: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	37, // 52: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
-	40, // 53: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	42, // 54: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
-	16, // 55: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
-	18, // 56: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
-	46, // 57: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	7,  // 58: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:input_type -> understudy.controlplane.v1.CreateAgentGrantRequest
-	9,  // 59: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:input_type -> understudy.controlplane.v1.ListAgentGrantsRequest
-	11, // 60: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:input_type -> understudy.controlplane.v1.RevokeAgentGrantRequest
-	14, // 61: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	21, // 62: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	23, // 63: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	25, // 64: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	27, // 65: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
-	30, // 66: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	34, // 67: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	32, // 68: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
-	39, // 69: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	38, // 70: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
-	41, // 71: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	43, // 72: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
-	17, // 73: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
-	19, // 74: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
-	47, // 75: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	8,  // 76: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:output_type -> understudy.controlplane.v1.CreateAgentGrantResponse
-	10, // 77: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:output_type -> understudy.controlplane.v1.ListAgentGrantsResponse
-	12, // 78: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:output_type -> understudy.controlplane.v1.RevokeAgentGrantResponse
-	61, // [61:79] is the sub-list for method output_type
-	43, // [43:61] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	57, // 35: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	57, // 36: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	57, // 37: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	45, // 38: understudy.controlplane.v1.Operator.account:type_name -> understudy.controlplane.v1.Account
+	57, // 39: understudy.controlplane.v1.Account.login_time:type_name -> google.protobuf.Timestamp
+	57, // 40: understudy.controlplane.v1.Account.revoke_time:type_name -> google.protobuf.Timestamp
+	1,  // 41: understudy.controlplane.v1.LoginResponse.role:type_name -> understudy.controlplane.v1.OperatorRole
+	52, // 42: understudy.controlplane.v1.LoginResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	57, // 43: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	57, // 44: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 45: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	57, // 46: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
+	57, // 47: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 48: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	20, // 49: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	22, // 50: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	24, // 51: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	26, // 52: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
+	29, // 53: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	33, // 54: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	31, // 55: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
+	36, // 56: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	37, // 57: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
+	40, // 58: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	46, // 59: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:input_type -> understudy.controlplane.v1.GetLoginIssuerRequest
+	48, // 60: understudy.controlplane.v1.EnrollmentService.Login:input_type -> understudy.controlplane.v1.LoginRequest
+	50, // 61: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:input_type -> understudy.controlplane.v1.ReadmitOperatorRequest
+	42, // 62: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	16, // 63: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
+	18, // 64: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
+	53, // 65: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	7,  // 66: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:input_type -> understudy.controlplane.v1.CreateAgentGrantRequest
+	9,  // 67: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:input_type -> understudy.controlplane.v1.ListAgentGrantsRequest
+	11, // 68: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:input_type -> understudy.controlplane.v1.RevokeAgentGrantRequest
+	14, // 69: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	21, // 70: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	23, // 71: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	25, // 72: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	27, // 73: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
+	30, // 74: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	34, // 75: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	32, // 76: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
+	39, // 77: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	38, // 78: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
+	41, // 79: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	47, // 80: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:output_type -> understudy.controlplane.v1.GetLoginIssuerResponse
+	49, // 81: understudy.controlplane.v1.EnrollmentService.Login:output_type -> understudy.controlplane.v1.LoginResponse
+	51, // 82: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:output_type -> understudy.controlplane.v1.ReadmitOperatorResponse
+	43, // 83: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	17, // 84: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
+	19, // 85: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
+	54, // 86: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	8,  // 87: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:output_type -> understudy.controlplane.v1.CreateAgentGrantResponse
+	10, // 88: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:output_type -> understudy.controlplane.v1.ListAgentGrantsResponse
+	12, // 89: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:output_type -> understudy.controlplane.v1.RevokeAgentGrantResponse
+	69, // [69:90] is the sub-list for method output_type
+	48, // [48:69] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -3549,7 +4032,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   44,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,9 @@ const (
 	EnrollmentService_CreateOperator_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
 	EnrollmentService_UpdateOperator_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/UpdateOperator"
 	EnrollmentService_RenewOperator_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
+	EnrollmentService_GetLoginIssuer_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/GetLoginIssuer"
+	EnrollmentService_Login_FullMethodName              = "/understudy.controlplane.v1.EnrollmentService/Login"
+	EnrollmentService_ReadmitOperator_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/ReadmitOperator"
 	EnrollmentService_ListOperators_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/ListOperators"
 	EnrollmentService_GetAuthorityStatus_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/GetAuthorityStatus"
 	EnrollmentService_RotateAuthority_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/RotateAuthority"
@@ -101,6 +104,22 @@ type EnrollmentServiceClient interface {
 	// FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For
 	// operators in any role.
 	RenewOperator(ctx context.Context, in *RenewOperatorRequest, opts ...grpc.CallOption) (*RenewOperatorResponse, error)
+	// GetLoginIssuer returns the identity provider whose ID tokens Login takes. Needs no certificate.
+	// FAILED_PRECONDITION (LOGIN_NOT_CONFIGURED) where there is none.
+	GetLoginIssuer(ctx context.Context, in *GetLoginIssuerRequest, opts ...grpc.CallOption) (*GetLoginIssuerResponse, error)
+	// Login gives the person whom an ID token is about a certificate for the key of a signing
+	// request, in the role and for the servers that their groups have now. Needs no certificate. An
+	// ID token is used once. The certificate cannot be renewed. Older certificates of the person in
+	// another role, or for more servers, are revoked.
+	// FAILED_PRECONDITION (LOGIN_NOT_CONFIGURED), UNAUTHENTICATED (ID_TOKEN_REFUSED) for an ID token
+	// that is not valid here or was used, UNAVAILABLE (ISSUER_UNREACHABLE) when the identity provider
+	// does not answer, PERMISSION_DENIED with NO_ROLE for who is in no group that has one, and with
+	// LOGIN_REVOKED for who was revoked, INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED
+	// (RATE_LIMITED) with a retry delay.
+	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error)
+	// ReadmitOperator lets a person who was revoked log in again. NOT_FOUND for who never logged in.
+	// For admins, and for break-glass.
+	ReadmitOperator(ctx context.Context, in *ReadmitOperatorRequest, opts ...grpc.CallOption) (*ReadmitOperatorResponse, error)
 	// ListOperators returns the operators with their roles and newest certificates, sorted by name:
 	// those who have a valid one, and those who had one until it expired or was revoked. For
 	// operators in any role, and for break-glass.
@@ -254,6 +273,36 @@ func (c *enrollmentServiceClient) RenewOperator(ctx context.Context, in *RenewOp
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) GetLoginIssuer(ctx context.Context, in *GetLoginIssuerRequest, opts ...grpc.CallOption) (*GetLoginIssuerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetLoginIssuerResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_GetLoginIssuer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoginResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_Login_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) ReadmitOperator(ctx context.Context, in *ReadmitOperatorRequest, opts ...grpc.CallOption) (*ReadmitOperatorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadmitOperatorResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_ReadmitOperator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollmentServiceClient) ListOperators(ctx context.Context, in *ListOperatorsRequest, opts ...grpc.CallOption) (*ListOperatorsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListOperatorsResponse)
@@ -386,6 +435,22 @@ type EnrollmentServiceServer interface {
 	// FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was revoked. For
 	// operators in any role.
 	RenewOperator(context.Context, *RenewOperatorRequest) (*RenewOperatorResponse, error)
+	// GetLoginIssuer returns the identity provider whose ID tokens Login takes. Needs no certificate.
+	// FAILED_PRECONDITION (LOGIN_NOT_CONFIGURED) where there is none.
+	GetLoginIssuer(context.Context, *GetLoginIssuerRequest) (*GetLoginIssuerResponse, error)
+	// Login gives the person whom an ID token is about a certificate for the key of a signing
+	// request, in the role and for the servers that their groups have now. Needs no certificate. An
+	// ID token is used once. The certificate cannot be renewed. Older certificates of the person in
+	// another role, or for more servers, are revoked.
+	// FAILED_PRECONDITION (LOGIN_NOT_CONFIGURED), UNAUTHENTICATED (ID_TOKEN_REFUSED) for an ID token
+	// that is not valid here or was used, UNAVAILABLE (ISSUER_UNREACHABLE) when the identity provider
+	// does not answer, PERMISSION_DENIED with NO_ROLE for who is in no group that has one, and with
+	// LOGIN_REVOKED for who was revoked, INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED
+	// (RATE_LIMITED) with a retry delay.
+	Login(context.Context, *LoginRequest) (*LoginResponse, error)
+	// ReadmitOperator lets a person who was revoked log in again. NOT_FOUND for who never logged in.
+	// For admins, and for break-glass.
+	ReadmitOperator(context.Context, *ReadmitOperatorRequest) (*ReadmitOperatorResponse, error)
 	// ListOperators returns the operators with their roles and newest certificates, sorted by name:
 	// those who have a valid one, and those who had one until it expired or was revoked. For
 	// operators in any role, and for break-glass.
@@ -461,6 +526,15 @@ func (UnimplementedEnrollmentServiceServer) UpdateOperator(context.Context, *Upd
 }
 func (UnimplementedEnrollmentServiceServer) RenewOperator(context.Context, *RenewOperatorRequest) (*RenewOperatorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RenewOperator not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) GetLoginIssuer(context.Context, *GetLoginIssuerRequest) (*GetLoginIssuerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetLoginIssuer not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) Login(context.Context, *LoginRequest) (*LoginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Login not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) ReadmitOperator(context.Context, *ReadmitOperatorRequest) (*ReadmitOperatorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadmitOperator not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOperators not implemented")
@@ -702,6 +776,60 @@ func _EnrollmentService_RenewOperator_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_GetLoginIssuer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetLoginIssuerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).GetLoginIssuer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_GetLoginIssuer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).GetLoginIssuer(ctx, req.(*GetLoginIssuerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_Login_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).Login(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_Login_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).Login(ctx, req.(*LoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_ReadmitOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadmitOperatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).ReadmitOperator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_ReadmitOperator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).ReadmitOperator(ctx, req.(*ReadmitOperatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollmentService_ListOperators_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListOperatorsRequest)
 	if err := dec(in); err != nil {
@@ -878,6 +1006,18 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RenewOperator",
 			Handler:    _EnrollmentService_RenewOperator_Handler,
+		},
+		{
+			MethodName: "GetLoginIssuer",
+			Handler:    _EnrollmentService_GetLoginIssuer_Handler,
+		},
+		{
+			MethodName: "Login",
+			Handler:    _EnrollmentService_Login_Handler,
+		},
+		{
+			MethodName: "ReadmitOperator",
+			Handler:    _EnrollmentService_ReadmitOperator_Handler,
 		},
 		{
 			MethodName: "ListOperators",

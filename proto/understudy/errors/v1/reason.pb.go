@@ -193,6 +193,18 @@ const (
 	Reason_REASON_CSR_INVALID Reason = 704
 	// An operator makes a changing call on an agent without a grant, or goes on after its end.
 	Reason_REASON_GRANT_REQUIRED Reason = 705
+	// No identity provider is set up here with whose accounts operators log in.
+	Reason_REASON_LOGIN_NOT_CONFIGURED Reason = 706
+	// The identity provider does not answer, or answers what cannot be used. The control plane is
+	// fine.
+	Reason_REASON_ISSUER_UNREACHABLE Reason = 707
+	// The ID token is not one of the identity provider for this control plane, has expired, or was
+	// used.
+	Reason_REASON_ID_TOKEN_REFUSED Reason = 708
+	// None of the person's groups at the identity provider has a role here.
+	Reason_REASON_NO_ROLE Reason = 709
+	// The person was revoked, and does not log in until an admin says so.
+	Reason_REASON_LOGIN_REVOKED Reason = 710
 )
 
 // Enum value maps for Reason.
@@ -281,6 +293,11 @@ var (
 		703: "REASON_CERTIFICATE_REVOKED",
 		704: "REASON_CSR_INVALID",
 		705: "REASON_GRANT_REQUIRED",
+		706: "REASON_LOGIN_NOT_CONFIGURED",
+		707: "REASON_ISSUER_UNREACHABLE",
+		708: "REASON_ID_TOKEN_REFUSED",
+		709: "REASON_NO_ROLE",
+		710: "REASON_LOGIN_REVOKED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                0,
@@ -366,6 +383,11 @@ var (
 		"REASON_CERTIFICATE_REVOKED":        703,
 		"REASON_CSR_INVALID":                704,
 		"REASON_GRANT_REQUIRED":             705,
+		"REASON_LOGIN_NOT_CONFIGURED":       706,
+		"REASON_ISSUER_UNREACHABLE":         707,
+		"REASON_ID_TOKEN_REFUSED":           708,
+		"REASON_NO_ROLE":                    709,
+		"REASON_LOGIN_REVOKED":              710,
 	}
 )
 
@@ -400,7 +422,7 @@ var File_understudy_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\x93\x12\n" +
+	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xa3\x13\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -485,7 +507,12 @@ const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\x11REASON_TOKEN_USED\x10\xbe\x05\x12\x1f\n" +
 	"\x1aREASON_CERTIFICATE_REVOKED\x10\xbf\x05\x12\x17\n" +
 	"\x12REASON_CSR_INVALID\x10\xc0\x05\x12\x1a\n" +
-	"\x15REASON_GRANT_REQUIRED\x10\xc1\x05B\xe2\x01\n" +
+	"\x15REASON_GRANT_REQUIRED\x10\xc1\x05\x12 \n" +
+	"\x1bREASON_LOGIN_NOT_CONFIGURED\x10\xc2\x05\x12\x1e\n" +
+	"\x19REASON_ISSUER_UNREACHABLE\x10\xc3\x05\x12\x1c\n" +
+	"\x17REASON_ID_TOKEN_REFUSED\x10\xc4\x05\x12\x13\n" +
+	"\x0eREASON_NO_ROLE\x10\xc5\x05\x12\x19\n" +
+	"\x14REASON_LOGIN_REVOKED\x10\xc6\x05B\xe2\x01\n" +
 	"\x18com.understudy.errors.v1B\vReasonProtoP\x01ZGgithub.com/understudy-db/understudy/proto/understudy/errors/v1;errorsv1\xa2\x02\x03UEX\xaa\x02\x14Understudy.Errors.V1\xca\x02\x14Understudy\\Errors\\V1\xe2\x02 Understudy\\Errors\\V1\\GPBMetadata\xea\x02\x16Understudy::Errors::V1b\x06proto3"
 
 var (

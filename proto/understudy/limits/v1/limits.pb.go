@@ -96,6 +96,8 @@ const (
 	Format_FORMAT_GENERATION Format = 33
 	// Id of a grant.
 	Format_FORMAT_GRANT Format = 34
+	// A token that somebody signed, in its compact form.
+	Format_FORMAT_JWT Format = 35
 )
 
 // Enum value maps for Format.
@@ -136,6 +138,7 @@ var (
 		32: "FORMAT_METHOD",
 		33: "FORMAT_GENERATION",
 		34: "FORMAT_GRANT",
+		35: "FORMAT_JWT",
 	}
 	Format_value = map[string]int32{
 		"FORMAT_UNSPECIFIED":     0,
@@ -173,6 +176,7 @@ var (
 		"FORMAT_METHOD":          32,
 		"FORMAT_GENERATION":      33,
 		"FORMAT_GRANT":           34,
+		"FORMAT_JWT":             35,
 	}
 )
 
@@ -486,7 +490,7 @@ const file_understudy_limits_v1_limits_proto_rawDesc = "" +
 	"\n" +
 	"FormatRule\x12\x18\n" +
 	"\apattern\x18\x01 \x01(\tR\apattern\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text*\xea\x1f\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text*\xed \n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x9f\x01\n" +
 	"\rFORMAT_SERVER\x10\x01\x1a\x8b\x01\xea\xbb\x18\x86\x01\n" +
@@ -558,7 +562,10 @@ const file_understudy_limits_v1_limits_proto_rawDesc = "" +
 	"\x11FORMAT_GENERATION\x10!\x1a7\xea\xbb\x183\n" +
 	"\f[0-9a-f]{16}\x12#16 hexadecimal digits in lower case\x12Q\n" +
 	"\fFORMAT_GRANT\x10\"\x1a?\xea\xbb\x18;\n" +
-	"\x12grant-[0-9a-f]{12}\x12%the id of a grant, as a list shows it:X\n" +
+	"\x12grant-[0-9a-f]{12}\x12%the id of a grant, as a list shows it\x12\x80\x01\n" +
+	"\n" +
+	"FORMAT_JWT\x10#\x1ap\xea\xbb\x18l\n" +
+	".[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\x12:a signed token: three parts in base64url with dots between:X\n" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\xbd\x87\x03 \x01(\v2!.understudy.limits.v1.FieldLimitsR\x05field:Y\n" +
 	"\x04rule\x12!.google.protobuf.EnumValueOptions\x18\xbd\x87\x03 \x01(\v2 .understudy.limits.v1.FormatRuleR\x04ruleB\xe2\x01\n" +
 	"\x18com.understudy.limits.v1B\vLimitsProtoP\x01ZGgithub.com/understudy-db/understudy/proto/understudy/limits/v1;limitsv1\xa2\x02\x03ULX\xaa\x02\x14Understudy.Limits.V1\xca\x02\x14Understudy\\Limits\\V1\xe2\x02 Understudy\\Limits\\V1\\GPBMetadata\xea\x02\x16Understudy::Limits::V1b\x06proto3"

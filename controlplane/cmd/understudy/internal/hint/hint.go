@@ -72,12 +72,14 @@ var commands = map[string]string{
 	"GetAuthorityStatus": "ca status",
 	"RotateAuthority":    "ca rotate",
 
-	"CreateOperator": "operator create {name} --out {file}",
-	"RenewOperator":  "context renew",
-	"UpdateOperator": "operator update {name} --servers {servers}",
-	"ListOperators":  "operator list",
-	"Revoke":         "agent revoke {name} --reason {reason}",
-	"VerifyAudit":    "audit verify[ --chain {chain}]",
+	"CreateOperator":  "operator create {name} --out {file}",
+	"RenewOperator":   "context renew",
+	"UpdateOperator":  "operator update {name} --servers {servers}",
+	"ReadmitOperator": "operator readmit {name}",
+	"Login":           "login",
+	"ListOperators":   "operator list",
+	"Revoke":          "agent revoke {name} --reason {reason}",
+	"VerifyAudit":     "audit verify[ --chain {chain}]",
 }
 
 // revokeOperator is what Revoke is for the name of an operator.

@@ -1,0 +1,306 @@
+package ca
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+const (
+	// minLogin is the shortest life of a certificate that is worth a login.
+	minLogin = time.Minute
+	// remembered is how long a used ID token is known after its end, for clocks that are set back.
+	remembered = 24 * time.Hour
+)
+
+// LoggingIn gives persons certificates for their ID tokens.
+type LoggingIn struct{ r *Registry }
+
+// NewLoggingIn gives certificates of the registry to who logs in.
+func NewLoggingIn(registry *Registry) LoggingIn { return LoggingIn{r: registry} }
+
+// LoginRequest is a person whom an ID token is about, which was verified.
+type LoginRequest struct {
+	// Person is who logs in.
+	Person inventory.Person
+	// Token is the hash of what the identity provider signed; it counts once.
+	Token string
+	// Issued and Expires are when the ID token was made, and when it ends.
+	Issued, Expires time.Time
+	// Ends is when the certificate ends at the latest.
+	Ends time.Time
+	// Role is what the person's groups may do.
+	Role identity.Role
+	// Servers are patterns of the servers that they may do it on; "*" for all.
+	Servers []string
+	// CSR is the signing request (DER) of the operator's key.
+	CSR []byte
+	// Caller is who shows the ID token, without an identity.
+	Caller Caller
+	// Believed is called before anything is written; its error ends it. May be nil.
+	Believed func(ctx context.Context) error
+}
+
+// LoginBundle is what somebody gets who logged in.
+type LoginBundle struct {
+	OperatorBundle
+	// Identity is whom the certificate is of.
+	Identity identity.Identity
+}
+
+// Login gives a person a certificate, and revokes those in another role or for more servers.
+// UNAUTHENTICATED with ID_TOKEN_REFUSED for an ID token that was used or ends at once,
+// PERMISSION_DENIED with LOGIN_REVOKED, INVALID_ARGUMENT with CSR_INVALID.
+func (l LoggingIn) Login(ctx context.Context, req LoginRequest) (LoginBundle, error) {
+	who := identity.Identity{Role: req.Role}
+	var err error
+	what := "cannot log in " + req.Person.Shown
+	if who.Name, err = l.nameOf(ctx, req.Person); err != nil {
+		return LoginBundle{}, storeError(what, err)
+	}
+	if _, err := signingRequest("csr", req.CSR); err != nil {
+		return LoginBundle{}, err
+	}
+	if req.Believed != nil {
+		if err := req.Believed(ctx); err != nil {
+			return LoginBundle{}, err
+		}
+	}
+	caller := req.Caller
+	caller.Peer.Identity = who
+	bundle, err := l.r.certifyOperator(ctx, OperatorRequest{Name: who.Name, Role: who.Role,
+		CSR: req.CSR, Servers: req.Servers, Caller: caller, ends: req.Ends,
+		about: fmt.Sprintf("; %s of %s, subject %s, from %s", req.Person.Shown, req.Person.Issuer,
+			req.Person.Subject, caller.Peer.Address),
+	}, "operator.login", func(ctx context.Context, records Records) error {
+		return l.admit(ctx, records, req, caller)
+	})
+	if errs.ReasonOf(err) == errorsv1.Reason_REASON_LOGIN_REVOKED {
+		l.NoteLoginRefused(ctx, req.Person, caller, err)
+	}
+	return LoginBundle{OperatorBundle: bundle, Identity: who}, err
+}
+
+// nameOf is the name that the person has, or will have.
+func (l LoggingIn) nameOf(ctx context.Context, person inventory.Person) (name string, err error) {
+	err = l.r.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
+		known, err := records.Logins.Get(ctx, person)
+		name = known.Operator
+		if errors.Is(err, inventory.ErrNotFound) {
+			name, err = person.Name(), nil
+		}
+		return err
+	})
+	return name, err
+}
+
+func (l LoggingIn) admit(ctx context.Context, records Records, req LoginRequest,
+	caller Caller) error {
+	who := caller.Peer.Identity
+	if left := req.Ends.Sub(l.r.config.Now()); left < minLogin {
+		return tokenRefusedHere(fmt.Sprintf("its session ends in %s", max(0, left)))
+	}
+	login, err := records.Logins.Get(ctx, req.Person)
+	first := errors.Is(err, inventory.ErrNotFound)
+	switch {
+	case first:
+		login = inventory.Login{Operator: who.Name}
+		err = unused(ctx, records, who.Name)
+	case err == nil && !login.RevokedAt.IsZero():
+		err = loginRevoked(login)
+	}
+	if err != nil {
+		return err
+	}
+	if fresh, err := records.Logins.Spend(ctx, req.Token, req.Issued,
+		req.Expires.Add(remembered)); err != nil || !fresh {
+		if err == nil {
+			err = tokenRefusedHere("it was used before")
+		}
+		return err
+	}
+	if err := l.r.mayRenew(ctx, records, caller.Peer, operatorRenewals); err != nil {
+		return err
+	}
+	login.Person, login.Last = req.Person, l.r.config.Now().UTC()
+	if err := records.Logins.Put(ctx, login); err != nil {
+		return err
+	}
+	return l.supersede(ctx, records, req, caller)
+}
+
+// unused refuses a name under which somebody has, or had, certificates: an operator of a version
+// that let them be created.
+func unused(ctx context.Context, records Records, name string) error {
+	for _, role := range identity.Operators() {
+		certs, err := records.Certificates.Of(ctx, identity.Identity{Role: role,
+			Name: name}.String())
+		if err != nil || len(certs) == 0 {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
+			fmt.Sprintf("operator %s has certificates that no login made", name),
+			errs.WithHint("ask an admin who that is", errs.Call("ListOperators")))
+	}
+	return nil
+}
+
+// supersede revokes what the person has in another role, and what agents would let in for servers
+// that the person does not work with any more. A key that another computer has then ends: nobody
+// has two roles at a time.
+func (l LoggingIn) supersede(ctx context.Context, records Records, req LoginRequest,
+	caller Caller) error {
+	who := caller.Peer.Identity
+	scopes, err := records.Operators.Scopes(ctx)
+	if err != nil {
+		return err
+	}
+	narrower := len(inventory.ScopeOf(scopes[who.Name])) == 0 &&
+		len(inventory.ScopeOf(req.Servers)) > 0
+	for _, role := range identity.Operators() {
+		older := identity.Identity{Role: role, Name: who.Name}
+		if older == who && !narrower {
+			continue
+		}
+		_, good, err := l.r.goodOnes(ctx, records, []string{older.String()})
+		if err != nil {
+			return err
+		}
+		if len(good) == 0 {
+			continue
+		}
+		why := fmt.Sprintf("a login in the role %s for %s", req.Role,
+			scopeText(inventory.ScopeOf(req.Servers)))
+		if _, err := records.Certificates.Revoke(ctx, older.String(), why); err != nil {
+			return err
+		}
+		if _, err := records.Tokens.Revoke(ctx, older.String()); err != nil {
+			return err
+		}
+		if err := records.Events.Add(ctx, caller.event(l.r.config.Now().UTC(), "identity.revoke",
+			operatorSubject(who.Name), fmt.Sprintf("revoked what it had in the role %s: %s", role,
+				why))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loginOf is the record of an operator who logs in; err is what failed before.
+func loginOf(ctx context.Context, records Records, who identity.Identity,
+	err error) (inventory.Login, bool, error) {
+	if err != nil || records.Logins == nil || !who.Role.IsOperator() ||
+		!inventory.IsPerson(who.Name) {
+		return inventory.Login{}, false, err
+	}
+	login, err := records.Logins.Named(ctx, who.Name)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return login, false, nil
+	}
+	return login, err == nil, err
+}
+
+// barLogin refuses later logins of a person. The first reason stays.
+func barLogin(ctx context.Context, records Records, login inventory.Login, reason string,
+	now time.Time) error {
+	if !login.RevokedAt.IsZero() {
+		return nil
+	}
+	login.RevokedAt, login.Reason = now.UTC(), reason
+	return records.Logins.Put(ctx, login)
+}
+
+// ReadmitRequest asks for a person who was revoked to be let in again.
+type ReadmitRequest struct {
+	// Name is the operator's.
+	Name string
+	// ValidateOnly changes nothing.
+	ValidateOnly bool
+	// Caller is who asks.
+	Caller Caller
+}
+
+// Readmit lets a person who was revoked log in again. NOT_FOUND for who never logged in,
+// UNAUTHENTICATED for a caller whose certificate is revoked or has expired.
+func (l LoggingIn) Readmit(ctx context.Context, req ReadmitRequest) error {
+	return l.r.alone(ctx, "cannot let "+req.Name+" log in again",
+		func(ctx context.Context, records Records) error {
+			if err := l.r.inForce(ctx, records, req.Caller.Peer); err != nil {
+				return err
+			}
+			login, err := records.Logins.Named(ctx, req.Name)
+			if err != nil || req.ValidateOnly || login.RevokedAt.IsZero() {
+				return err
+			}
+			login.RevokedAt, login.Reason = time.Time{}, ""
+			if err := records.Logins.Put(ctx, login); err != nil {
+				return err
+			}
+			return records.Events.Add(ctx, req.Caller.event(l.r.config.Now().UTC(),
+				"operator.readmit", operatorSubject(req.Name),
+				"may log in again: "+login.Shown+" of "+login.Issuer))
+		})
+}
+
+// NoteLoginRefused writes the event of a person whom the identity provider knows, and who is
+// refused here: once a day for each.
+func (l LoggingIn) NoteLoginRefused(ctx context.Context, person inventory.Person, caller Caller,
+	why error) {
+	now := l.r.config.Now().UTC()
+	if !l.r.refusals.first("login "+person.Key(), now) {
+		return
+	}
+	name := caller.Peer.Identity.Name
+	if name == "" {
+		name = person.Name()
+	}
+	event := caller.event(now, "operator.login_refused", operatorSubject(name),
+		fmt.Sprintf("%s of %s, subject %s, from %s: %v", person.Shown, person.Issuer,
+			person.Subject, caller.Peer.Address, why))
+	err := l.r.write(context.WithoutCancel(ctx), "cannot record that a login was refused",
+		func(ctx context.Context, records Records) error {
+			return records.Events.Add(ctx, event)
+		})
+	if err != nil {
+		l.r.config.Logger.Error("a login was refused, and that is not on record", "subject",
+			person.Subject, "address", caller.Peer.Address, "error", err)
+	}
+}
+
+// renewsByLogin refuses to renew the certificate of somebody who logs in.
+func renewsByLogin(who identity.Identity) error {
+	if !who.Role.IsOperator() || !inventory.IsPerson(who.Name) {
+		return nil
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_NOT_ALLOWED,
+		fmt.Sprintf("the certificate of %s came from a login, and is not renewed", who),
+		errs.WithHint("log in again", errs.Call("Login")))
+}
+
+func loginRevoked(login inventory.Login) error {
+	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_LOGIN_REVOKED,
+		fmt.Sprintf("%s was revoked on %s: %s", login.Operator,
+			login.RevokedAt.UTC().Format(time.RFC3339), login.Reason),
+		errs.WithHint("ask an admin, who can let you in again",
+			errs.Call("ReadmitOperator", "name", operatorSubject(login.Operator))))
+}
+
+func tokenRefusedHere(cause string) error {
+	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_ID_TOKEN_REFUSED,
+		"the ID token is not taken: "+cause, errs.WithHint("log in again", errs.Call("Login")))
+}
+
+func notForLogins(field, why string) error {
+	return errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
+		"operators who log in are not created or changed here", errs.Field(field, why),
+		errs.WithHint("change their groups at the identity provider, or the groups file"))
+}
