@@ -114,6 +114,11 @@ func rotates(t *testing.T, primary, replica *mariadbtest.Instance, ca *mariadbte
 	if after := dumpThread(primary); after == before || after == "" {
 		t.Errorf("the primary served thread %q, and now %q", before, after)
 	}
+	before = dumpThread(primary)
+	if _, changed, err := replica.Replica.Reconnect(ctx, mariadbtest.Patience); err != nil ||
+		changed || dumpThread(primary) != before {
+		t.Errorf("asked again it reconnected: %v, %v", changed, err)
+	}
 	if _, _, err := replica.Replica.Start(ctx, mariadbtest.Patience); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,9 @@ type Replica struct {
 	dropIn   dropIn
 	quiesced func() bool
 	begins   func() error
+	// showed is the certificate that the IO thread has read since it was installed: the whole
+	// certificate, or nothing when this agent did not see it.
+	showed   []byte
 	pausedBy atomic.Pointer[string]
 	log      *slog.Logger
 }
@@ -106,52 +109,6 @@ func awaitRunning(ctx context.Context, q querier, timeout time.Duration) (Replic
 func served(r Replication) bool {
 	return strings.HasPrefix(r.IOState, "Waiting for master to send event") ||
 		strings.HasPrefix(r.IOState, "Queueing master event")
-}
-
-// Reconnect restarts the IO thread alone, which signs in with the certificate that MariaDB has now,
-// and waits until the primary serves it. One that is stopped reads it when it starts.
-func (rp *Replica) Reconnect(ctx context.Context,
-	timeout time.Duration) (now Replication, changed bool, err error) {
-	const what = "cannot reconnect to the primary"
-	err = rp.change(ctx, what, func(current Replication) (err error) {
-		if rp.quiesced() {
-			return quiescedNow(what)
-		}
-		if now = current; current.IORunning == "No" && current.IOErrno == 0 {
-			return nil
-		}
-		changed = true
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		for _, verb := range []string{"STOP", "START"} {
-			err := execute(ctx, rp.server.db, verb+" SLAVE IO_THREAD")
-			if err != nil {
-				return err
-			}
-		}
-		now, err = awaitServed(ctx, rp.server.db, timeout)
-		return err
-	})
-	return now, changed, err
-}
-
-// awaitServed waits until the primary sends its binary log to the IO thread.
-func awaitServed(ctx context.Context, q querier, timeout time.Duration) (Replication, error) {
-	var last Replication
-	err := poll(ctx, func() (bool, error) {
-		now, configured, err := defaultReplication(ctx, q)
-		if err != nil || !configured {
-			return false, err
-		}
-		if last = now; now.IOErrno != 0 && !retried(now.IOErrno) {
-			return false, replicationError("IO", now.IOErrno, now.IOError)
-		}
-		return now.IORunning == "Yes" && served(now), nil
-	})
-	if err != nil && ctx.Err() != nil {
-		return last, notRunning(last, timeout)
-	}
-	return last, err
 }
 
 func quiescedNow(what string) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
@@ -230,4 +231,45 @@ func TestARotationIsRefusedOfWhatIsNoReplica(t *testing.T) {
 			t.Error("a primary has credentials to rotate")
 		}
 	})
+}
+
+// A connection may take longer than an agent waits for it: each poll of the step that began it anew
+// would keep the replica away for good.
+func TestAReplicaFarAwayGetsNewCredentials(t *testing.T) {
+	t.Parallel()
+	for name, certificate := range map[string]bool{"certificate": true, "password": false} {
+		bubbles(t, name, func(t *testing.T) {
+			made := withPassword
+			if certificate {
+				made = func(t *testing.T) (*world, *process) {
+					w, p, _ := withReplica(t)
+					return w, p
+				}
+			}
+			w, p := made(t)
+			w.Mu.Lock()
+			w.Hosts["db2"].Far = 80 * time.Second
+			w.Mu.Unlock()
+			time.Sleep(time.Hour) // it is served by now
+			mark := w.Mark()
+			j := p.Must(rotation)
+			signsIn(t, w, certificate)
+			for _, s := range j.Steps {
+				if s.Attempts > 1 {
+					t.Errorf("%s took %d attempts", s.Kind, s.Attempts)
+				}
+			}
+			configured := 0
+			for _, effect := range w.Changes(mark) {
+				if effect == "db2:ConfigureReplica" {
+					configured++
+				}
+			}
+			if certificate && (w.Host("db2").Reconnects != 1 || configured > 0) ||
+				!certificate && configured != 1 {
+				t.Errorf("reconnected %d times, configured %d times",
+					w.Host("db2").Reconnects, configured)
+			}
+		})
+	}
 }

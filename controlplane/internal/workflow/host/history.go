@@ -80,12 +80,12 @@ func (p *Pair) sameHistory() error {
 }
 
 // ReceiveAgain has the replica receive again what it has not applied: what it received before may
-// be of another history.
+// be of another history. It waits until the threads run: called again it would stop them again.
 func (p *Pair) ReceiveAgain(ctx context.Context) error {
 	if err := p.Stop(ctx, false); err != nil {
 		return err
 	}
-	return p.EnsureReplicating(ctx)
+	return p.UntilRunning(ctx)
 }
 
 // HasHistory refuses a pair whose primary's binary log has another history now than that one.

@@ -83,9 +83,13 @@ func (p *Pair) Prepare(ctx context.Context) (kit.PreparedReplica, error) {
 	return r, nil
 }
 
-// Stop stops both replication threads, or the SQL thread alone.
+// Stop stops both replication threads, or the SQL thread alone. It waits for a transaction that is
+// being undone, however long that takes.
 func (p *Pair) Stop(ctx context.Context, sqlOnly bool) error {
 	_, err := p.Agent.StopReplication(ctx, sqlOnly, threadsTimeout, p.FencingToken())
+	if notYet(ctx, err) {
+		return kit.Wait("replication on %s is still stopping", p.Srv.Name)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot stop replication on %s: %w", p.Srv.Name, err)
 	}
@@ -165,56 +169,10 @@ func (p *Pair) Connect(ctx context.Context, configured bool) error {
 	if err != nil {
 		return fmt.Errorf("cannot point %s to %s: %w", p.Srv.Name, p.Primary.Name, err)
 	}
+	if p.signsIn && !to.Certificate {
+		p.Keep(keptPassword, signingIn{p.account})
+	}
 	p.ChangedAll(p.Srv.Name, changes)
-	return nil
-}
-
-// CheckSignsIn refuses a replica that other credentials cannot help: its threads neither run nor
-// try to connect.
-func (p *Pair) CheckSignsIn() error {
-	v := p.verdict()
-	switch {
-	case v.Threads == replication.Running, v.Threads == replication.Connecting,
-		v.Threads == replication.AccountRefused, v.Threads == replication.HandshakeFailed:
-		p.Found("%s follows %s: %s", p.Srv.Name, p.Primary.Name, v)
-		return nil
-	}
-	return p.notReplicating(v)
-}
-
-// SignIn has the replica sign in to its primary with its certificate of now, or with a new password
-// where that cannot be. When it has the settings for that already, the IO thread alone is
-// restarted, and the relay log stays. Once it has signed in, nobody else does: accounts of it for
-// other hosts go, and so do sessions that began with earlier credentials.
-func (p *Pair) SignIn(ctx context.Context) error {
-	p.signsIn = true
-	if err := p.reconnect(ctx); err != nil {
-		return err
-	}
-	if err := p.EnsureReplicating(ctx); err != nil {
-		return err
-	}
-	account := p.account
-	account.KeepOthers, account.EndSessions = false, true
-	return p.ensureAccount(ctx, account)
-}
-
-// reconnect has the replica and its account the same credentials, and the IO thread started anew.
-func (p *Pair) reconnect(ctx context.Context) error {
-	conn, configured := replication.Find(p.St.Connections, p.Want.Account)
-	if !p.Want.Certificate || !configured || !p.Want.Fits(conn) {
-		return p.Connect(ctx, configured)
-	}
-	if err := p.EnsureAccount(ctx, kit.Secret{}); err != nil {
-		return err
-	}
-	changed, err := p.Agent.ReconnectReplica(ctx, threadsTimeout, p.FencingToken())
-	if err != nil && !kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR) {
-		return fmt.Errorf("cannot reconnect %s to %s: %w", p.Srv.Name, p.Primary.Name, err)
-	}
-	if changed {
-		p.Changed("restarted the IO thread of %s", p.Srv.Name)
-	}
 	return nil
 }
 
@@ -332,11 +290,16 @@ func (p *Pair) startThreads(ctx context.Context, before replication.Verdict) err
 	switch {
 	case err == nil || kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_ERROR):
 		return nil
-	case ctx.Err() == nil && kit.IsReason(err, errorsv1.Reason_REASON_TIMEOUT):
+	case notYet(ctx, err):
 		return nil // on a slow network the IO thread takes its time, and goes on
 	case kit.IsReason(err, errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED):
 		p.Found("%s lost whom it follows: %v", p.Srv.Name, err)
 		return p.Connect(ctx, false)
 	}
 	return fmt.Errorf("cannot start replication on %s: %w", p.Srv.Name, err)
+}
+
+// notYet is true for a call that took longer than the agent waited: what was asked for goes on.
+func notYet(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && kit.IsReason(err, errorsv1.Reason_REASON_TIMEOUT)
 }

@@ -62,6 +62,7 @@ type Settings struct {
 	host, user, password string
 	certificate          bool   // it signs in with what MariaDB has then, and no password
 	signedIn             string // what it signed in with
+	showed               string // certificate that its IO thread was restarted for
 	port                 int
 	IO, SQL              bool
 	began                time.Time // of its IO thread

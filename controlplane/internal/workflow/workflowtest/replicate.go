@@ -84,8 +84,9 @@ func (c *Settings) refused(h *Host, demands string) bool {
 	return c.signedIn != demands
 }
 
-func (a *agent) ReconnectReplica(ctx context.Context, _ time.Duration,
+func (a *agent) ReconnectReplica(ctx context.Context, timeout time.Duration,
 	f kit.FencingToken) (changed bool, err error) {
+	var served time.Time
 	err = a.change(ctx, "ReconnectReplica", f, func() (bool, error) {
 		s, err := a.up()
 		if err != nil {
@@ -95,12 +96,17 @@ func (a *agent) ReconnectReplica(ctx context.Context, _ time.Duration,
 		if c == nil {
 			return false, deny(errorsv1.Reason_REASON_REPLICATION_NOT_CONFIGURED, "not configured")
 		}
-		if changed = c.IO; changed {
-			c.signedIn = c.credentials(a.h)
+		if changed = c.IO && c.showed != a.h.Certificate(); changed {
+			c.signedIn, c.showed = c.credentials(a.h), a.h.Certificate()
+			c.began = time.Now()
 			a.h.Reconnects++
 		}
+		served = c.began.Add(a.h.Far)
 		return changed, nil
 	})
+	if err == nil {
+		err = a.awaitServed(ctx, time.Until(served), timeout)
+	}
 	return changed, err
 }
 
