@@ -58,14 +58,19 @@ type LoginBundle struct {
 // UNAUTHENTICATED with ID_TOKEN_REFUSED for an ID token that was used or ends at once,
 // PERMISSION_DENIED with LOGIN_REVOKED, INVALID_ARGUMENT with CSR_INVALID.
 func (l LoggingIn) Login(ctx context.Context, req LoginRequest) (LoginBundle, error) {
-	who := identity.Identity{Role: req.Role}
-	var err error
-	what := "cannot log in " + req.Person.Shown
-	if who.Name, err = l.nameOf(ctx, req.Person); err != nil {
-		return LoginBundle{}, storeError(what, err)
-	}
 	if _, err := signingRequest("csr", req.CSR); err != nil {
 		return LoginBundle{}, err
+	}
+	who := identity.Identity{Role: req.Role}
+	known, err := l.known(ctx, req.Person)
+	who.Name = known.Operator
+	if err == nil && !known.RevokedAt.IsZero() {
+		err = loginRevoked(known)
+		req.Caller.Peer.Identity = who
+		l.NoteLoginRefused(ctx, req.Person, req.Caller, err)
+	}
+	if err != nil {
+		return LoginBundle{}, storeError("cannot log in "+req.Person.Shown, err)
 	}
 	if req.Believed != nil {
 		if err := req.Believed(ctx); err != nil {
@@ -87,17 +92,17 @@ func (l LoggingIn) Login(ctx context.Context, req LoginRequest) (LoginBundle, er
 	return LoginBundle{OperatorBundle: bundle, Identity: who}, err
 }
 
-// nameOf is the name that the person has, or will have.
-func (l LoggingIn) nameOf(ctx context.Context, person inventory.Person) (name string, err error) {
+// known is the record of the person, with the name alone for who has none yet. Who was revoked has
+// no call recorded in the audit: the room there is for those who may.
+func (l LoggingIn) known(ctx context.Context,
+	person inventory.Person) (login inventory.Login, err error) {
 	err = l.r.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
-		known, err := records.Logins.Get(ctx, person)
-		name = known.Operator
-		if errors.Is(err, inventory.ErrNotFound) {
-			name, err = person.Name(), nil
+		if login, err = records.Logins.Get(ctx, person); errors.Is(err, inventory.ErrNotFound) {
+			login, err = inventory.Login{Operator: person.Name()}, nil
 		}
 		return err
 	})
-	return name, err
+	return login, err
 }
 
 func (l LoggingIn) admit(ctx context.Context, records Records, req LoginRequest,
@@ -114,6 +119,8 @@ func (l LoggingIn) admit(ctx context.Context, records Records, req LoginRequest,
 		err = unused(ctx, records, who.Name)
 	case err == nil && !login.RevokedAt.IsZero():
 		err = loginRevoked(login)
+	case err == nil && login.Operator != who.Name:
+		err = namedMeanwhile(login)
 	}
 	if err != nil {
 		return err
@@ -155,8 +162,8 @@ func unused(ctx context.Context, records Records, name string) error {
 }
 
 // supersede revokes what the person has in another role, and what agents would let in for servers
-// that the person does not work with any more. A key that another computer has then ends: nobody
-// has two roles at a time.
+// that the person does not work with any more, and the join tokens made with it. A key that another
+// computer has then ends: nobody has two roles at a time.
 func (l LoggingIn) supersede(ctx context.Context, records Records, req LoginRequest,
 	caller Caller) error {
 	who := caller.Peer.Identity
@@ -175,15 +182,16 @@ func (l LoggingIn) supersede(ctx context.Context, records Records, req LoginRequ
 		if err != nil {
 			return err
 		}
-		if len(good) == 0 {
+		tokens, err := records.Tokens.Revoke(ctx, older.String()) // which outlive certificates
+		if err != nil {
+			return err
+		}
+		if len(good) == 0 && tokens == 0 {
 			continue
 		}
 		why := fmt.Sprintf("a login in the role %s for %s", req.Role,
 			scopeText(inventory.ScopeOf(req.Servers)))
 		if _, err := records.Certificates.Revoke(ctx, older.String(), why); err != nil {
-			return err
-		}
-		if _, err := records.Tokens.Revoke(ctx, older.String()); err != nil {
 			return err
 		}
 		if err := records.Events.Add(ctx, caller.event(l.r.config.Now().UTC(), "identity.revoke",
@@ -292,6 +300,14 @@ func loginRevoked(login inventory.Login) error {
 			login.RevokedAt.UTC().Format(time.RFC3339), login.Reason),
 		errs.WithHint("ask an admin, who can let you in again",
 			errs.Call("ReadmitOperator", "name", operatorSubject(login.Operator))))
+}
+
+// namedMeanwhile refuses a certificate under another name than the person's: two logins were the
+// first, with two shown names. The ID token is good for another try.
+func namedMeanwhile(login inventory.Login) error {
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
+		"another login has just named the person "+login.Operator, errs.Retry(time.Second),
+		errs.WithHint("try again with the same ID token", errs.Call("Login")))
 }
 
 func tokenRefusedHere(cause string) error {

@@ -196,7 +196,12 @@ func TestARevokedPersonDoesNotLogIn(t *testing.T) {
 	renamed := alice
 	renamed.Shown = "new@example.com"
 	for _, role := range identity.Operators() {
-		_, err := h.tryLogin(h.ask(renamed, role, "*"))
+		req := h.ask(renamed, role, "*")
+		req.Believed = func(context.Context) error {
+			t.Error("it takes room of the audit that is for who may log in")
+			return nil
+		}
+		_, err := h.tryLogin(req)
 		wantReason(t, "logged in", err, errorsv1.Reason_REASON_LOGIN_REVOKED)
 	}
 	readmit := func(name string, dry bool) error {
@@ -274,6 +279,54 @@ func TestALoginSupersedes(t *testing.T) {
 		if scoped := identity.Scoped(second.Certificate); scoped != (test.narrow != "*") {
 			t.Errorf("%s: agents let it in: %v", test.name, !scoped)
 		}
+	}
+}
+
+// Two first logins at a time, with two shown names, are one person with one name: whom an admin
+// revokes under it has no certificate under another one.
+func TestTwoFirstLoginsAtATimeAreOnePerson(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	late := h.ask(alice, identity.RoleOperator, "*")
+	late.Person.Shown = "another@example.com"
+	var first identity.Peer
+	late.Believed = func(context.Context) error {
+		late.Believed = nil
+		first = h.login(h.ask(alice, identity.RoleOperator, "*"))
+		return nil
+	}
+	_, err := h.tryLogin(late)
+	wantReason(t, "the second", err, errorsv1.Reason_REASON_ETAG_MISMATCH)
+	if _, again := errs.RetryOf(err); !again {
+		t.Error("it is not to be tried again")
+	}
+	if second := h.login(late); second.Identity != first.Identity {
+		t.Errorf("the person is %v and %v", first.Identity, second.Identity)
+	}
+}
+
+// A join token of a role that the person lost ends with it, also when no certificate in the role
+// was left that could be revoked.
+func TestALoginEndsTokensOfAnotherRole(t *testing.T) {
+	t.Parallel()
+	for _, wait := range []time.Duration{time.Minute, 2 * time.Hour} {
+		h := build(t)
+		first := h.login(h.ask(alice, identity.RoleOperator, "*"))
+		h.withServers()
+		data, _, err := h.registry.CreateToken(t.Context(), ca.TokenRequest{Server: "db-1",
+			TTL: 24 * time.Hour, Caller: ca.Caller{Peer: first}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := identity.ParseJoinFile(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.clock.forward(wait)
+		h.login(h.ask(alice, identity.RoleViewer, "*"))
+		_, err = h.enroll(file.Token, "db-1", keys(t))
+		wantReason(t, "a viewer's join token after "+wait.String(), err,
+			errorsv1.Reason_REASON_TOKEN_INVALID)
 	}
 }
 
