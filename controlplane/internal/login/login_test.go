@@ -179,6 +179,7 @@ func TestABadTokenIsRefused(t *testing.T) {
 		"a subject of two lines":     set("sub", "alice\nadmin"),
 		"a subject with direction":   set("sub", "alice\u202e"),
 		"a long subject":             set("sub", strings.Repeat("a", 256)),
+		"half a character":           set("sub", "alice\ufffd"), // stands for many subjects
 		"an address nobody verified": set("email_verified", false),
 		"an address, verified maybe": gone("email_verified"),
 		"an address, verified 1":     set("email_verified", 1),

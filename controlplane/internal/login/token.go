@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
@@ -124,7 +125,7 @@ func (l *Login) isForUs(all claims) error {
 	case err != nil || !slices.Contains(audience, l.config.ClientID):
 		return refused(fmt.Sprintf("it is not for the client %s", l.config.ClientID))
 	case party && all.text("azp") != l.config.ClientID:
-		return refused(fmt.Sprintf("it was made for another client: %.200s", azp))
+		return refused(fmt.Sprintf("it was made for another client: %.200q", azp))
 	case len(audience) > 1 && !party:
 		return refused("it is for several clients, and does not say which asked for it")
 	}
@@ -187,7 +188,9 @@ func (l *Login) person(all claims) (inventory.Person, error) {
 	name := all.text(l.config.NameClaim)
 	p := inventory.Person{Issuer: l.config.Issuer, Subject: all.text("sub"),
 		Shown: shorten(clean(name))}
-	if p.Subject == "" || len(p.Subject) > 255 || clean(p.Subject) != p.Subject {
+	// What is no character is read as one that stands for all of them: two subjects would be one.
+	if p.Subject == "" || len(p.Subject) > 255 || clean(p.Subject) != p.Subject ||
+		strings.ContainsRune(p.Subject, utf8.RuneError) {
 		return p, refused("its subject is not one")
 	}
 	isEmail := l.config.NameClaim == "email" && name != "" || strings.Contains(name, "@")
