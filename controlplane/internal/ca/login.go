@@ -15,6 +15,9 @@ import (
 const (
 	// minLogin is the shortest life of a certificate that is worth a login.
 	minLogin = time.Minute
+	// olderBy is how long before the last login an ID token may have been made: by two commands at a
+	// time, or by a clock that is behind.
+	olderBy = time.Minute
 	// remembered is how long a used ID token is known after its end, for clocks that are set back.
 	remembered = 24 * time.Hour
 )
@@ -121,6 +124,9 @@ func (l LoggingIn) admit(ctx context.Context, records Records, req LoginRequest,
 		err = loginRevoked(login)
 	case err == nil && login.Operator != who.Name:
 		err = namedMeanwhile(login)
+	case err == nil && req.Issued.Add(olderBy).Before(login.Last):
+		// Its groups are those of before: it would take back what the last login took away.
+		err = tokenRefusedHere("it was made before the last login")
 	}
 	if err != nil {
 		return err

@@ -305,6 +305,26 @@ func TestTwoFirstLoginsAtATimeAreOnePerson(t *testing.T) {
 	}
 }
 
+// An ID token that was kept gives back nothing of what a later login took away.
+func TestAnOlderIDTokenIsNotUsedAfterANewerOne(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	kept, other := h.ask(alice, identity.RoleAdmin, "*"), h.ask(mallory, identity.RoleAdmin, "*")
+	h.clock.forward(30 * time.Second)
+	meanwhile := h.ask(alice, identity.RoleViewer, "*")
+	h.clock.forward(2 * time.Minute)
+	h.login(h.ask(alice, identity.RoleViewer, "*"))
+	for _, req := range []ca.LoginRequest{kept, meanwhile} {
+		_, err := h.tryLogin(req)
+		wantReason(t, "one of before", err, errorsv1.Reason_REASON_ID_TOKEN_REFUSED)
+	}
+	h.login(other)
+	soon := h.ask(alice, identity.RoleViewer, "*") // by a second command, which is slower
+	h.clock.forward(30 * time.Second)
+	h.login(h.ask(alice, identity.RoleViewer, "*"))
+	h.login(soon)
+}
+
 // A join token of a role that the person lost ends with it, also when no certificate in the role
 // was left that could be revoked.
 func TestALoginEndsTokensOfAnotherRole(t *testing.T) {
