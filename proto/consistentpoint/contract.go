@@ -21,33 +21,44 @@ type Contract struct {
 // A schema whose name is in ignore_db_dirs is on the volume, and to nobody's knowledge.
 func DefinitionSettings() []string {
 	return []string{"default_storage_engine", "enforce_storage_engine", "ignore_db_dirs",
-		"innodb_compression_default", "innodb_default_row_format", "old_mode"}
+		"innodb_compression_default", "innodb_default_row_format", "old_mode",
+		SysdateIsNow}
 }
 
 // RowSettings are those that rows depend on, when their change is logged as a statement.
 func RowSettings() []string {
 	return []string{"block_encryption_mode", "default_regex_flags", "default_week_format",
-		"div_precision_increment", "ft_boolean_syntax", "ft_max_word_len", "ft_min_word_len",
-		"ft_query_expansion_limit", StopwordFile, "group_concat_max_len",
+		"div_precision_increment", "ft_boolean_syntax", "ft_max_word_len",
+		"ft_min_word_len", "ft_query_expansion_limit", StopwordFile, "group_concat_max_len",
 		"innodb_ft_enable_stopword", "innodb_ft_max_token_size", "innodb_ft_min_token_size",
 		"innodb_ft_server_stopword_table", "innodb_ft_user_stopword_table",
 		"max_recursive_iterations", "old_passwords"}
 }
 
+// SysdateIsNow is an option that no variable tells: what SYSDATE() is tells it. A default value of
+// a new column may be that.
+const SysdateIsNow = "sysdate_is_now"
+
 // StopwordFile is the setting that names a file of the host. What the file has is compared, and is
-// told for its name.
-const StopwordFile = "ft_stopword_file"
+// told for its name; of a file that nobody could read the value ends in Unread, and says nothing of
+// whether two of them are the same.
+const (
+	StopwordFile = "ft_stopword_file"
+	Unread       = ", which cannot be read"
+)
 
 // StaticSettings are those of both that a running server does not take.
 func StaticSettings() []string {
 	return []string{"ft_max_word_len", "ft_min_word_len", "ft_query_expansion_limit", StopwordFile,
-		"ignore_db_dirs", "innodb_ft_max_token_size", "innodb_ft_min_token_size"}
+		"ignore_db_dirs", "innodb_ft_max_token_size", "innodb_ft_min_token_size", SysdateIsNow}
 }
 
 // ToldWith is a setting that is never empty, and that every agent tells which tells this one: of
 // another agent nothing is known of it.
 func ToldWith(name string) string {
 	switch name {
+	case SysdateIsNow:
+		return SysdateIsNow
 	case "block_encryption_mode", "old_passwords", "ft_boolean_syntax",
 		"ft_query_expansion_limit", StopwordFile, "ignore_db_dirs",
 		"innodb_ft_server_stopword_table", "innodb_ft_user_stopword_table":

@@ -90,6 +90,9 @@ func contractOf(ctx context.Context, q querier) (*consistentpoint.Contract, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := readSysdate(ctx, q, v); err != nil {
+		return nil, err
+	}
 	if err := readOptions(v, c); err != nil || c.KeyLibrary == "" {
 		return c, err
 	}

@@ -34,7 +34,8 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 			"plugin_load_add=ha_archive\ncharacter_set_server=latin1\n"+
 			"default_storage_engine=Aria\nenforce_storage_engine=\ninnodb_undo_directory=.\n"+
 			"old_mode=\ngroup_concat_max_len=100\ndefault_regex_flags=DOTALL\n"+
-			"max_recursive_iterations=5\ninnodb_ft_min_token_size=1\nft_min_word_len=2\n"+
+			"sysdate_is_now\nmax_recursive_iterations=5\ninnodb_ft_min_token_size=1\n"+
+			"ft_min_word_len=2\n"+
 			"ignore_db_dirs=lost+found\nignore_db_dirs=hidden\nft_query_expansion_limit=5\n"+
 			`ft_boolean_syntax="+ -><()\\*:##&|"`+"\nft_stopword_file="+stopwords+
 			"\ninnodb_ft_server_stopword_table=app/stop",
@@ -78,6 +79,9 @@ func TestACopyRunsWithTheOptionsOfItsDatadir(t *testing.T) {
 		status, err = primary.Status(t.Context())
 		must(t, err)
 		words := status.Live.Settings["ft_stopword_file"]
+		if is := its["sysdate_is_now"]; is != "ON" {
+			t.Errorf("sysdate_is_now: %q", is)
+		}
 		for name, want := range status.Live.Settings {
 			if slices.Contains(consistentpoint.RowSettings(), name) && its[name] != want &&
 				name != "ft_stopword_file" {

@@ -62,6 +62,21 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 	})
 }
 
+// TestANodeOfAClusterIsTold by its own word: what it gets by a state transfer is in no binary log.
+func TestANodeOfAClusterIsTold(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		for config, want := range map[string]string{"": "OFF",
+			"wsrep_on=ON\nwsrep_provider=none\nbinlog_format=ROW\nwsrep_cluster_address=": "ON"} {
+			i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true,
+				Config: config})
+			if got := status(t, i).Settings["wsrep_on"]; got != want {
+				t.Errorf("with %q it is told as %q", config, got)
+			}
+			i.Stop()
+		}
+	})
+}
+
 // TestTimeZoneOfTheHost has servers whose SYSTEM time zones differ, or have other names alone.
 func TestTimeZoneOfTheHost(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {

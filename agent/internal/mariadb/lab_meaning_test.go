@@ -47,6 +47,32 @@ func TestWhatAStatementMeans(t *testing.T) {
 	})
 }
 
+// TestSysdateOfAnotherServer has an option that no variable tells: a statement that fills a new
+// column means its own time by SYSDATE(), and on a replica without the option the replica's.
+func TestSysdateOfAnotherServer(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
+		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
+			CA: mariadbtest.SameCA(primary)}, password)
+		primary.Stop()
+		primary.Args = []string{"--sysdate-is-now"}
+		primary.Run()
+		replica.Exec("STOP SLAVE", "START SLAVE")
+		inSession(t, primary, "SET timestamp = 1000000000, binlog_format = ROW",
+			"ALTER TABLE shop.t ADD COLUMN at DATETIME DEFAULT SYSDATE()")
+		applied(t, primary, replica)
+		const last = "SELECT at FROM shop.t LIMIT 1"
+		if its, wanted := replica.Value(last), primary.Value(last); its == wanted {
+			t.Errorf("SYSDATE() is %q on both", its)
+		}
+		for server, want := range map[*mariadbtest.Instance]string{primary: "ON", replica: "OFF"} {
+			if is := status(t, server).Settings[consistentpoint.SysdateIsNow]; is != want {
+				t.Errorf("it is told as %q, not %s", is, want)
+			}
+		}
+	})
+}
+
 // TestAReplicaLeavesOutItsOwnServerID: what bears its server_id it takes for its own, which has
 // come back to it. Its position moves on, and no thread has an error.
 func TestAReplicaLeavesOutItsOwnServerID(t *testing.T) {

@@ -24,7 +24,7 @@ func lossVariables() []string {
 		"replicate_rewrite_db", "replicate_events_marked_for_skip", "slave_skip_errors",
 		"slave_exec_mode", "slave_type_conversions", "slave_run_triggers_for_rbr", "init_slave",
 		"slave_sql_verify_checksum", "gtid_ignore_duplicates", "secure_timestamp",
-		"binlog_format", "system_time_zone", "time_zone")
+		"binlog_format", "system_time_zone", "time_zone", "wsrep_on")
 }
 
 // lossColumns are the columns of SHOW ALL SLAVES STATUS that do so for one connection.
@@ -65,7 +65,7 @@ func (l *Live) comparable(datadir string) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(datadir, path)
 	}
-	said := "file " + path + ", which cannot be read"
+	said := "file " + path + consistentpoint.Unread
 	if content, err := untrusted.ReadFile(path, mostStopwords); err == nil {
 		sum := sha256.Sum256(content)
 		said = "file with SHA-256 " + hex.EncodeToString(sum[:8])

@@ -163,6 +163,9 @@ func (h *Host) live(ctx context.Context, quiesced bool, written []Option) (Live,
 	if err := live.readZone(ctx, h.Server.db); err != nil {
 		return Live{}, err
 	}
+	if err := readSysdate(ctx, h.Server.db, live.Settings); err != nil {
+		return Live{}, err
+	}
 	if err := live.readPositionEngine(ctx, h.Server.db); err != nil {
 		return Live{}, err
 	}

@@ -18,6 +18,9 @@ func logLosses() map[string]loss {
 	return map[string]loss{
 		"binlog_do_db":     {"", "keeps changes out of the binary log"},
 		"binlog_ignore_db": {"", "keeps changes out of the binary log"},
+		"wsrep_on": {"OFF", "makes it a node of a Galera cluster, which gets changes of other " +
+			"nodes that its binary log lacks: by a state transfer, and all of them with " +
+			"log_slave_updates=OFF"},
 	}
 }
 

@@ -18,7 +18,7 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 				"slave_run_triggers_for_rbr": "NO", "slave_sql_verify_checksum": "ON",
 				"replicate_events_marked_for_skip": "REPLICATE", "gtid_ignore_duplicates": "OFF",
 				"slave_type_conversions": "ALL_NON_LOSSY", "binlog_format": "MIXED",
-				"gtid_slave_pos_engine": "InnoDB"},
+				"gtid_slave_pos_engine": "InnoDB", "wsrep_on": "OFF"},
 			Connections: []replication.Connection{running()}}
 	}
 	if why := text(want.Findings(healthy())); why != "" {
@@ -31,7 +31,7 @@ func TestSettingsThatLoseChanges(t *testing.T) {
 		"init_slave": "SET foreign_key_checks=0", "replicate_do_db": "a",
 		"replicate_ignore_table": "a.b", "replicate_wild_ignore_table": "tmp%.%",
 		"replicate_rewrite_db": "a->b", "binlog_ignore_db": "a", "secure_timestamp": "YES",
-		"gtid_slave_pos_engine": "Aria"} {
+		"gtid_slave_pos_engine": "Aria", "wsrep_on": "ON"} {
 		s := healthy()
 		s.Settings[setting] = value
 		judged(t, s, want, setting)

@@ -50,9 +50,13 @@ func otherSettings(replica, primary Status) []string {
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
 		told := consistentpoint.ToldWith(name)
-		return valueOf(its, name) == valueOf(wanted, name) || its[told] == "" || wanted[told] == ""
+		return its[told] == "" || wanted[told] == "" ||
+			valueOf(its, name) == valueOf(wanted, name) && !unread(its[name])
 	})
 }
+
+// unread is true for a value that says nothing of what the file has.
+func unread(value string) bool { return strings.HasSuffix(value, consistentpoint.Unread) }
 
 // valueOf is the value of a setting. A version that has no such setting is as one with its default.
 func valueOf(settings map[string]string, name string) string {
@@ -81,7 +85,7 @@ func OneMeaning(replica, primary string, its, primarys Status) errs.Hint {
 	}
 	if slices.Contains(static, consistentpoint.StopwordFile) {
 		text += "; of the file of stop words both hosts need the same content, in the machine " +
-			"image too"
+			"image too, at a path that the agent can read"
 	}
 	return errs.Hint{Text: text}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
+	"github.com/understudy-db/understudy/proto/consistentpoint"
 )
 
 func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
@@ -14,7 +15,7 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 		s := replication.Status{Answers: true, Settings: map[string]string{
 			"binlog_format": "MIXED", "default_storage_engine": "InnoDB",
 			"group_concat_max_len": "1048576", "max_recursive_iterations": "1000",
-			"ft_query_expansion_limit": "20"}}
+			"ft_query_expansion_limit": "20", "sysdate_is_now": "OFF"}}
 		maps.Copy(s.Settings, changes)
 		return s
 	}
@@ -34,6 +35,7 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 			"(built-in)"},
 		"innodb_ft_server_stopword_table": {"a/b", "", "empty instead of its primary's a/b"},
 		"innodb_ft_user_stopword_table":   {"a/b", "", "empty instead of its primary's a/b"},
+		"sysdate_is_now":                  {"ON", "OFF", "OFF instead of its primary's ON"},
 		"ignore_db_dirs":                  {"app", "", "empty instead of its primary's app"},
 	} {
 		found := replication.FromPrimary("db2", "db1", with(map[string]string{name: test.replica}),
@@ -45,6 +47,7 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 	}
 	for name, restart := range map[string]bool{"ft_min_word_len": true,
 		"innodb_ft_max_token_size": true, "group_concat_max_len": false, "ft_stopword_file": true,
+		"sysdate_is_now": true,
 		"ignore_db_dirs": true, "ft_query_expansion_limit": true, "ft_boolean_syntax": false,
 		"innodb_ft_server_stopword_table": false} {
 		found := replication.Unlikes("db2", "db1", with(map[string]string{name: "7"}), with(nil))
@@ -52,6 +55,10 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 			strings.Contains(found[0].Hint.Text, "SET GLOBAL") == restart {
 			t.Errorf("%s: %+v", name, found)
 		}
+	}
+	unread := with(map[string]string{"ft_stopword_file": "file /a" + consistentpoint.Unread})
+	if why := replication.OtherMeaning(unread, unread); !strings.Contains(why, "ft_stopword_file") {
+		t.Errorf("nobody could read what the files have, and they count as equal: %q", why)
 	}
 	with118 := with(map[string]string{"block_encryption_mode": "aes-128-ecb"})
 	if why := replication.OtherMeaning(with118, with(nil)); why != "" {
