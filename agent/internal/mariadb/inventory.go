@@ -31,7 +31,7 @@ const (
 
 // Digests is the version of how objects are digested, and which are. The inventories of two
 // versions are not comparable.
-const Digests = 1
+const Digests = 2
 
 // Object is one object of the server and its definition.
 type Object struct {

@@ -3,6 +3,7 @@
 package mariadb_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -203,6 +204,34 @@ func TestACollationWithAnotherOrderIsAnotherObject(t *testing.T) {
 			o := inventoryOf(t, i)["COLLATION latin1_own_ci"]
 			if o.Digest == "" || seen[o.Digest] {
 				t.Errorf("like %s: %+v", like, o)
+			}
+			seen[o.Digest] = true
+			i.Stop()
+		}
+	})
+}
+
+// TestTheOrderOfLettersOfOtherScripts has two hosts with one name for two orders, which differ in
+// Han letters alone.
+func TestTheOrderOfLettersOfOtherScripts(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		seen := map[string]bool{}
+		for n, rules := range []string{"<reset>a</reset><s>\\u1000</s>",
+			"<reset>a</reset><s>\\u1000</s><reset>\\u4E2D</reset><s>\\u6587</s>"} {
+			i := mariadbtest.New(t, mariadbtest.Options{Root: root, Install: true})
+			dir := filepath.Join(i.Dir, fmt.Sprint("charsets", n))
+			charsets(t, root, dir, "latin1_general_ci")
+			index := filepath.Join(dir, "Index.xml")
+			text, err := os.ReadFile(index)
+			must(t, err)
+			must(t, os.WriteFile(index, []byte(strings.Replace(string(text),
+				`<charset name="utf8mb3">`, `<charset name="utf8mb3">
+  <collation name="utf8mb3_own_ci" id="1029"><rules>`+rules+`</rules></collation>`, 1)), 0o644))
+			configured(t, i, "character_sets_dir="+dir)
+			i.Run()
+			o := inventoryOf(t, i)["COLLATION utf8mb3_own_ci"]
+			if o.Digest == "" || seen[o.Digest] {
+				t.Errorf("rules %s: %+v", rules, o)
 			}
 			seen[o.Digest] = true
 			i.Stop()
