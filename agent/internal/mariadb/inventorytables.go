@@ -6,18 +6,20 @@ import "context"
 const errStatementTimeout = 1969
 
 func (i *inventory) tables(ctx context.Context) error {
-	rows, err := query(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t, "+
+	var all []table
+	if err := each(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t, "+
 		"engine AS e FROM information_schema.tables WHERE table_type <> 'SYSTEM VIEW' AND "+
-		notAmong("table_schema", builtinSchemas))
-	if err != nil {
+		notAmong("table_schema", builtinSchemas), func(r row) error {
+		t := table{tableName: tableName{r["s"], r["n"]}, kind: r["t"], engine: r["e"]}
+		if i.wants(t.String()) {
+			all = append(all, t)
+		}
+		return tooMany(len(all), mostTables, "tables and views")
+	}); err != nil {
 		return err
 	}
-	for _, r := range rows {
-		name := tableName{r["s"], r["n"]}
-		if !i.wants(name.String()) {
-			continue
-		}
-		o, err := i.table(ctx, name, r["t"], r["e"])
+	for _, t := range all {
+		o, err := i.table(ctx, t.tableName, t.kind, t.engine)
 		if err == nil {
 			err = i.each(o)
 		}

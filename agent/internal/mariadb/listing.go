@@ -98,9 +98,10 @@ func listTables(ctx context.Context, q querier) ([]Table, error) {
 		"USING filename) AS BINARY), '/', CAST(CONVERT(table_name USING filename) AS BINARY))) "+
 		"AS f FROM "+
 		"information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND "+
-		ofUser("table_schema"), func(r row) {
+		ofUser("table_schema"), func(r row) error {
 		all = append(all, Table{r["n"], r.number("r"), r.number("b"),
 			strings.TrimSpace(r["c"] + " " + ids[r["f"]])})
+		return tooMany(len(all), mostTables, "tables")
 	})
 	slices.SortFunc(all, func(a, b Table) int { return cmp.Compare(a.Name, b.Name) })
 	return all, err
@@ -113,6 +114,9 @@ func tableIDs(ctx context.Context, q querier) (map[string]string, error) {
 	err := each(ctx, q, "SELECT HEX(SUBSTRING_INDEX(SUBSTRING_INDEX(CAST(name AS BINARY), "+
 		"'#P#', 1), '#p#', 1)) AS f, MD5(GROUP_CONCAT(table_id ORDER BY table_id)) AS ids "+
 		"FROM information_schema.innodb_sys_tables GROUP BY f",
-		func(r row) { ids[r["f"]] = r["ids"] })
+		func(r row) error {
+			ids[r["f"]] = r["ids"]
+			return tooMany(len(ids), 2*mostTables, "tables of InnoDB")
+		})
 	return ids, err
 }

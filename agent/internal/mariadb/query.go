@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // querier is a connection, or the pool.
@@ -39,14 +42,34 @@ func (r row) yes(column string) bool {
 // query reads all rows of any shape: SHOW statements differ between versions.
 func query(ctx context.Context, q querier, statement string, args ...any) ([]row, error) {
 	var all []row
-	if err := each(ctx, q, statement, func(r row) { all = append(all, r) }, args...); err != nil {
+	if err := each(ctx, q, statement, func(r row) error {
+		all = append(all, r)
+		return tooMany(len(all), mostListed, "rows of one kind")
+	}, args...); err != nil {
 		return nil, err
 	}
 	return all, nil
 }
 
-// each reads rows one by one: of many rows as maps, all at once would take ten times their size.
-func each(ctx context.Context, q querier, statement string, take func(row), args ...any) error {
+// mostListed are read at once as maps, which take ten times their size. Whoever may create
+// something in the database may create any number of it.
+const mostListed = 100_000
+
+// tooMany refuses what takes more memory than the agent has a share of. What is not looked at
+// proves nothing: a list that was cut would pass for a whole one.
+func tooMany(count, most int, what string) error {
+	if count <= most {
+		return nil
+	}
+	return unsafe(errorsv1.Reason_REASON_TOO_MANY_OBJECTS,
+		fmt.Sprintf("MariaDB has more than %d %s, which are not looked at", most, what),
+		errs.WithHint("drop what is not needed, or move schemas to another server, then call "+
+			"again"))
+}
+
+// each reads rows one by one, until take fails.
+func each(ctx context.Context, q querier, statement string, take func(row) error,
+	args ...any) error {
 	rows, err := q.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return err
@@ -58,10 +81,12 @@ func each(ctx context.Context, q querier, statement string, take func(row), args
 	}
 	for rows.Next() {
 		r, err := scan(rows, columns)
+		if err == nil {
+			err = take(r)
+		}
 		if err != nil {
 			return err
 		}
-		take(r)
 	}
 	return rows.Err()
 }

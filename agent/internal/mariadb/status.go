@@ -320,7 +320,7 @@ type slowFacts struct {
 const slowFactsAge = time.Minute
 
 func (f *slowFacts) get(ctx context.Context, q querier,
-	started time.Time) (torn, memory []string) {
+	started time.Time) (loosely, memory []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if time.Since(f.read) < slowFactsAge && started.Sub(f.started).Abs() < 2*time.Second {
@@ -328,11 +328,14 @@ func (f *slowFacts) get(ctx context.Context, q querier,
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	all, err := tables(ctx, q, false)
+	nonTransactional, err := namesThat(ctx, q, torn)
+	if err == nil {
+		memory, err = namesThat(ctx, q, ofMemory)
+	}
 	if err != nil {
 		return f.nonTransactional, f.memory // known again when there is time
 	}
 	f.read, f.started = time.Now(), started
-	f.nonTransactional, f.memory = namesOf(all, table.torn), namesOf(all, table.memory)
+	f.nonTransactional, f.memory = nonTransactional, memory
 	return f.nonTransactional, f.memory
 }

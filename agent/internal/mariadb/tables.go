@@ -3,6 +3,7 @@ package mariadb
 import (
 	"context"
 	"slices"
+	"strconv"
 )
 
 // table is one of the user's tables: everything that has rows, and no view. Temporary tables are
@@ -24,6 +25,9 @@ func ofUser(schema string) string { return notAmong(schema, builtinSchemas+",'un
 // schema of the user's, is sys.
 func notAmong(schema, list string) string { return "BINARY " + schema + " NOT IN (" + list + ")" }
 
+// mostTables is how many the agent lists: they take some 50 MB.
+const mostTables = 200_000
+
 // tables is the one list of the user's tables, by name. Each purpose says what it does with each
 // kind; the page docs/datadir.md has all of it in one table. Sizes cost a look into each table.
 func tables(ctx context.Context, q querier, sizes bool) ([]table, error) {
@@ -31,26 +35,41 @@ func tables(ctx context.Context, q querier, sizes bool) ([]table, error) {
 	if sizes {
 		bytes = "COALESCE(data_length, 0)"
 	}
-	rows, err := query(ctx, q, "SELECT table_schema AS s, table_name AS n, table_type AS k, "+
+	var all []table
+	err := each(ctx, q, "SELECT table_schema AS s, table_name AS n, table_type AS k, "+
 		"engine AS e, "+bytes+" AS b FROM information_schema.tables "+
-		"WHERE table_type NOT LIKE '%VIEW' AND "+ofUser("table_schema")+" ORDER BY 1, 2")
+		"WHERE table_type NOT LIKE '%VIEW' AND "+ofUser("table_schema")+" ORDER BY 1, 2",
+		func(r row) error {
+			all = append(all, table{tableName{r["s"], r["n"]}, r["k"], r["e"], r.number("b")})
+			return tooMany(len(all), mostTables, "tables")
+		})
+	return all, err
+}
+
+// Conditions for tables by their engine, which is empty for one that cannot be opened and may be of
+// any.
+const (
+	// torn are those that a snapshot without a lock may tear: their rows are in no transaction log.
+	torn = "COALESCE(engine, '') NOT IN ('InnoDB', 'MRG_MyISAM', 'BLACKHOLE')"
+	// loose are those of torn whose rows are on the volume, and in no transaction.
+	loose = "COALESCE(engine, '') IN ('', 'MyISAM', 'Aria', 'CSV', 'ARCHIVE', 'Mroonga')"
+	// ofMemory are those whose rows no copy has, and no start of the server keeps.
+	ofMemory = "engine = 'MEMORY'"
+)
+
+// tablesThat are the first of the user's tables that a condition is true for, by name.
+func tablesThat(ctx context.Context, q querier, condition string, most int) ([]tableName, error) {
+	rows, err := query(ctx, q, "SELECT table_schema AS s, table_name AS n FROM "+
+		"information_schema.tables WHERE table_type NOT LIKE '%VIEW' AND "+
+		ofUser("table_schema")+" AND "+condition+" ORDER BY 1, 2 LIMIT "+strconv.Itoa(most))
 	if err != nil {
 		return nil, err
 	}
-	all := make([]table, 0, len(rows))
+	all := make([]tableName, 0, len(rows))
 	for _, r := range rows {
-		all = append(all, table{tableName{r["s"], r["n"]}, r["k"], r["e"], r.number("b")})
+		all = append(all, tableName{r["s"], r["n"]})
 	}
 	return all, nil
-}
-
-// torn is true for a table that a snapshot without a lock may tear: one whose rows are in no
-// transaction log. A table that cannot be opened may be any.
-func (t table) torn() bool { return !slices.Contains([]string{"InnoDB"}, t.engine) && !t.empty() }
-
-// empty is true for engines that keep no rows of their own.
-func (t table) empty() bool {
-	return slices.Contains([]string{"MRG_MyISAM", "BLACKHOLE"}, t.engine)
 }
 
 // remote is true for a table whose engine keeps its rows outside of the datadir, or is not known
@@ -62,25 +81,15 @@ func remoteEngine(engine string) bool {
 		"MEMORY", "BLACKHOLE", "ROCKSDB", "Mroonga", "OQGRAPH", ""}, engine)
 }
 
-// memory is true for a table whose rows no copy has, and no start of the server keeps.
-func (t table) memory() bool { return t.engine == "MEMORY" }
-
 // sequence is true for a sequence, whose next value is part of the inventory.
 func (t table) sequence() bool { return t.kind == "SEQUENCE" }
 
-// nonTransactionalTables names those that a snapshot without a lock may tear, a hundred at most.
-func nonTransactionalTables(ctx context.Context, q querier) ([]string, error) {
-	all, err := tables(ctx, q, false)
-	return namesOf(all, table.torn), err
-}
-
-// namesOf are a hundred names at most.
-func namesOf(all []table, which func(table) bool) []string {
-	var names []string
+// namesThat are a hundred names at most.
+func namesThat(ctx context.Context, q querier, condition string) ([]string, error) {
+	all, err := tablesThat(ctx, q, condition, 100)
+	names := make([]string, 0, len(all))
 	for _, t := range all {
-		if which(t) && len(names) < 100 {
-			names = append(names, t.String())
-		}
+		names = append(names, t.String())
 	}
-	return names
+	return names, err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // An agent says what it likes: its machine may be somebody else's.
@@ -85,5 +86,28 @@ func TestACallThatGoesOnIsEnded(t *testing.T) {
 	_, err = a.Inventory(t.Context(), nil, func(kit.Object) { taken++ })
 	if !errors.Is(err, errs.ResourceExhausted) || taken > 64 {
 		t.Errorf("%d objects, then %v", taken, err)
+	}
+}
+
+func TestTablesWithoutEndAreRefused(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	pages := 0
+	f.db1(&agent{mariadb: mariadbService{tables: func(
+		*agentv1.ListTablesRequest) (*agentv1.ListTablesResponse, error) {
+		page := make([]*agentv1.Table, 20_000)
+		for n := range page {
+			page[n] = &agentv1.Table{Name: fmt.Sprintf("a.%04d%05d", pages, n)}
+		}
+		pages++
+		return &agentv1.ListTablesResponse{Tables: page}, nil
+	}}})
+	a, err := f.pool.Agent(t.Context(), "db1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := a.Tables(t.Context())
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_TOO_MANY_OBJECTS || len(all) > 0 {
+		t.Errorf("%d tables, then %v", len(all), err)
 	}
 }

@@ -2,10 +2,17 @@ package agentpool
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
+
+// mostTables is how many an agent may tell of: it refuses fewer, and one that goes on without end
+// is not believed.
+const mostTables = 500_000
 
 // Tables lists the tables of the user's schemas, all pages.
 func (a *agent) Tables(ctx context.Context) ([]kit.Table, error) {
@@ -23,6 +30,13 @@ func (a *agent) Tables(ctx context.Context) ([]kit.Table, error) {
 			return all, cutShort(a.server, "ListTables")
 		}
 		after = all[len(all)-1].Name
+		if len(all) > mostTables {
+			return nil, errs.New(errs.FailedPrecondition,
+				errorsv1.Reason_REASON_TOO_MANY_OBJECTS,
+				fmt.Sprintf("MariaDB on %s has more than %d tables, which are not looked at",
+					a.server, mostTables), errs.Meta("server", a.server),
+				errs.WithHint("drop what is not needed there, or move schemas to another server"))
+		}
 	}
 }
 

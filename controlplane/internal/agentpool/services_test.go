@@ -86,6 +86,7 @@ type mariadbService struct {
 	end       func(*agentv1.EndQuiesceRequest) (*agentv1.EndQuiesceResponse, error)
 	prepare   func(*agentv1.PrepareReplicaRequest) (*agentv1.PrepareReplicaResponse, error)
 	inventory func(grpc.ServerStreamingServer[agentv1.ReadInventoryResponse]) error
+	tables    func(*agentv1.ListTablesRequest) (*agentv1.ListTablesResponse, error)
 	confirm   func(*agentv1.ConfirmHistoryRequest) (*agentv1.ConfirmHistoryResponse, error)
 }
 
@@ -95,6 +96,14 @@ func (s mariadbService) ConfirmHistory(_ context.Context,
 		return nil, unset
 	}
 	return s.confirm(r)
+}
+
+func (s mariadbService) ListTables(_ context.Context,
+	r *agentv1.ListTablesRequest) (*agentv1.ListTablesResponse, error) {
+	if s.tables == nil {
+		return nil, unset
+	}
+	return s.tables(r)
 }
 
 func (s mariadbService) ReadInventory(_ *agentv1.ReadInventoryRequest,

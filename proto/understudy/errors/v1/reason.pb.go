@@ -138,6 +138,8 @@ const (
 	Reason_REASON_FILES_ELSEWHERE Reason = 320
 	// The host lacks what the copied datadir needs to be read: a plugin, a key, a collation.
 	Reason_REASON_HOST_UNFIT Reason = 321
+	// MariaDB has more of something than is looked at: it proves nothing.
+	Reason_REASON_TOO_MANY_OBJECTS Reason = 322
 	// MariaDB refuses the agent's account, or what it may do; waiting does not help.
 	Reason_REASON_MARIADB_ACCESS_DENIED Reason = 330
 	// The server did not stay quiesced until it was resumed.
@@ -266,6 +268,7 @@ var (
 		319: "REASON_TABLES_NOT_TRANSACTIONAL",
 		320: "REASON_FILES_ELSEWHERE",
 		321: "REASON_HOST_UNFIT",
+		322: "REASON_TOO_MANY_OBJECTS",
 		330: "REASON_MARIADB_ACCESS_DENIED",
 		400: "REASON_QUIESCE_BROKEN",
 		401: "REASON_QUIESCE_BUSY",
@@ -356,6 +359,7 @@ var (
 		"REASON_TABLES_NOT_TRANSACTIONAL":   319,
 		"REASON_FILES_ELSEWHERE":            320,
 		"REASON_HOST_UNFIT":                 321,
+		"REASON_TOO_MANY_OBJECTS":           322,
 		"REASON_MARIADB_ACCESS_DENIED":      330,
 		"REASON_QUIESCE_BROKEN":             400,
 		"REASON_QUIESCE_BUSY":               401,
@@ -422,7 +426,7 @@ var File_understudy_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xa3\x13\n" +
+	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xc1\x13\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -480,7 +484,8 @@ const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\x11REASON_WRONG_ROLE\x10\xbe\x02\x12$\n" +
 	"\x1fREASON_TABLES_NOT_TRANSACTIONAL\x10\xbf\x02\x12\x1b\n" +
 	"\x16REASON_FILES_ELSEWHERE\x10\xc0\x02\x12\x16\n" +
-	"\x11REASON_HOST_UNFIT\x10\xc1\x02\x12!\n" +
+	"\x11REASON_HOST_UNFIT\x10\xc1\x02\x12\x1c\n" +
+	"\x17REASON_TOO_MANY_OBJECTS\x10\xc2\x02\x12!\n" +
 	"\x1cREASON_MARIADB_ACCESS_DENIED\x10\xca\x02\x12\x1a\n" +
 	"\x15REASON_QUIESCE_BROKEN\x10\x90\x03\x12\x18\n" +
 	"\x13REASON_QUIESCE_BUSY\x10\x91\x03\x12 \n" +
