@@ -80,6 +80,8 @@ func build(config Config, program string, tls identity.FilesConfig,
 		Follow: func(ctx context.Context, from systemd.From,
 			each func(systemd.Entry) error) error {
 			return p.units.Journal.Follow(ctx, mariadb.Unit, from, each)
+		}, Written: func(ctx context.Context, since time.Time) ([]string, error) {
+			return p.mariadb.Server.Written(ctx, since)
 		}, Log: log})
 	p.watch = observe.New()
 	p.mariadb, err = mariadb.New(mariadb.Config{Exec: p.exec, Timers: p.units, Units: p.units.Files,

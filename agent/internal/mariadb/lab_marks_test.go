@@ -61,7 +61,7 @@ func behind(path string, read int64, each func(systemd.Entry) error) (int64, err
 			return read, nil // of a line that is not whole it is too early
 		}
 		read += int64(len(text))
-		if err := each(systemd.Entry{Message: strings.TrimSuffix(text, "\n"),
+		if err := each(systemd.Entry{Message: strings.TrimSuffix(text, "\n"), Time: time.Now(),
 			Cursor: fmt.Sprint(read)}); err != nil {
 			return read, err
 		}

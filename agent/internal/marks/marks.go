@@ -32,6 +32,8 @@ const (
 	followAgain = 5 * time.Second
 	// unreadAfter is how long the log may not be followed before that is told.
 	unreadAfter = time.Minute
+	// settleLimit is how long one look for what a crash may have torn may take.
+	settleLimit = time.Minute
 )
 
 // Mark is one thing that may have left changes out. There is one of a kind: it gets the next number
@@ -77,13 +79,23 @@ type kept struct {
 	Thread thread `json:"thread"`
 	// Begun is when the copy began, from which on the log is read; zero when it was not noted.
 	Begun time.Time `json:"begun,omitzero"`
+	// Run is the run of MariaDB that the log is of, Before the one before it.
+	Run    run `json:"run,omitzero"`
+	Before run `json:"before,omitzero"`
+	// Crashed is a run that crashed, until it is known what it may have torn; Recovered is the
+	// latest run that recovered from a crash.
+	Crashed   *crashed `json:"crashed,omitempty"`
+	Recovered string   `json:"recovered,omitempty"`
 	// Unlogged is when an SQL thread was found that the log should have; zero for none.
 	Unlogged time.Time `json:"unlogged,omitzero"`
 }
 
-// Config is what a Keeper needs; all of it is required.
+// Config is what a Keeper needs; File, Follow and Log are required.
 type Config struct {
 	File string
+	// Written names the tables without transactions that were written to since a time; an error
+	// while that is not known. nil: crashes are no marks.
+	Written func(ctx context.Context, since time.Time) ([]string, error)
 	// Follow hands over the lines of MariaDB's log as they come, until ctx ends or each fails.
 	Follow func(ctx context.Context, from systemd.From, each func(systemd.Entry) error) error
 	Log    *slog.Logger
@@ -117,6 +129,9 @@ func New(cfg Config) *Keeper {
 
 // Run reads MariaDB's log until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
+	var settles sync.WaitGroup
+	defer settles.Wait()
+	settles.Go(func() { k.settleCrashes(ctx) })
 	for ctx.Err() == nil {
 		if err := k.follow(ctx); err != nil && ctx.Err() == nil {
 			k.fails(err)
@@ -171,7 +186,12 @@ func (k *Keeper) take(e systemd.Entry, begun int) error {
 	k.kept.Cursor, k.moved = e.Cursor, true
 	k.dirty = k.dirty || first
 	said, relevant := parse(e)
-	if relevant && (!first || !k.kept.Begun.IsZero()) { // else it may be of before the copy began
+	k.ran(e)
+	ofCopy := !first || !k.kept.Begun.IsZero() // else it may be of before the copy began
+	if ofCopy {
+		k.recovered(e)
+	}
+	if relevant && ofCopy {
 		k.noteAll(k.kept.Thread.take(said), false)
 		if k.kept.Thread.State != 0 {
 			k.kept.Unlogged = time.Time{}
