@@ -15,8 +15,8 @@ import (
 const (
 	// minLogin is the shortest life of a certificate that is worth a login.
 	minLogin = time.Minute
-	// olderBy is how long before the last login an ID token may have been made: by two commands at a
-	// time, or by a clock that is behind.
+	// olderBy is how long before the last login an ID token may have been made: by two commands at
+	// a time, or by a clock that is behind.
 	olderBy = time.Minute
 	// remembered is how long a used ID token is known after its end, for clocks that are set back.
 	remembered = 24 * time.Hour
