@@ -23,6 +23,9 @@ type Endpoint struct {
 	AdminKey  string `json:"admin_key"`
 	// Host is this machine's address in the lab's network.
 	Host string `json:"host_address"`
+	// Account and Certificates are for attestation of its machines.
+	Account      string `json:"account"`
+	Certificates string `json:"certificates"`
 
 	cmd    *exec.Cmd
 	exited chan struct{}

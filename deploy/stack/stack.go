@@ -36,6 +36,8 @@ type Config struct {
 	Host string
 	// EndpointArgs are given to the EC2 endpoint.
 	EndpointArgs []string
+	// Attest has machines of the EC2 endpoint join without a token.
+	Attest bool
 	// AmazonArgs are given to `understudy serve` for it to work with Amazon's EC2, without a lab;
 	// Host is then this machine's address in the VPC.
 	AmazonArgs []string
@@ -120,6 +122,10 @@ func (s *Stack) Start(ctx context.Context) error {
 			"--ec2-endpoint", s.endpoint.URL, "--ec2-subnets", s.endpoint.Subnets,
 			"--ec2-instance-profile", instanceProfile,
 			"--ec2-consistency", "5s"} // the endpoint shows things within 2 s
+		if s.cfg.Attest {
+			providerArgs = append(providerArgs, "--attest", "ec2", "--attest-accounts",
+				s.endpoint.Account, "--attest-certificates", s.endpoint.Certificates)
+		}
 	}
 	if s.cfg.Provider == "manual" {
 		host, err := s.host(ctx)

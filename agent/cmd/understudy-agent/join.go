@@ -16,8 +16,9 @@ import (
 )
 
 const joinLong = `Make this host a server of a fleet: check the host, get its identity with a
-one-time token, enable and start the agent's unit, and wait until the control plane has reached the
-agent. The control plane prints the line to paste when it makes a token.
+one-time token, or by what EC2 signs about the machine (--attest ec2), enable and start the agent's
+unit, and wait until the control plane has reached the agent. The control plane prints the line to
+paste when it makes a token.
 
 All checks run before anything is changed, and each that fails has a hint. The control plane proves
 itself by the CA's pin before the token is sent. On a host that has joined already nothing is
@@ -31,13 +32,15 @@ const joinExample = `  understudy-agent join --server db9 --address 10.0.0.10:74
       --ca-pin sha256:… --token …
   understudy-agent join --server db9 --address 10.0.0.10:7440 \
       --ca-pin sha256:… --token-file -
+  understudy-agent join --server db9 --address 10.0.0.10:7440 \
+      --ca-pin sha256:… --attest ec2
   understudy-agent join --join-file join.json --dry-run`
 
 // joinFlags are what a host is told to join with.
 type joinFlags struct {
-	server, pin, token, tokenFile, joinFile, output string
-	addresses                                       []string
-	dryRun                                          bool
+	server, pin, token, tokenFile, attest, joinFile, output string
+	addresses                                               []string
+	dryRun                                                  bool
 }
 
 func newJoin() *cobra.Command {
@@ -67,15 +70,17 @@ func newJoin() *cobra.Command {
 	flags.StringVar(&f.pin, "ca-pin", "", "`PIN` of the control plane's CA, sha256:…")
 	flags.StringVar(&f.token, "token", "", "one-time join `TOKEN`")
 	flags.StringVar(&f.tokenFile, "token-file", "", "`FILE` with the token, - for standard input")
+	flags.StringVar(&f.attest, "attest", "",
+		"`PROVIDER` that signs for this machine, in place of a token: ec2")
 	flags.StringVar(&f.joinFile, "join-file", "",
 		"join `FILE` in place of all the above, - for standard input")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "check the host; change nothing")
 	flags.StringVarP(&f.output, "output", "o", "", "json for programs")
-	cmd.MarkFlagsMutuallyExclusive("token", "token-file", "join-file")
+	cmd.MarkFlagsMutuallyExclusive("token", "token-file", "attest", "join-file")
 	for _, name := range []string{"server", "address", "ca-pin"} {
 		cmd.MarkFlagsMutuallyExclusive(name, "join-file")
 	}
-	cmd.MarkFlagsOneRequired("token", "token-file", "join-file")
+	cmd.MarkFlagsOneRequired("token", "token-file", "attest", "join-file")
 	return cmd
 }
 
@@ -96,7 +101,8 @@ func (f joinFlags) read(stdin io.Reader) (identity.JoinFile, error) {
 			return identity.JoinFile{}, fmt.Errorf("--%s is required", flag.name)
 		}
 	}
-	file := identity.JoinFile{Server: f.server, ControlPlane: f.addresses, Token: f.token}
+	file := identity.JoinFile{Server: f.server, ControlPlane: f.addresses, Token: f.token,
+		Attest: f.attest}
 	var err error
 	if file.CASPKISHA256, err = identity.ParsePin(f.pin); err != nil {
 		return file, fmt.Errorf("--ca-pin: %w", err)

@@ -60,6 +60,8 @@ func configFlags(flags *pflag.FlagSet) {
 	flags.String("state-dir", "", "directory of the agent's identity")
 	flags.String("runtime-dir", "", "directory of what may vanish at a reboot")
 	flags.String("join-file", "", "file with the one-time join token")
+	flags.String("ec2-metadata", "", "address of the metadata service of an EC2 instance, "+
+		"http://host")
 	flags.String("metrics", "", "address of metrics, /healthz and /readyz, host:port, or off")
 	flags.String("log-level", "", "debug, info, warn or error")
 	flags.String("log-format", "", "text or json")

@@ -106,6 +106,16 @@ func (in introduced) checkToken(ctx context.Context, file identity.JoinFile) Fin
 	return findingOf(what, StateMissing, err, "make another join token")
 }
 
+// checkAttested looks whether the machine can show what its provider signs about it. What the
+// control plane makes of it is seen when it joins.
+func (e *examiner) checkAttested(ctx context.Context, file identity.JoinFile) Finding {
+	const what = "attestation"
+	if err := e.enroller.CheckAttested(ctx, file); err != nil {
+		return findingOf(what, StateMissing, err, "use a join token")
+	}
+	return ok(what, "the metadata service has what EC2 signs about this machine")
+}
+
 // identity says who the host is already.
 func (e *examiner) identity() Finding {
 	const what = "identity"

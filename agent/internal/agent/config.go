@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"path/filepath"
 
+	"github.com/understudy-db/understudy/agent/internal/enroll"
 	"github.com/understudy-db/understudy/proto/settings"
 )
 
@@ -27,6 +29,9 @@ type Config struct {
 	RuntimeDir string `koanf:"runtime_dir"`
 	// JoinFile has the one-time token; it is needed until the agent has an identity.
 	JoinFile string `koanf:"join_file"`
+	// EC2Metadata is the address of the metadata service of an EC2 instance, for one that joins
+	// without a token.
+	EC2Metadata string `koanf:"ec2_metadata"`
 	// Metrics is the address that Prometheus metrics, /healthz and /readyz are served on,
 	// host:port; "off" for none.
 	Metrics string `koanf:"metrics"`
@@ -47,13 +52,14 @@ type Config struct {
 
 func defaults() map[string]any {
 	return map[string]any{
-		"listen":      ":7443",
-		"state_dir":   "/var/lib/understudy-agent",
-		"runtime_dir": "/run/understudy-agent",
-		"join_file":   "/etc/understudy-agent/join.json",
-		"metrics":     "127.0.0.1:7444",
-		"log_level":   "info",
-		"log_format":  "text",
+		"listen":       ":7443",
+		"state_dir":    "/var/lib/understudy-agent",
+		"runtime_dir":  "/run/understudy-agent",
+		"join_file":    "/etc/understudy-agent/join.json",
+		"ec2_metadata": enroll.Metadata,
+		"metrics":      "127.0.0.1:7444",
+		"log_level":    "info",
+		"log_format":   "text",
 		"units": []string{"mariadb.service", "mariadb.socket", "mariadb-extra.socket",
 			"srv-mariadb.mount", "var-lib-mysql.mount"},
 		"units_read_only": []string{"understudy-*.service", "understudy-*.timer",
@@ -94,6 +100,10 @@ func (c Config) check() error {
 			faults = append(faults, fmt.Errorf("mount_points: %q is not an absolute path below /",
 				point))
 		}
+	}
+	if u, err := url.Parse(c.EC2Metadata); err != nil || u.Scheme != "http" || u.Host == "" ||
+		u.Path != "" {
+		faults = append(faults, fmt.Errorf("ec2_metadata: %q is not http://host", c.EC2Metadata))
 	}
 	if _, _, err := net.SplitHostPort(c.Metrics); err != nil && c.Metrics != "off" {
 		faults = append(faults, fmt.Errorf("metrics: %q is neither host:port nor off", c.Metrics))

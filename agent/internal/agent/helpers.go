@@ -62,7 +62,7 @@ func ResumeAppliers(ctx context.Context, config Config, program, marker string,
 // open makes the parts of an agent that does not run.
 func open(config Config, program string, log *slog.Logger) (*parts, *enroll.Enroller, error) {
 	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
-		Logger: log})
+		Metadata: config.EC2Metadata, Logger: log})
 	if err != nil {
 		return nil, nil, err
 	}

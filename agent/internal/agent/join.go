@@ -48,9 +48,9 @@ type Joined struct {
 var ErrMissing = errors.New("the host lacks what the agent needs")
 
 // Join makes this host a server of a fleet: it checks the host, gets its identity with the token of
-// the file, whose CA may be left out when its pin is there, enables and starts the agent's unit,
-// and waits until the control plane has reached the agent. On a host that joined before it makes
-// sure of the unit alone. Calling it again after an interruption goes on.
+// the file, or by attestation, enables and starts the agent's unit, and waits until the control
+// plane has reached the agent. The file's CA may be left out when its pin is there. On a host that
+// joined before it makes sure of the unit alone. Calling it again after an interruption goes on.
 func Join(ctx context.Context, config Config, file identity.JoinFile,
 	options JoinOptions) (Joined, error) {
 	e, err := newExaminer(config)
@@ -121,7 +121,12 @@ func (j *joining) check(ctx context.Context) error {
 	in := introduce(ctx, j.file.ControlPlane, j.file.CASPKISHA256)
 	j.file.CAPEM = string(in.answer.CAPEM)
 	findings := append(j.host(ctx), in.findings()...)
-	j.out.Findings = append(findings, in.checkToken(ctx, j.file))
+	if j.file.Attest == "" {
+		findings = append(findings, in.checkToken(ctx, j.file))
+	} else {
+		findings = append(findings, j.checkAttested(ctx, j.file))
+	}
+	j.out.Findings = findings
 	if j.options.Checked != nil {
 		j.options.Checked(j.out.Findings)
 	}

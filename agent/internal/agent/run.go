@@ -62,8 +62,9 @@ func Run(ctx context.Context, config Config, options Options) error {
 	}
 	var p *parts
 	enroller, err := enroll.New(enroll.Config{StateDir: config.StateDir, JoinFile: config.JoinFile,
-		Changed: func(ctx context.Context) error { return p.refreshCertificate(ctx) },
-		Logger:  options.Log})
+		Metadata: config.EC2Metadata,
+		Changed:  func(ctx context.Context) error { return p.refreshCertificate(ctx) },
+		Logger:   options.Log})
 	if err != nil {
 		return err
 	}

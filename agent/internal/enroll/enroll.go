@@ -1,5 +1,6 @@
-// Package enroll gets the agent its identity, once, with a join token, and keeps it good: it makes
-// the keys, asks the control plane for certificates, renews them in time, and hands MariaDB's on.
+// Package enroll gets the agent its identity, once, with a join token or by what EC2 signs about
+// the machine, and keeps it good: it makes the keys, asks the control plane for certificates,
+// renews them in time, and hands MariaDB's on.
 package enroll
 
 import (
@@ -32,6 +33,9 @@ type Config struct {
 	StateDir string
 	// JoinFile is where a join file may be; it is removed once it was used.
 	JoinFile string
+	// Metadata is the address of the metadata service of an EC2 instance; Metadata of this package
+	// when empty.
+	Metadata string
 	// Changed is called whenever other certificates are in place, so that MariaDB's can be
 	// installed; Run calls it again until it answers nil. May be nil.
 	Changed func(ctx context.Context) error
@@ -58,6 +62,9 @@ type Enroller struct {
 func New(config Config) (*Enroller, error) {
 	if config.StateDir == "" || config.JoinFile == "" {
 		return nil, errors.New("cannot enrol: state directory and join file must be named")
+	}
+	if config.Metadata == "" {
+		config.Metadata = Metadata
 	}
 	if config.Now == nil {
 		config.Now = time.Now
@@ -90,12 +97,16 @@ func (e *Enroller) MariaDBFiles() identity.FilesConfig { return e.slots.current(
 func (e *Enroller) Ensure(ctx context.Context) (string, error) {
 	have, haveErr := e.slots.current().load(e.config.Now())
 	join, joinErr := e.readJoinFile()
-	if joinErr == nil && haveErr == nil && have.usedToken(join.Token) {
+	var shown proof
+	if joinErr == nil {
+		shown, joinErr = e.prove(ctx, join)
+	}
+	if joinErr == nil && haveErr == nil && have.used(shown) {
 		e.removeJoinFile()
 		return have.Server, nil
 	}
 	if joinErr == nil {
-		server, err := e.join(ctx, join)
+		server, err := e.join(ctx, join, shown)
 		if err == nil || ctx.Err() != nil || haveErr != nil && !hasExpired(haveErr) {
 			return server, err
 		}
@@ -230,25 +241,28 @@ func (e *Enroller) ControlPlane() (addresses []string, pin string, err error) {
 // Join gets an identity with a join file that is not on this host's disk; refused or interrupted,
 // it can be called again.
 func (e *Enroller) Join(ctx context.Context, file identity.JoinFile) error {
-	_, err := e.join(ctx, file)
+	shown, err := e.prove(ctx, file)
+	if err == nil {
+		_, err = e.join(ctx, file, shown)
+	}
 	return err
 }
 
 // join turns a join file into an identity. After any interruption the next call continues with the
-// same keys, so that the token still counts.
-func (e *Enroller) join(ctx context.Context, file identity.JoinFile) (string, error) {
+// same keys, so that the proof still counts.
+func (e *Enroller) join(ctx context.Context, file identity.JoinFile, shown proof) (string, error) {
 	if err := e.beginRenewing(ctx); err != nil {
 		return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
 	}
 	defer e.endRenewing()
-	meta := meta{Purpose: "join:" + hashOf(file.Token), Server: file.Server,
-		ControlPlane: file.ControlPlane, Token: hashOf(file.Token)}
+	meta := meta{Purpose: "join:" + shown.id, Server: file.Server,
+		ControlPlane: file.ControlPlane, Token: shown.id}
 	slot, err := e.slots.prepare(meta)
 	if err != nil {
 		return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
 	}
 	if _, err := slot.load(e.config.Now()); err != nil {
-		if err := e.enroll(ctx, file, slot); err != nil {
+		if err := e.enroll(ctx, file, shown, slot); err != nil {
 			return "", fmt.Errorf("cannot enrol as %s: %w", file.Server, err)
 		}
 	}

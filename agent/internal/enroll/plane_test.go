@@ -124,13 +124,14 @@ func (p *plane) Enroll(_ context.Context,
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key, print := p.key(req.GetAgentCsr())
-	bound, known := p.tokens[req.GetToken()]
+	shown := req.GetToken() + string(req.GetEc2Identity())
+	bound, known := p.tokens[shown]
 	if !known || bound != "" && bound != print {
 		return nil, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_USED,
 			"the join token was used with another key",
 			errs.WithHint("make a new join file"))
 	}
-	p.tokens[req.GetToken()] = print
+	p.tokens[shown] = print
 	certificates, err := p.certify(req.GetServer(), key, print, req.GetMariadbCsr(),
 		req.GetMariadbGeneration())
 	return &controlplanev1.EnrollResponse{Certificates: certificates}, err

@@ -22,7 +22,7 @@ const (
 )
 
 // enroll asks every control plane in turn, again and again, until one answers.
-func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, s slot) error {
+func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, shown proof, s slot) error {
 	roots, err := file.Roots()
 	if err != nil {
 		return err
@@ -34,8 +34,10 @@ func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, s slot) e
 	generation := e.slots.current().generationOf(file.Server)
 	call := func(ctx context.Context, c controlplanev1.EnrollmentServiceClient,
 	) (*controlplanev1.EnrollResponse, error) {
-		return c.Enroll(ctx, &controlplanev1.EnrollRequest{Token: file.Token, Server: file.Server,
-			AgentCsr: agent, MariadbCsr: mariadb, MariadbGeneration: generation})
+		req := &controlplanev1.EnrollRequest{Server: file.Server, AgentCsr: agent,
+			MariadbCsr: mariadb, MariadbGeneration: generation}
+		shown.put(req)
+		return c.Enroll(ctx, req)
 	}
 	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
 		if err := e.checkClock(ctx, file.ControlPlane, file.CASPKISHA256); err != nil {

@@ -39,15 +39,15 @@ type meta struct {
 	Server string `json:"server"`
 	// ControlPlane are the addresses to renew at.
 	ControlPlane []string `json:"control_plane"`
-	// Token is the hash of the join token that all began with.
+	// Token is the id of the proof that all began with: the hash of the join token.
 	Token string `json:"token_sha256"`
 	// Renewal is the key of the request that the identity came from; empty for none.
 	Renewal string `json:"renewal,omitempty"`
 }
 
-// usedToken says whether the identity came from that join token.
-func (m meta) usedToken(token string) bool {
-	return subtle.ConstantTimeCompare([]byte(m.Token), []byte(hashOf(token))) == 1
+// used says whether the identity came from that proof.
+func (m meta) used(shown proof) bool {
+	return subtle.ConstantTimeCompare([]byte(m.Token), []byte(shown.id)) == 1
 }
 
 func hashOf(token string) string {

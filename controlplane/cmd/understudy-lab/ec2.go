@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -33,7 +35,9 @@ When it serves it prints one line of JSON: the URL, the region, the access key o
 the control plane and that of an administrator, whom --policy and --deny do not
 bind (any secret will do), its subnets for --ec2-subnets, and the address in the
 lab's network that a control plane on this box must listen on to be reached by the
-hosts.
+hosts; and for what it signs about machines its account and a file with its
+certificate, for --attest-accounts and --attest-certificates. The hosts' agents
+find its metadata service on that address.
 
 Faults can also be put on demand, by a PUT of a list to /lab/faults; a GET says
 how often each has struck. Each fault has an action (none: every call), times
@@ -99,9 +103,7 @@ func newEC2(lab *string) *cobra.Command {
 }
 
 func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer) error {
-	p, err := nspawn.New(nspawn.Config{Name: name, Zones: ec2lab.Zones(),
-		DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: lab.AgentFiles(),
-		EnableUnits: []string{systemd.AgentUnit}, Delays: nspawn.Delays{Snapshot: time.Second}})
+	p, host, err := openEC2(ctx, name, o)
 	if err != nil {
 		return err
 	}
@@ -116,10 +118,6 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 		}
 		o.behaviour.Access.Policy = string(policy)
 	}
-	host, err := p.HostAddress(ctx)
-	if err != nil {
-		return err
-	}
 	if o.odds != (ec2lab.Odds{}) {
 		o.behaviour.Fault = ec2lab.Random(o.seed, o.odds)
 	}
@@ -129,7 +127,58 @@ func serveEC2(ctx context.Context, name string, o ec2Options, out, log io.Writer
 	if err != nil {
 		return err
 	}
-	return listenEC2(ctx, o.listen, server, host, out)
+	signs, err := serveMetadata(ctx, server, name, host)
+	if err != nil {
+		return err
+	}
+	return listenEC2(ctx, o.listen, server, map[string]string{"host_address": host,
+		"account": ec2lab.Account, "certificates": signs}, out)
+}
+
+// metadataPort is that of the metadata service, on the address of this box in the lab's network.
+const metadataPort = "7452"
+
+// openEC2 opens the lab, whose agents find the metadata service on its host.
+func openEC2(ctx context.Context, name string, o ec2Options) (p *nspawn.Provider, host string,
+	err error) {
+	config := nspawn.Config{Name: name, Zones: ec2lab.Zones(),
+		DevicePattern: ec2lab.DevicePattern, AgentBinary: o.agent, Files: lab.AgentFiles(),
+		EnableUnits: []string{systemd.AgentUnit}, Delays: nspawn.Delays{Snapshot: time.Second}}
+	if p, err = nspawn.New(config); err != nil {
+		return nil, "", err
+	}
+	if host, err = p.HostAddress(ctx); err != nil {
+		return nil, "", err
+	}
+	for path, file := range config.Files {
+		file.Content = bytes.ReplaceAll(file.Content,
+			[]byte("ec2_metadata: http://169.254.169.254"),
+			[]byte("ec2_metadata: http://"+net.JoinHostPort(host, metadataPort)))
+		config.Files[path] = file
+	}
+	p, err = nspawn.New(config)
+	return p, host, err
+}
+
+// serveMetadata serves the instances' metadata service until ctx ends, and answers with the file of
+// the certificate that it signs with.
+func serveMetadata(ctx context.Context, server *ec2lab.Server, name, host string) (string, error) {
+	certificate, err := server.Certificate()
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(nspawn.DefaultLabsDir, name, "ec2.pem")
+	if err := os.WriteFile(file, certificate, 0o644); err != nil {
+		return "", err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, metadataPort))
+	if err != nil {
+		return "", err
+	}
+	metadata := &http.Server{Handler: server.MetadataService(), ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { _ = metadata.Close() })
+	go func() { _ = metadata.Serve(listener) }() // it ends with the program
+	return file, nil
 }
 
 func durations(texts map[string]string) (map[string]time.Duration, error) {
@@ -154,8 +203,8 @@ func subnets() string {
 	return strings.Join(pairs, ",")
 }
 
-func listenEC2(ctx context.Context, address string, handler http.Handler, host string,
-	out io.Writer) error {
+func listenEC2(ctx context.Context, address string, handler http.Handler,
+	says map[string]string, out io.Writer) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return err
@@ -165,9 +214,10 @@ func listenEC2(ctx context.Context, address string, handler http.Handler, host s
 		_ = server.Close() // callers try again elsewhere
 	})
 	defer stop()
-	ready, err := json.Marshal(map[string]string{"url": "http://" + listener.Addr().String(),
+	maps.Copy(says, map[string]string{"url": "http://" + listener.Addr().String(),
 		"region": ec2lab.Region, "access_key": ec2lab.AccessKey, "admin_key": ec2lab.AdminKey,
-		"host_address": host, "subnets": subnets()})
+		"subnets": subnets()})
+	ready, err := json.Marshal(says)
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,12 @@ func serveFlags(flags *pflag.FlagSet) {
 		"with, 100 to 300; it has a price (default as they are read)")
 	flags.Duration("ec2-consistency", 0, "how long EC2 may not show what it has made: what is "+
 		"not found by then is gone (default 1m30s)")
+	flags.String("attest", "", "what lets machines join without a token: ec2, by what EC2 signs "+
+		"about them; needs the provider ec2 and the next two (default nothing)")
+	flags.StringSlice("attest-accounts", nil,
+		"`ID` of the accounts whose machines may, several with commas")
+	flags.String("attest-certificates", "", "`FILE` with Amazon's RSA-2048 certificate of the "+
+		"region, which signs for machines")
 	flags.StringSlice("manual-images", nil, "`NAME=MARIADB` that operators make machines from, "+
 		"several with commas (default trixie=11.8,bookworm=10.11)")
 	flags.String("image", "", "`IMAGE` of machines when a request names none (default trixie)")

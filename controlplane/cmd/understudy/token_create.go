@@ -32,12 +32,18 @@ control plane. Keep the line out of logs.
 
 With --out the token goes into a join file instead, for images and user data: the
 agent looks for it in /etc/understudy-agent/join.json. Only its owner can read
-the file, and no file is overwritten. --out - is standard output.`,
+the file, and no file is overwritten. --out - is standard output.
+
+With --machine the token has no secret: the machine of that id alone can use it,
+which EC2 signs for. The control plane has to take attestation ("attest" in its
+configuration), and the machine joins within five minutes of its start.`,
 		Example: `  understudy token create db4
   understudy token create db4 --ttl 1h --out join.json
+  understudy token create db4 --machine i-0123456789abcdef0
   understudy token create db4 --out - | ssh root@db4 understudy-agent join --join-file -`,
 	}, "server")
 	v.flag("ttl", "ttl", "how long the token is valid")
+	v.flag("machine", "machine", "`ID` of the EC2 instance that alone can use the token")
 	out := v.cmd.Flags().String("out", "", "join `FILE` to write, - for standard output")
 	return v.does(func(ctx context.Context, a *api) error {
 		if *out == "" {

@@ -21,6 +21,7 @@ that nobody has used ends when the operator who made it is revoked.`,
 			return []column[*cpv1.JoinToken]{
 				{head: "SERVER", path: "server",
 					text: func(t *cpv1.JoinToken) string { return show.ID(t.GetServer()) }},
+				{head: "MACHINE", path: "machine", wide: true},
 				{head: "STATE", path: "state"},
 				{head: "WHO", path: "creator",
 					text: func(t *cpv1.JoinToken) string { return show.Who(t.GetCreator()) }},

@@ -127,8 +127,8 @@ func (p *plane) enrol(stranger *grpc.ClientConn, server string) identity.Source 
 	key, request := p.newKey()
 	_, other := p.newKey()
 	enrolled, err := cpv1.NewEnrollmentServiceClient(stranger).Enroll(p.t.Context(),
-		&cpv1.EnrollRequest{Token: file.Token, Server: server, AgentCsr: request,
-			MariadbCsr: other})
+		&cpv1.EnrollRequest{Proof: &cpv1.EnrollRequest_Token{Token: file.Token}, Server: server,
+			AgentCsr: request, MariadbCsr: other})
 	if err != nil {
 		p.t.Fatal(err)
 	}

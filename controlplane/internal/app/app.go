@@ -231,8 +231,12 @@ func (a *App) openIdentity(ctx context.Context) (err error) {
 	if a.logins, err = newLogins(a.cfg, a.log); err != nil {
 		return err
 	}
-	a.registry, err = newRegistry(ctx, a.cfg, a.st, a.advertise, a.enrolled,
-		a.loops, a.log)
+	attestor, err := newAttestor(a.cfg, a.cloud, a.log)
+	if err != nil {
+		return err
+	}
+	a.registry, err = newRegistry(ctx, a.cfg, a.st, a.advertise, a.enrolled, attestor, a.loops,
+		a.log)
 	return err
 }
 

@@ -85,8 +85,8 @@ func TestEnrolmentIsRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := cpv1.NewEnrollmentServiceClient(stranger).Enroll(t.Context(), &cpv1.EnrollRequest{
-		Server: "db1", Token: base64.RawURLEncoding.EncodeToString(token), AgentCsr: csr,
-		MariadbCsr: other})
+		Server: "db1", AgentCsr: csr, MariadbCsr: other, Proof: &cpv1.EnrollRequest_Token{
+			Token: base64.RawURLEncoding.EncodeToString(token)}})
 	refused(t, err, errs.PermissionDenied, errorsv1.Reason_REASON_TOKEN_INVALID)
 	p.enrol(stranger, "db1")
 	want := []string{"anonymous Enroll PermissionDeniedTOKEN_INVALID",

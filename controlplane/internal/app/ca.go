@@ -35,7 +35,8 @@ func (c Config) kept() []ca.Kept {
 // newRegistry opens the CA, makes what is missing of it, and sees that the kept identities are
 // good.
 func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []string,
-	enrolled func(server string), loops *loop.Set, log *slog.Logger) (*ca.Registry, error) {
+	enrolled func(server string), attestor ca.Attestor, loops *loop.Set,
+	log *slog.Logger) (*ca.Registry, error) {
 	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: cfg.path("ca"),
 		ReplaceLost: cfg.ReplaceLostRoot, Logger: log})
 	if err != nil {
@@ -50,7 +51,7 @@ func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []s
 		AgentLife: cfg.AgentCertificateLife, AgentGrace: cfg.AgentCertificateGrace,
 		MariaDBLife: cfg.MariaDBCertificateLife, OperatorLife: cfg.OperatorCertificateLife,
 		OperatorGrace: cfg.OperatorCertificateGrace,
-		Enrolled:      enrolled, Loops: loops, Logger: log,
+		Enrolled:      enrolled, Attestor: attestor, Loops: loops, Logger: log,
 	})
 	if err != nil {
 		return nil, err
@@ -82,6 +83,13 @@ func identityRecords(tx *store.Tx) ca.Records {
 				return "", nil
 			}
 			return srv.Primary, err
+		},
+		Machine: func(ctx context.Context, server string) (string, error) {
+			srv, err := tx.Servers().Get(ctx, server)
+			if errors.Is(err, inventory.ErrNotFound) {
+				return "", nil
+			}
+			return srv.MachineID, err
 		},
 		NoteRoot: func(ctx context.Context, pin string) error {
 			return tx.Resettle(ctx, rootFact, pin)

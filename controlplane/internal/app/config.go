@@ -80,6 +80,13 @@ type Config struct {
 	EC2InitializationRate int32 `koanf:"ec2_initialization_rate"`
 	// EC2Consistency is how long EC2 may not show what it has made.
 	EC2Consistency time.Duration `koanf:"ec2_consistency"`
+	// Attest lets machines join without a token that their provider signs for: "ec2", with the
+	// provider ec2; empty: none.
+	Attest string `koanf:"attest"`
+	// AttestAccounts are the accounts whose machines may.
+	AttestAccounts []string `koanf:"attest_accounts"`
+	// AttestCertificates is a file with the certificates whose signatures are believed, as PEM.
+	AttestCertificates string `koanf:"attest_certificates"`
 	// ManualImages are what operators make the manual provider's machines from, name=version of
 	// MariaDB.
 	ManualImages []string `koanf:"manual_images"`
@@ -166,7 +173,8 @@ func defaults() map[string]any {
 		"ec2_instance_type": "", "ec2_instance_profile": "", "ec2_volume_type": "",
 		"ec2_volume_iops": 0, "ec2_volume_throughput": 0,
 		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
-		"ec2_consistency":        "90s",
+		"ec2_consistency": "90s",
+		"attest":          "", "attest_accounts": []string{}, "attest_certificates": "",
 		"manual_images":          []string{"trixie=11.8", "bookworm=10.11"},
 		"image":                  "trixie",
 		"agent_binary":           "",
@@ -282,6 +290,7 @@ func (c Config) check() error {
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
 	c.checkCertificates(fault)
 	c.checkLogins(fault)
+	c.checkAttest(fault)
 	for key, kept := range map[string]time.Duration{"retain_jobs": c.RetainJobs,
 		"retain_events": c.RetainEvents, "retain_identities": c.RetainIdentities,
 		"retain_audit": c.RetainAudit} {

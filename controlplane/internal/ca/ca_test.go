@@ -76,19 +76,23 @@ func (h *house) newStore(file string) *store.Store {
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 // open opens the registry, as a control plane that starts does.
-func (h *house) open() *ca.Registry {
+func (h *house) open(change ...func(*ca.Config)) *ca.Registry {
 	h.t.Helper()
 	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"),
 		Now: h.clock.Now, Logger: quiet()})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	registry, err := ca.New(h.t.Context(), ca.Config{
+	config := ca.Config{
 		Authority: authority, Store: ca.StoreOf(h.store, records),
 		ControlPlane: []string{"10.0.0.1:7440", "understudy.example:7440"},
 		OperatorLife: 365 * 24 * time.Hour, Now: h.clock.Now, Logger: quiet(),
 		Enrolled: func(server string) { h.enrolled = append(h.enrolled, server) },
-	})
+	}
+	for _, c := range change {
+		c(&config)
+	}
+	registry, err := ca.New(h.t.Context(), config)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -112,6 +116,13 @@ func records(tx *store.Tx) ca.Records {
 				return "", nil
 			}
 			return server.Primary, err
+		},
+		Machine: func(ctx context.Context, name string) (string, error) {
+			server, err := tx.Servers().Get(ctx, name)
+			if errors.Is(err, inventory.ErrNotFound) {
+				return "", nil
+			}
+			return server.MachineID, err
 		},
 		NoteAgent: func(ctx context.Context, name, agent string) error {
 			server, err := tx.Servers().Get(ctx, name)

@@ -35,10 +35,12 @@ type Bundle struct {
 	Expires time.Time
 }
 
-// EnrollRequest shows a join token.
+// EnrollRequest shows a join token, or what the machine's provider has signed.
 type EnrollRequest struct {
 	// Token is the secret.
 	Token string
+	// Attestation is what the provider has signed about the machine, in place of a token.
+	Attestation []byte
 	// Server is for whom; the token must be for the same.
 	Server string
 	// Keys are to be certified.
@@ -53,38 +55,59 @@ type EnrollRequest struct {
 	Address string
 	// RequestID is the id of the call.
 	RequestID string
-	// Believed is called once the token has shown that it is no stranger who asks, and before
+	// Believed is called once the proof has shown that it is no stranger who asks, and before
 	// anything is written; its error ends it. May be nil.
 	Believed func(ctx context.Context) error
 }
 
-// Enroll gives a new machine its certificates for a join token. The same token and agent key get
-// certificates again until the token ends: an answer that was lost costs nothing. PERMISSION_DENIED
-// with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED, INVALID_ARGUMENT with CSR_INVALID or
-// INVALID_FIELD.
+// Enroll gives a new machine its certificates for a join token or an attestation. The same proof
+// and agent key get certificates again until the proof ends: an answer that was lost costs nothing.
+// PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED, or with ATTESTATION_INVALID,
+// ATTESTATION_EXPIRED or ATTESTATION_USED, INVALID_ARGUMENT with CSR_INVALID or INVALID_FIELD.
 func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error) {
 	faults := errs.Fields{}
 	if err := inventory.ValidateName(req.Server); err != nil {
 		faults.Add("server", err.Error())
 	}
-	faults.Require("token", req.Token != "", "is missing")
+	faults.Require("token", req.Token != "" || len(req.Attestation) > 0, "is missing")
 	if err := faults.Err(); err != nil {
 		return Bundle{}, err
 	}
-	agent := identity.Agent(req.Server)
-	generation, err := r.generation(ctx, req.Server, req.Generation)
+	e := enrolment{r, req}
+	p, err := e.prove(ctx)
+	if err == nil {
+		var bundle Bundle
+		if bundle, err = e.admit(ctx, p); err == nil {
+			r.config.Enrolled(req.Server)
+			return bundle, nil
+		}
+	}
+	e.noteRefused(ctx, p, err)
+	return Bundle{}, err
+}
+
+// enrolment is one call of Enroll.
+type enrolment struct {
+	*Registry
+	req EnrollRequest
+}
+
+func (e enrolment) admit(ctx context.Context, p proof) (Bundle, error) {
+	req, agent := e.req, identity.Agent(e.req.Server)
+	generation, err := e.generation(ctx)
 	if err != nil {
 		return Bundle{}, storeError("cannot enrol "+req.Server, err)
 	}
-	bundle, err := r.certify(ctx, "cannot enrol "+req.Server, certification{
+	return e.certify(ctx, "cannot enrol "+req.Server, certification{
 		agent: agent, generation: generation, keys: req.Keys,
 		names:  namesOf(req.Server, req.Address),
-		action: "server.enrol", caller: Caller{Peer: identity.Peer{Identity: agent},
+		action: "server.enrol", by: p.by(), caller: Caller{Peer: identity.Peer{Identity: agent},
 			RequestID: req.RequestID},
-		before: func(ctx context.Context, print string) error { return r.believe(ctx, req, print) },
+		before: func(ctx context.Context, print string) error {
+			return e.believe(ctx, p, print)
+		},
 		admit: func(ctx context.Context, records Records, print string) error {
-			if err := redeem(ctx, records, req.Token, req.Server, print,
-				r.config.Now()); err != nil {
+			if err := p.redeem(ctx, records, print, e.config.Now()); err != nil {
 				return err
 			}
 			if records.NoteAgent == nil {
@@ -93,17 +116,13 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 			return records.NoteAgent(ctx, req.Server, agent.String())
 		},
 	})
-	if err == nil {
-		r.config.Enrolled(req.Server)
-	}
-	return bundle, err
 }
 
 // generation is that of MariaDB's certificate for a machine that enrols.
-func (r *Registry) generation(ctx context.Context, server, asked string) (string, error) {
-	generation := asked
-	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
-		certs, err := records.Certificates.Of(ctx, inventory.MariaDBIdentity(server))
+func (e enrolment) generation(ctx context.Context) (string, error) {
+	generation := e.req.Generation
+	err := e.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
+		certs, err := records.Certificates.Of(ctx, inventory.MariaDBIdentity(e.req.Server))
 		if slices.ContainsFunc(certs, func(c inventory.Certificate) bool {
 			return !c.RevokedAt.IsZero()
 		}) {
@@ -114,19 +133,19 @@ func (r *Registry) generation(ctx context.Context, server, asked string) (string
 	return generation, err
 }
 
-// believe looks at the token without redeeming it.
-func (r *Registry) believe(ctx context.Context, req EnrollRequest, print string) error {
-	if req.Believed == nil {
+// believe looks at the proof without redeeming it.
+func (e enrolment) believe(ctx context.Context, p proof, print string) error {
+	if e.req.Believed == nil {
 		return nil
 	}
-	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
-		_, err := usable(ctx, records, req.Token, req.Server, print, r.config.Now())
+	err := e.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
+		_, err := p.admit(ctx, records, print, e.config.Now())
 		return err
 	})
 	if err != nil {
-		return storeError("cannot enrol "+req.Server, err)
+		return storeError("cannot enrol "+e.req.Server, err)
 	}
-	return req.Believed(ctx)
+	return e.req.Believed(ctx)
 }
 
 // RenewRequest asks for new certificates in place of those that the caller showed.
@@ -220,6 +239,7 @@ type certification struct {
 	// alone is true for the agent's certificate without one of MariaDB.
 	alone  bool
 	action string
+	by     string // what its event says of how it was admitted; may be empty
 	caller Caller
 	// admit says, in the transaction that records the certificates, whether they may be issued to
 	// the key of that print.
@@ -322,7 +342,7 @@ func (c certification) record(ctx context.Context, records Records, now time.Tim
 	}
 	return records.Events.Add(ctx, c.caller.event(now, c.action, "servers/"+c.agent.Name,
 		"certificate issued until "+agent.NotAfter.UTC().Format(time.RFC3339)+", serial "+
-			agent.Serial))
+			agent.Serial+c.by))
 }
 
 func (k Keys) read(alone bool) (agent, mariadb *ecdsa.PublicKey, err error) {

@@ -15,6 +15,11 @@ type Tokens interface {
 	Get(ctx context.Context, hash string) (inventory.JoinToken, error)
 	// All reads all for servers of the scope, the newest first.
 	All(ctx context.Context, scope inventory.Scope) ([]inventory.JoinToken, error)
+	// OfMachine reads all that are for that machine of a provider.
+	OfMachine(ctx context.Context, provider, machine string) ([]inventory.JoinToken, error)
+	// SpendAs is Spend of an unused one that is kept under another hash, that of the token, from
+	// then on.
+	SpendAs(ctx context.Context, hash string, token inventory.JoinToken) error
 	// Spend writes that the token is used, if it still is unused or was used by the same key; else
 	// errs.PermissionDenied.
 	Spend(ctx context.Context, token inventory.JoinToken) error
@@ -106,6 +111,9 @@ type Records struct {
 	// Primary is the primary on record of a server; empty for one without, or without a record. May
 	// be nil: there are none.
 	Primary func(ctx context.Context, server string) (string, error)
+	// Machine is the provider's id of the machine on record of a server; empty for one without, or
+	// without a record. May be nil: there are none.
+	Machine func(ctx context.Context, server string) (string, error)
 	// NoteAgent writes the agent's identity into the server's record; a server without a record is
 	// fine. May be nil.
 	NoteAgent func(ctx context.Context, server, agentIdentity string) error

@@ -6,24 +6,28 @@ import (
 	"sync"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 const (
+	// refusedAction is how events name a key or a machine that was proved and refused.
+	refusedAction = "identity.refused"
 	// refusedEvery is the least time between two events about one key. An agent that is left behind
 	// asks every five minutes.
 	refusedEvery = 24 * time.Hour
-	// mostRefused bounds what is remembered: keys on record that were refused in that time.
+	// mostRefused bounds what is remembered: keys on record, and machines, that were refused in
+	// that time.
 	mostRefused = 4096
 )
 
-// refusals are the keys whose refusal is an event already.
+// refusals are the keys and machines whose refusal is an event already.
 type refusals struct {
 	mu sync.Mutex
-	at map[string]time.Time // by print
+	at map[string]time.Time // by print, or by machine
 }
 
-// first says whether the key of that print was not refused of late.
+// first says whether the key of that print, or the machine, was not refused of late.
 func (r *refusals) first(print string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -46,16 +50,20 @@ func (e *expired) noteRefused(ctx context.Context, req ExpiredRequest, why error
 		return
 	}
 	who := e.peer.Identity
-	event := Caller{Peer: e.peer, RequestID: req.RequestID}.event(now, "identity.refused",
-		RevokeRequest{Who: who}.subject(), fmt.Sprintf("the key of certificate %s, from %s: %v",
-			e.own.Serial, req.Address, why))
-	// Who is refused does not decide whether that is on record.
-	err := e.write(context.WithoutCancel(ctx), "cannot record that a key was refused",
+	by := Caller{Peer: e.peer, RequestID: req.RequestID}
+	addRefusal(ctx, e.Registry, by.event(now, refusedAction, RevokeRequest{Who: who}.subject(),
+		fmt.Sprintf("the key of certificate %s, from %s: %v",
+			e.own.Serial, req.Address, why)))
+}
+
+// addRefusal writes the event. Who is refused does not decide whether that is on record.
+func addRefusal(ctx context.Context, r *Registry, event inventory.Event) {
+	err := r.write(context.WithoutCancel(ctx), "cannot record that a key was refused",
 		func(ctx context.Context, records Records) error {
 			return records.Events.Add(ctx, event)
 		})
 	if err != nil {
-		e.config.Logger.Error("a key was refused, and that is not on record", "identity",
-			who.String(), "address", req.Address, "error", err)
+		r.config.Logger.Error("a key was refused, and that is not on record", "identity",
+			event.Actor, "message", event.Message, "error", err)
 	}
 }

@@ -54,6 +54,8 @@ type Config struct {
 	OperatorGrace time.Duration
 	// TokenLife is how long a join token is good unless a request says; 15 minutes when 0.
 	TokenLife time.Duration
+	// Attestor lets machines join that their provider signs for; nil: a token alone does.
+	Attestor Attestor
 	// Enrolled hears of each server whose agent got its certificates by a token, after that was
 	// recorded; may be nil.
 	Enrolled func(server string)

@@ -28,8 +28,16 @@ var newToken = errs.WithHint("make a new join file and put it on the machine",
 	errs.Call("CreateJoinToken"))
 
 // JoinFile is the content of a join file for a server's new machine, with a fresh one-time token of
-// the usual life.
+// the usual life; without one where the machine is attested.
 func (r *Registry) JoinFile(ctx context.Context, server string) ([]byte, error) {
+	if r.config.Attestor != nil {
+		if err := r.checkToken(TokenRequest{Server: server, TTL: r.config.TokenLife}); err != nil {
+			return nil, err
+		}
+		r.rotating.RLock()
+		defer r.rotating.RUnlock()
+		return r.joinFile(identity.JoinFile{Server: server, Attest: r.config.Attestor.Name()})
+	}
 	self := identity.Peer{Identity: identity.ControlPlane()}
 	file, _, err := r.CreateToken(ctx, TokenRequest{Server: server, Caller: Caller{Peer: self}})
 	return file, err
@@ -39,6 +47,9 @@ func (r *Registry) JoinFile(ctx context.Context, server string) ([]byte, error) 
 type TokenRequest struct {
 	// Server is the server that it is for.
 	Server string
+	// Machine is the provider's id of the machine, which its provider signs for; empty: the token
+	// is a secret.
+	Machine string
 	// TTL is how long it is good: a minute to a day; the configured life when 0.
 	TTL time.Duration
 	// ValidateOnly makes no token.
@@ -49,7 +60,8 @@ type TokenRequest struct {
 
 // CreateToken makes a join token and answers with the join file and the token's end. Only the
 // token's hash is kept, so this is the one time that it is shown. INVALID_ARGUMENT for a wrong name
-// or life, UNAUTHENTICATED for an operator whose certificate is revoked or has expired.
+// or life, FAILED_PRECONDITION for a machine where none is attested, UNAUTHENTICATED for an
+// operator whose certificate is revoked or has expired.
 func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, time.Time, error) {
 	if req.TTL == 0 {
 		req.TTL = r.config.TokenLife
@@ -64,13 +76,12 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 	}
 	r.rotating.RLock()
 	defer r.rotating.RUnlock()
-	secret := make([]byte, tokenBytes)
-	if _, err := rand.Read(secret); err != nil {
+	file, hash, err := req.newToken(r.config.Attestor)
+	if err != nil {
 		return nil, time.Time{}, err
 	}
-	token := base64.RawURLEncoding.EncodeToString(secret)
 	by := req.Caller.Peer
-	err := r.alone(ctx, "cannot make a join token for "+req.Server,
+	err = r.alone(ctx, "cannot make a join token for "+req.Server,
 		func(ctx context.Context, records Records) error {
 			if by.Identity.Role.IsOperator() {
 				// A revocation ends the tokens of until now, and none comes after it.
@@ -78,20 +89,44 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 					return err
 				}
 			}
-			record := inventory.JoinToken{Hash: tokenHash(token), Server: req.Server,
+			record := inventory.JoinToken{Hash: hash, Server: req.Server,
 				Creator: by.Identity.String(), Created: now, Expires: expires}
 			if err := records.Tokens.Insert(ctx, record); err != nil {
 				return err
 			}
 			return records.Events.Add(ctx, req.Caller.event(now, "server.join-token",
 				"servers/"+req.Server,
-				"join token made, good until "+expires.Format(time.RFC3339)))
+				"join token made"+req.forMachine()+", good until "+expires.Format(time.RFC3339)))
 		})
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	file, err := r.joinFile(req.Server, token)
-	return file, expires, err
+	written, err := r.joinFile(file)
+	return written, expires, err
+}
+
+func (t TokenRequest) forMachine() string {
+	if t.Machine == "" {
+		return ""
+	}
+	return " for machine " + t.Machine
+}
+
+// newToken is what the join file of a new token says, and what the token is recorded under.
+func (t TokenRequest) newToken(attestor Attestor) (file identity.JoinFile, hash string,
+	err error) {
+	secret := make([]byte, tokenBytes)
+	if _, err := rand.Read(secret); err != nil {
+		return file, "", err
+	}
+	file.Server = t.Server
+	if t.Machine != "" {
+		file.Attest = attestor.Name()
+		return file, inventory.NamedKey(file.Attest, t.Machine, hex.EncodeToString(secret[:8])),
+			nil
+	}
+	file.Token = base64.RawURLEncoding.EncodeToString(secret)
+	return file, tokenHash(file.Token), nil
 }
 
 func (r *Registry) checkToken(req TokenRequest) error {
@@ -100,6 +135,9 @@ func (r *Registry) checkToken(req TokenRequest) error {
 			"cannot make a join token: the control plane does not know under which address "+
 				"machines reach it",
 			errs.WithHint("give the control plane its address in its configuration"))
+	}
+	if req.Machine != "" && r.config.Attestor == nil {
+		return noAttestation("cannot make a join token for machine " + req.Machine)
 	}
 	faults := errs.Fields{}
 	if err := inventory.ValidateName(req.Server); err != nil {
@@ -110,12 +148,10 @@ func (r *Registry) checkToken(req TokenRequest) error {
 	return faults.Err()
 }
 
-func (r *Registry) joinFile(server, token string) ([]byte, error) {
+func (r *Registry) joinFile(file identity.JoinFile) ([]byte, error) {
 	root, pin := r.config.Authority.Shown()
-	return json.MarshalIndent(identity.JoinFile{
-		Server: server, ControlPlane: r.config.ControlPlane, Token: token,
-		CASPKISHA256: pin, CAPEM: string(root),
-	}, "", "  ")
+	file.ControlPlane, file.CASPKISHA256, file.CAPEM = r.config.ControlPlane, pin, string(root)
+	return json.MarshalIndent(file, "", "  ")
 }
 
 func tokenHash(token string) string {
@@ -129,16 +165,6 @@ func wellFormed(token string) bool {
 	// line breaks are passed over
 	return err == nil && len(secret) == tokenBytes &&
 		len(token) == base64.RawURLEncoding.EncodedLen(tokenBytes)
-}
-
-// redeem marks the token as used by the key, or says why it cannot be.
-func redeem(ctx context.Context, records Records, token, server, keyPrint string,
-	now time.Time) error {
-	record, err := usable(ctx, records, token, server, keyPrint, now)
-	if err != nil {
-		return err
-	}
-	return records.Tokens.Spend(ctx, record)
 }
 
 // usable is the token's record, marked as used by the key but not written, or why it cannot be.

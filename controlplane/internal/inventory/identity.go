@@ -6,9 +6,10 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
-// JoinToken lets a new machine's agent get its identity once. Only the token's hash is kept.
+// JoinToken lets a new machine's agent get its identity once. Only the token's hash is kept. One
+// for a machine that its provider signs for has no secret.
 type JoinToken struct {
-	Hash      string // hex SHA-256 of the token
+	Hash      string // hex SHA-256 of the token; without a secret: Attested.Key, or NamedKey
 	Server    string // the only server it is good for
 	Creator   string // identity of who made it; empty for one of before that was recorded
 	Created   time.Time

@@ -63,6 +63,26 @@ func (j JoinTokens) Spend(ctx context.Context, t inventory.JoinToken) error {
 	return err
 }
 
+// OfMachine reads all tokens that are for that machine of a provider.
+func (j JoinTokens) OfMachine(ctx context.Context,
+	provider, machine string) ([]inventory.JoinToken, error) {
+	begin := inventory.MachineKeys(provider, machine)
+	return rowsOf(ctx, j.tx, scanToken, "SELECT "+tokenColumns+
+		" FROM tokens WHERE SUBSTR(hash, 1, ?) = ? ORDER BY created_at DESC, hash", len(begin),
+		begin)
+}
+
+// SpendAs writes that an unused token is used, and keeps it under the hash that it has now in place
+// of the one until now. Otherwise it answers a refusal with errs.PermissionDenied.
+func (j JoinTokens) SpendAs(ctx context.Context, hash string, t inventory.JoinToken) error {
+	n, err := j.tx.exec(ctx, "UPDATE tokens SET hash = ?, used_by = ?, used_at = ? WHERE hash = ? "+
+		"AND revoked_at = 0 AND used_by = ''", t.Hash, t.UsedBy, millis(t.UsedAt), hash)
+	if err == nil && n == 0 {
+		return inventory.TokenUsed(t.Server)
+	}
+	return err
+}
+
 // Revoke ends the tokens of a creator that are unused, and says how many.
 func (j JoinTokens) Revoke(ctx context.Context, creator string) (int64, error) {
 	now := millis(j.tx.now)

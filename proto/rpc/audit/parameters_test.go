@@ -27,7 +27,8 @@ func TestParameters(t *testing.T) {
 		`"agent_csr":"sha256:`: &cpv1.EnrollRequest{AgentCsr: []byte("secret bytes")},
 		`"role":"OPERATOR_ROLE_ADMIN"`: &cpv1.CreateOperatorRequest{
 			Role: cpv1.OperatorRole_OPERATOR_ROLE_ADMIN},
-		`"token":"` + key.Hash([]byte("t0ken")): &cpv1.EnrollRequest{Token: "t0ken"},
+		`"token":"` + key.Hash([]byte("t0ken")): &cpv1.EnrollRequest{
+			Proof: &cpv1.EnrollRequest_Token{Token: "t0ken"}},
 		`"password":"` + key.Hash([]byte("hunter2")): &agentv1.ConfigureReplicaRequest{
 			Password: "hunter2"},
 		`"wsrep_sst_auth":"` + key.Hash([]byte("hunter2")): &agentv1.SetConfigurationRequest{

@@ -18,15 +18,21 @@ import (
 // maxJoinFile is far more than any join file needs.
 const maxJoinFile = 64 << 10
 
-// JoinFile is what a new machine is given, once, to get an identity. It holds a secret: mode 0600,
-// never logged.
+// AttestEC2 is for machines that EC2 signs for.
+const AttestEC2 = "ec2"
+
+// JoinFile is what a new machine is given, once, to get an identity. It holds a secret, unless the
+// machine is attested: mode 0600, never logged.
 type JoinFile struct {
 	// Server is the name of the server that the token is for.
 	Server string `json:"server"`
 	// ControlPlane are the control plane's addresses, host:port, to be tried in turn.
 	ControlPlane []string `json:"control_plane"`
 	// Token is the one-time secret.
-	Token string `json:"token"`
+	Token string `json:"token,omitempty"`
+	// Attest is AttestEC2 for a machine that shows what its provider signs about it, in place of a
+	// token.
+	Attest string `json:"attest,omitempty"`
 	// CASPKISHA256 is the pin: SHA-256 of the CA's public key, lower-case hexadecimal.
 	CASPKISHA256 string `json:"ca_spki_sha256"`
 	// CAPEM is the CA's certificate.
@@ -44,9 +50,12 @@ func (f JoinFile) GoString() string { return f.String() }
 // Command is the line that makes a machine join, for its root; it has the token. The CA is left to
 // its pin.
 func (f JoinFile) Command() string {
+	proof := " --token " + f.Token
+	if f.Attest != "" {
+		proof = " --attest " + f.Attest
+	}
 	return "understudy-agent join --server " + f.Server + " --address " +
-		strings.Join(f.ControlPlane, ",") + " --ca-pin " + ShowPin(f.CASPKISHA256) +
-		" --token " + f.Token
+		strings.Join(f.ControlPlane, ",") + " --ca-pin " + ShowPin(f.CASPKISHA256) + proof
 }
 
 // ParseJoinFile reads and checks a join file: all fields, no others, and a CA that the pin fits.
@@ -84,8 +93,13 @@ func (f JoinFile) CheckTold() error {
 	if err := CheckName(f.Server); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	if f.Token == "" {
+	switch {
+	case f.Token == "" && f.Attest == "":
 		return errors.New("no token")
+	case f.Token != "" && f.Attest != "":
+		return errors.New("attest: a token is there already")
+	case f.Attest != "" && f.Attest != AttestEC2:
+		return fmt.Errorf("attest: %.40q must be %s", f.Attest, AttestEC2)
 	}
 	if len(f.ControlPlane) == 0 {
 		return errors.New("no address of a control plane")

@@ -144,6 +144,9 @@ func (s *Server) startInstances(ctx context.Context,
 	changes, err := s.change(ctx, in.InstanceIds, s.cfg.Lab.StartMachine)
 	for _, c := range changes {
 		s.booted(*c.InstanceId)
+		if c.PreviousState.Name != types.InstanceStateNameRunning {
+			s.state.instance(*c.InstanceId).Started = s.cfg.Now()
+		}
 	}
 	return &ec2.StartInstancesOutput{StartingInstances: changes}, err
 }

@@ -18,6 +18,8 @@ type state struct {
 	Instances map[string]*instanceState
 	Volumes   map[string]*volumeState
 	Snapshots map[string]*begun
+	// Signing is the key and the certificate, as PEM, that sign instance identity documents.
+	Signing struct{ Key, Certificate []byte }
 }
 
 // begun is what a fault has in store for a volume or a snapshot: it is under way until Done, and
@@ -46,6 +48,8 @@ type instanceState struct {
 	Metadata   metadataState
 	UserData   string
 	CreatedAt  time.Time
+	// Started is when it was last started after a stop; zero when it never was.
+	Started time.Time
 }
 
 type metadataState struct {

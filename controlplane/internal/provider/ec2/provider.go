@@ -51,8 +51,12 @@ func New(ctx context.Context, cfg Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Region = client.Options().Region
 	return newProvider(cfg, client), nil
 }
+
+// Region is where it works.
+func (p *Provider) Region() string { return p.cfg.Region }
 
 func newProvider(cfg Config, calls api) *Provider {
 	a := &account{cfg: cfg, api: calls, new: newRecent(cfg.Consistency, cfg.Now)}

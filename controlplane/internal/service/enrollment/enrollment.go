@@ -191,6 +191,7 @@ func (s *Service) CreateJoinToken(ctx context.Context,
 	req *controlplanev1.CreateJoinTokenRequest) (*controlplanev1.CreateJoinTokenResponse, error) {
 	file, expires, err := s.Registry.CreateToken(ctx, ca.TokenRequest{
 		Server: wire.ID(req.GetServer()), TTL: req.GetTtl().AsDuration(),
+		Machine:      req.GetMachine(),
 		ValidateOnly: req.GetValidateOnly(),
 		Caller:       caller(ctx),
 	})
@@ -209,7 +210,7 @@ func (s *Service) CreateJoinToken(ctx context.Context,
 	return answer, nil
 }
 
-// Enroll turns a join token into certificates.
+// Enroll turns a join token, or what the machine's provider signed, into certificates.
 func (s *Service) Enroll(ctx context.Context,
 	req *controlplanev1.EnrollRequest) (*controlplanev1.EnrollResponse, error) {
 	address, err := s.admit(ctx)
@@ -217,7 +218,8 @@ func (s *Service) Enroll(ctx context.Context,
 		return nil, err
 	}
 	bundle, err := s.Registry.Enroll(ctx, ca.EnrollRequest{
-		Token: req.GetToken(), Server: req.GetServer(), Address: address,
+		Token: req.GetToken(), Attestation: req.GetEc2Identity(), Server: req.GetServer(),
+		Address:   address,
 		RequestID: chassis.RequestID(ctx), Believed: chassis.Intend,
 		Keys:       ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
 		Generation: req.GetMariadbGeneration(),

@@ -154,6 +154,8 @@ func (p *plane) machine(server string) machine {
 	return m
 }
 
+var noToken = &controlplanev1.EnrollRequest_Token{Token: "x"}
+
 func newKey(t *testing.T) (*ecdsa.PrivateKey, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -170,7 +172,8 @@ func (m machine) stranger(t *testing.T) identity.Source {
 }
 
 func (m machine) request() *controlplanev1.EnrollRequest {
-	return &controlplanev1.EnrollRequest{Token: m.file.Token, Server: m.file.Server,
+	return &controlplanev1.EnrollRequest{
+		Proof: &controlplanev1.EnrollRequest_Token{Token: m.file.Token}, Server: m.file.Server,
 		AgentCsr: m.agent, MariadbCsr: m.maria}
 }
 
@@ -316,9 +319,11 @@ func TestBadRequests(t *testing.T) {
 		{"revoke without a reason", revoke(&controlplanev1.RevokeRequest{Name: "operators/bob"}),
 			errs.InvalidArgument, "reason"},
 		{"empty", enrol(&controlplanev1.EnrollRequest{}), errs.InvalidArgument, "server"},
-		{"garbage", enrol(&controlplanev1.EnrollRequest{Token: "x", Server: "db-1",
+		{"garbage", enrol(&controlplanev1.EnrollRequest{
+			Proof: noToken, Server: "db-1",
 			AgentCsr: []byte("x"), MariadbCsr: []byte("x")}), errs.InvalidArgument, "agent_csr"},
-		{"wrong token", enrol(&controlplanev1.EnrollRequest{Token: "x", Server: "db-1",
+		{"wrong token", enrol(&controlplanev1.EnrollRequest{
+			Proof: noToken, Server: "db-1",
 			AgentCsr: m.agent, MariadbCsr: m.maria}), errs.PermissionDenied, ""},
 	}
 	for _, test := range tests {
@@ -342,7 +347,7 @@ func TestStrangersAreHeldDown(t *testing.T) {
 	var err error
 	for range 60 {
 		if _, err = client.Enroll(t.Context(),
-			&controlplanev1.EnrollRequest{Token: "x", Server: "db-1"}); errors.Is(err,
+			&controlplanev1.EnrollRequest{Proof: noToken, Server: "db-1"}); errors.Is(err,
 			errs.ResourceExhausted) {
 			break
 		}

@@ -46,6 +46,7 @@ func (s *Service) token(t inventory.JoinToken) *controlplanev1.JoinToken {
 		state = controlplanev1.JoinToken_STATE_EXPIRED
 	}
 	return &controlplanev1.JoinToken{Server: "servers/" + t.Server, State: state,
-		Creator: t.Creator, CreateTime: wire.Time(t.Created), ExpireTime: wire.Time(t.Expires),
+		Machine: t.Machine(), Creator: t.Creator,
+		CreateTime: wire.Time(t.Created), ExpireTime: wire.Time(t.Expires),
 		UseTime: wire.Time(t.UsedAt), RevokeTime: wire.Time(t.RevokedAt)}
 }

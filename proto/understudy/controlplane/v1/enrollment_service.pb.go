@@ -1454,7 +1454,10 @@ type CreateJoinTokenRequest struct {
 	// How long the token is valid: 1 min to 24 h; 15 min when absent.
 	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// Validate only; no token is made.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Provider's id of the machine, which its provider signs for: the token has no secret then, and
+	// no other machine joins with it.
+	Machine       string `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1510,6 +1513,13 @@ func (x *CreateJoinTokenRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreateJoinTokenRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
 // CreateJoinTokenResponse has the token. It cannot be read again.
 type CreateJoinTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1519,7 +1529,7 @@ type CreateJoinTokenResponse struct {
 	// When the token expires.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The line that makes the machine join, to be run there as root: `understudy-agent join …`, with
-	// the token and the CA's pin; empty with `validate_only`.
+	// the token, if it has a secret, and the CA's pin; empty with `validate_only`.
 	JoinCommand   string `protobuf:"bytes,3,opt,name=join_command,json=joinCommand,proto3" json:"join_command,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1702,7 +1712,9 @@ type JoinToken struct {
 	// When it was used first; absent when it was not.
 	UseTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=use_time,json=useTime,proto3" json:"use_time,omitempty"`
 	// When it ended because who made it was revoked; absent when it did not.
-	RevokeTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
+	RevokeTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
+	// Provider's id of the machine that alone can use it; empty for one with a secret.
+	Machine       string `protobuf:"bytes,8,opt,name=machine,proto3" json:"machine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1786,11 +1798,23 @@ func (x *JoinToken) GetRevokeTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// EnrollRequest shows the token.
+func (x *JoinToken) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+// EnrollRequest shows a join token, or what the machine's provider has signed about it.
 type EnrollRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token from the join file.
-	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// What proves that the machine may join. Required.
+	//
+	// Types that are valid to be assigned to Proof:
+	//
+	//	*EnrollRequest_Token
+	//	*EnrollRequest_Ec2Identity
+	Proof isEnrollRequest_Proof `protobuf_oneof:"proof"`
 	// Name of the server that the join file is for, without "servers/".
 	Server string `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
 	// Signing request (DER) of the agent's key: ECDSA P-256 or P-384.
@@ -1834,11 +1858,29 @@ func (*EnrollRequest) Descriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
 }
 
+func (x *EnrollRequest) GetProof() isEnrollRequest_Proof {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
 func (x *EnrollRequest) GetToken() string {
 	if x != nil {
-		return x.Token
+		if x, ok := x.Proof.(*EnrollRequest_Token); ok {
+			return x.Token
+		}
 	}
 	return ""
+}
+
+func (x *EnrollRequest) GetEc2Identity() []byte {
+	if x != nil {
+		if x, ok := x.Proof.(*EnrollRequest_Ec2Identity); ok {
+			return x.Ec2Identity
+		}
+	}
+	return nil
 }
 
 func (x *EnrollRequest) GetServer() string {
@@ -1868,6 +1910,25 @@ func (x *EnrollRequest) GetMariadbGeneration() string {
 	}
 	return ""
 }
+
+type isEnrollRequest_Proof interface {
+	isEnrollRequest_Proof()
+}
+
+type EnrollRequest_Token struct {
+	// The token from the join file.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3,oneof"`
+}
+
+type EnrollRequest_Ec2Identity struct {
+	// EC2's instance identity document, signed: what the metadata service of the machine answers
+	// under /latest/dynamic/instance-identity/rsa2048, as it is.
+	Ec2Identity []byte `protobuf:"bytes,6,opt,name=ec2_identity,json=ec2Identity,proto3,oneof"`
+}
+
+func (*EnrollRequest_Token) isEnrollRequest_Proof() {}
+
+func (*EnrollRequest_Ec2Identity) isEnrollRequest_Proof() {}
 
 // EnrollResponse has the certificates.
 type EnrollResponse struct {
@@ -3653,11 +3714,12 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x12CheckAgentResponse\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
 	"\brecorded\x18\x02 \x01(\bR\brecorded\x12)\n" +
-	"\x10recorded_address\x18\x03 \x01(\tR\x0frecordedAddress\"\xa0\x01\n" +
+	"\x10recorded_address\x18\x03 \x01(\tR\x0frecordedAddress\"\xc2\x01\n" +
 	"\x16CreateJoinTokenRequest\x12 \n" +
 	"\x06server\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x06server\x12?\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x021m2\x0324hr\x0315mR\x03ttl\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\xa0\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12 \n" +
+	"\amachine\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\rR\amachine\"\xa0\x01\n" +
 	"\x17CreateJoinTokenResponse\x12 \n" +
 	"\tjoin_file\x18\x01 \x01(\fB\x03\x80\x01\x01R\bjoinFile\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -3671,7 +3733,7 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x16ListJoinTokensResponse\x12F\n" +
 	"\vjoin_tokens\x18\x01 \x03(\v2%.understudy.controlplane.v1.JoinTokenR\n" +
 	"joinTokens\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd5\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xef\x03\n" +
 	"\tJoinToken\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12A\n" +
 	"\x05state\x18\x02 \x01(\x0e2+.understudy.controlplane.v1.JoinToken.StateR\x05state\x12\x18\n" +
@@ -3682,22 +3744,26 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"expireTime\x125\n" +
 	"\buse_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\auseTime\x12;\n" +
 	"\vrevoke_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"revokeTime\"e\n" +
+	"revokeTime\x12\x18\n" +
+	"\amachine\x18\b \x01(\tR\amachine\"e\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vSTATE_VALID\x10\x01\x12\x0e\n" +
 	"\n" +
 	"STATE_USED\x10\x02\x12\x11\n" +
 	"\rSTATE_EXPIRED\x10\x03\x12\x11\n" +
-	"\rSTATE_REVOKED\x10\x04\"\xda\x01\n" +
-	"\rEnrollRequest\x12 \n" +
+	"\rSTATE_REVOKED\x10\x04\"\x96\x02\n" +
+	"\rEnrollRequest\x12\"\n" +
 	"\x05token\x18\x01 \x01(\tB\n" +
-	"\xea\xbb\x18\x03@\x80\x02\x80\x01\x01R\x05token\x12 \n" +
+	"\xea\xbb\x18\x03@\x80\x02\x80\x01\x01H\x00R\x05token\x12/\n" +
+	"\fec2_identity\x18\x06 \x01(\fB\n" +
+	"\xea\xbb\x18\x03@\x80@\x80\x01\x01H\x00R\vec2Identity\x12 \n" +
 	"\x06server\x18\x02 \x01(\tB\b\xea\xbb\x18\x04\b\x01@?R\x06server\x12$\n" +
 	"\tagent_csr\x18\x03 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\bagentCsr\x12(\n" +
 	"\vmariadb_csr\x18\x04 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\n" +
 	"mariadbCsr\x125\n" +
-	"\x12mariadb_generation\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P!R\x11mariadbGeneration\"^\n" +
+	"\x12mariadb_generation\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P!R\x11mariadbGenerationB\a\n" +
+	"\x05proof\"^\n" +
 	"\x0eEnrollResponse\x12L\n" +
 	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"f\n" +
 	"\x13RenewExpiredRequest\x122\n" +
@@ -4025,6 +4091,10 @@ func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
 func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 	if File_understudy_controlplane_v1_enrollment_service_proto != nil {
 		return
+	}
+	file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23].OneofWrappers = []any{
+		(*EnrollRequest_Token)(nil),
+		(*EnrollRequest_Ec2Identity)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -67,14 +67,18 @@ type EnrollmentServiceClient interface {
 	CheckAgent(ctx context.Context, in *CheckAgentRequest, opts ...grpc.CallOption) (*CheckAgentResponse, error)
 	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
-	// For operators and the control plane.
+	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken. For
+	// operators and the control plane.
 	CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error)
 	// ListJoinTokens returns the join tokens on record, newest first: for which server, who made
 	// them, and what became of them; not the tokens themselves. For operators in any role.
 	ListJoinTokens(ctx context.Context, in *ListJoinTokensRequest, opts ...grpc.CallOption) (*ListJoinTokensResponse, error)
-	// Enroll turns a join token into certificates. The same token with the same agent key gets
-	// certificates again until it expires, so a lost answer costs nothing. Needs no certificate.
-	// PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED (by another key),
+	// Enroll turns a join token, or what the machine's provider signed about it, into certificates.
+	// The same with the same agent key gets certificates again until it expires, so a lost answer
+	// costs nothing. Needs no certificate. PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or
+	// TOKEN_USED (by another key), or with ATTESTATION_INVALID, ATTESTATION_EXPIRED or
+	// ATTESTATION_USED; UNAVAILABLE (ATTESTATION_INVALID) with a retry delay while the machine is
+	// not known to be one that may join, FAILED_PRECONDITION where no attestation is taken,
 	// INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
 	Enroll(ctx context.Context, in *EnrollRequest, opts ...grpc.CallOption) (*EnrollResponse, error)
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
@@ -398,14 +402,18 @@ type EnrollmentServiceServer interface {
 	CheckAgent(context.Context, *CheckAgentRequest) (*CheckAgentResponse, error)
 	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
-	// For operators and the control plane.
+	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken. For
+	// operators and the control plane.
 	CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error)
 	// ListJoinTokens returns the join tokens on record, newest first: for which server, who made
 	// them, and what became of them; not the tokens themselves. For operators in any role.
 	ListJoinTokens(context.Context, *ListJoinTokensRequest) (*ListJoinTokensResponse, error)
-	// Enroll turns a join token into certificates. The same token with the same agent key gets
-	// certificates again until it expires, so a lost answer costs nothing. Needs no certificate.
-	// PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_USED (by another key),
+	// Enroll turns a join token, or what the machine's provider signed about it, into certificates.
+	// The same with the same agent key gets certificates again until it expires, so a lost answer
+	// costs nothing. Needs no certificate. PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or
+	// TOKEN_USED (by another key), or with ATTESTATION_INVALID, ATTESTATION_EXPIRED or
+	// ATTESTATION_USED; UNAVAILABLE (ATTESTATION_INVALID) with a retry delay while the machine is
+	// not known to be one that may join, FAILED_PRECONDITION where no attestation is taken,
 	// INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
 	Enroll(context.Context, *EnrollRequest) (*EnrollResponse, error)
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED

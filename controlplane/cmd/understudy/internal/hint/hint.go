@@ -60,7 +60,7 @@ var commands = map[string]string{
 		"[ --default-device {default_device}][ --size {size_bytes}][ --label {label}]",
 	"RefuseTask": "provider refuse {id} --reason {reason}",
 
-	"CreateJoinToken": "token create {server}",
+	"CreateJoinToken": "token create {server}[ --machine {machine}]",
 	"ListJoinTokens":  "token list",
 	"GetVersion":      "version",
 

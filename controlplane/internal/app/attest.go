@@ -1,0 +1,59 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/understudy-db/understudy/controlplane/internal/attest"
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
+)
+
+var accountID = regexp.MustCompile(`^[0-9]{12}$`)
+
+// checkAttest holds the settings of attestation to each other.
+func (c Config) checkAttest(fault func(bad bool, format string, args ...any)) {
+	on := c.Attest != ""
+	fault(on && c.Attest != attest.EC2Name, "attest: %q must be %s, or left out", c.Attest,
+		attest.EC2Name)
+	fault(on && c.Provider != "ec2", "attest: %s needs the provider ec2, which shows the machines",
+		c.Attest)
+	fault(on != (len(c.AttestAccounts) > 0), "attest_accounts: goes with attest, which needs it")
+	fault(on != (c.AttestCertificates != ""), "attest_certificates: goes with attest, which "+
+		"needs it")
+	for _, id := range c.AttestAccounts {
+		fault(!accountID.MatchString(id), "attest_accounts: %q is not the 12 digits of an account",
+			id)
+	}
+	fault(c.AttestCertificates != "" && !filepath.IsAbs(c.AttestCertificates),
+		"attest_certificates: %q is not an absolute path", c.AttestCertificates)
+}
+
+// region is where a provider works that has regions.
+type region interface{ Region() string }
+
+// newAttestor lets machines join that their provider signs for; nil without such a setting.
+func newAttestor(cfg Config, cloud Provider, log *slog.Logger) (ca.Attestor, error) {
+	if cfg.Attest == "" {
+		return nil, nil
+	}
+	where, ok := cloud.(region)
+	if !ok {
+		return nil, fmt.Errorf("cannot attest machines: the provider %s has no regions",
+			cloud.Name())
+	}
+	file, err := os.ReadFile(cfg.AttestCertificates)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use attest_certificates: %w", err)
+	}
+	certificates, err := attest.Certificates(file, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("cannot use attest_certificates (%s): %w: save the certificate of "+
+			"your region from Amazon's page, from the tab RSA-2048", cfg.AttestCertificates, err)
+	}
+	return attest.NewEC2(attest.EC2Config{Accounts: cfg.AttestAccounts, Region: where.Region(),
+		Certificates: certificates, Machines: cloud, Log: log})
+}
