@@ -162,6 +162,13 @@ func indefinite(der []byte) []byte {
 		[]byte{0, 0, 0, 0})
 }
 
+// overlapping are parts each of which is longer than the one that it is in: who reads them so reads
+// most bytes many times, twice as many for some dozens more of them.
+func overlapping(n int) []byte {
+	return slices.Concat([]byte{0x30, 0x80}, bytes.Repeat([]byte{0x3e, 0x20, 0x20, 0x3e}, n/4),
+		make([]byte, 200))
+}
+
 // signedAttributes are the bytes that the signature of a message is over.
 func signedAttributes(content []byte) []byte {
 	sum := sha256.Sum256(content)

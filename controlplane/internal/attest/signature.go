@@ -27,6 +27,9 @@ func verified(signed []byte, trusted []*x509.Certificate, now time.Time) ([]byte
 	if err != nil {
 		return nil, errors.New("it is not base64")
 	}
+	if err := checkNesting(der); err != nil {
+		return nil, err
+	}
 	message, err := pkcs7.Parse(der)
 	if err != nil {
 		return nil, errors.New("it is not a PKCS #7 message")
