@@ -80,7 +80,7 @@ func (p proof) admit(ctx context.Context, records Records, print string,
 	case at < 0:
 		return p.admitFirst(ctx, records, known, print, now)
 	case known[at].UsedBy != print || known[at].Server != p.server:
-		return grounds{}, p.used()
+		return grounds{}, p.used(known[at].Server)
 	}
 	err = p.spend(ctx, records, &known[at], print, now)
 	return grounds{known[at], key}, err
@@ -133,10 +133,28 @@ func (p proof) admitMade(ctx context.Context, records Records, print string, now
 			fmt.Sprintf("machine %s of server %s joins by itself once, at its first start", id,
 				p.server), errs.WithHint("name the machine, if it is to join again", p.naming()))
 	}
+	if err := p.startedSinceRestore(ctx, records); err != nil {
+		return grounds{}, err
+	}
 	t := inventory.JoinToken{Server: p.server, Creator: identity.ControlPlane().String(),
 		Created: now, Expires: p.machine.Expires}
 	err := p.spend(ctx, records, &t, print, now)
 	return grounds{token: t}, err
+}
+
+// startedSinceRestore refuses a start of before a restore, which may have been used after the backup.
+func (p proof) startedSinceRestore(ctx context.Context, records Records) error {
+	if records.Restored == nil {
+		return nil
+	}
+	restored, err := records.Restored(ctx)
+	if err != nil || p.machine.Started.After(restored) {
+		return err
+	}
+	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_ATTESTATION_EXPIRED,
+		fmt.Sprintf("machine %s was started before the control plane's records were restored, on "+
+			"%s", p.machine.Machine, restored.UTC().Format(time.RFC3339)),
+		errs.WithHint("name the machine, if it has not joined", p.naming()))
 }
 
 // spend marks a record of the machine as used by the key, by this start of the machine.
@@ -166,12 +184,13 @@ func (p proof) redeem(ctx context.Context, records Records, print string, now ti
 	return records.Tokens.Spend(ctx, a.token)
 }
 
-func (p proof) used() error {
+// used refuses a start of the machine by which that server was joined.
+func (p proof) used(server string) error {
 	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_ATTESTATION_USED,
-		fmt.Sprintf("another key has joined by the start of machine %s at %s", p.machine.Machine,
-			p.machine.Started.UTC().Format(time.RFC3339)),
+		fmt.Sprintf("another key has joined by the start of machine %s at %s, as server %s",
+			p.machine.Machine, p.machine.Started.UTC().Format(time.RFC3339), server),
 		errs.WithHint("see who it was; where it was not the agent, make another machine",
-			errs.Call("ListEvents", "subject", inventory.ServerSubject(p.server))))
+			errs.Call("ListEvents", "subject", inventory.ServerSubject(server))))
 }
 
 // naming is the call by which an operator names the machine.
@@ -189,11 +208,12 @@ func (p proof) by() string {
 }
 
 // noteRefused writes the event of a machine that was attested and refused: that of a copied
-// document, or of a process that was not the agent.
+// document, or of a process that was not the agent. Each reason is one of its own: who provokes one
+// does not keep another from the record.
 func (e enrolment) noteRefused(ctx context.Context, p proof, why error) {
 	req, now := e.req, e.config.Now().UTC()
 	if p.machine.Machine == "" || errs.KindOf(why) != errs.PermissionDenied ||
-		!e.refusals.first("machine "+p.machine.Machine, now) {
+		!e.refusals.first("machine "+p.machine.Machine+" "+errs.ReasonOf(why).String(), now) {
 		return
 	}
 	who := identity.Agent(req.Server)

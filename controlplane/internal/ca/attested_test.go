@@ -274,6 +274,52 @@ func TestAMachineThatIsRefusedIsAnEventOnce(t *testing.T) {
 	}
 }
 
+// Who joins in place of the agent does not hide that by a refusal of before, nor under the name of
+// another server.
+func TestAThiefDoesNotHideThatTheStartWasUsed(t *testing.T) {
+	t.Parallel()
+	h, _ := attesting(t)
+	h.made("db-1")
+	_, err := h.registry.Enroll(t.Context(), ca.EnrollRequest{Attestation: []byte("first"),
+		Server: "db-2", Keys: keys(t), Address: "192.0.2.66"})
+	h.refuses(err, errs.PermissionDenied, errorsv1.Reason_REASON_ATTESTATION_INVALID, "elsewhere")
+	if err := h.attested("db-1", "first", keys(t)); err != nil {
+		t.Fatal(err)
+	}
+	const used = errorsv1.Reason_REASON_ATTESTATION_USED
+	h.refuses(h.attested("db-2", "first", keys(t)), errs.PermissionDenied, used, "db-1")
+	h.refuses(h.attested("db-1", "first", keys(t)), errs.PermissionDenied, used, "db-1") // the agent
+	if found := strings.Join(h.events("identity.refused"), "\n"); !strings.Contains(found,
+		"another key has joined by the start of machine "+machine1) ||
+		!strings.Contains(found, "as server db-1") {
+		t.Errorf("the events say %q", found)
+	}
+}
+
+// A restore forgets who joined after the backup: the start of before it gives nothing then.
+func TestAStartOfBeforeARestoreGivesNothing(t *testing.T) {
+	t.Parallel()
+	h, _ := attesting(t)
+	h.made("db-1")
+	h.clock.forward(time.Minute)
+	restore := func() {
+		if err := h.store.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+			return tx.Restored(ctx, h.clock.Now().Add(-time.Hour))
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restore()
+	h.refuses(h.attested("db-1", "first", keys(t)), errs.PermissionDenied,
+		errorsv1.Reason_REASON_ATTESTATION_EXPIRED, "restored")
+	if err := h.named("db-1", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.attested("db-1", "first", keys(t)); err != nil {
+		t.Errorf("an operator has named it since: %v", err)
+	}
+}
+
 func TestJobsPutNoSecretIntoJoinFilesOfAttestedMachines(t *testing.T) {
 	t.Parallel()
 	h, _ := attesting(t)

@@ -126,6 +126,8 @@ type Records struct {
 	// Lost says whether a certificate of that identity which was issued then may be missing,
 	// because a backup was restored, and none of the identity was revoked since; nil: never.
 	Lost func(ctx context.Context, identity string, issued time.Time) (bool, error)
+	// Restored is when a backup was restored; zero for never. May be nil: never.
+	Restored func(ctx context.Context) (time.Time, error)
 }
 
 // Store gives transactions.

@@ -138,6 +138,15 @@ func (tx *Tx) Lost(ctx context.Context, of string, at time.Time) (bool, error) {
 	return err == nil && len(revoked) == 0, err
 }
 
+// RestoredAt is when the records were last restored; zero for never.
+func (tx *Tx) RestoredAt(ctx context.Context) (time.Time, error) {
+	_, at, err := tx.restored(ctx)
+	if err != nil || at == 0 {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(at), nil
+}
+
 // restored is when the records were backed up and restored, in milliseconds; zero for never.
 func (tx *Tx) restored(ctx context.Context) (from, to int64, err error) {
 	known, err := rowsOf(ctx, tx, scanText, "SELECT value FROM facts WHERE name = ?", restoredFact)
