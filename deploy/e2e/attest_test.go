@@ -23,7 +23,7 @@ func TestMachinesJoinWithoutAToken(t *testing.T) {
 	t.Parallel()
 	l := newLabOf(t, stack.Config{Name: "ec2-attest",
 		Dir: filepath.Join("/var/lib/understudy-e2e", "ec2-attest"), Provider: "ec2", Attest: true,
-		EndpointArgs: badDay(5)})
+		EndpointArgs: stack.BadDay(5)})
 	l.run("server", "create", "db1", "--image", "trixie")
 	if s := l.server("db1"); s.GetState() != cpv1.Server_STATE_READY {
 		t.Errorf("db1 is %s", s.GetState())

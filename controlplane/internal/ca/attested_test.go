@@ -289,7 +289,7 @@ func TestAThiefDoesNotHideThatTheStartWasUsed(t *testing.T) {
 	const used = errorsv1.Reason_REASON_ATTESTATION_USED
 	h.refuses(h.attested("db-2", "first", keys(t)), errs.PermissionDenied, used, "db-1")
 	h.refuses(h.attested("db-1", "first", keys(t)), errs.PermissionDenied, used, "db-1") // the agent
-	if found := strings.Join(h.events("identity.refused"), "\n"); !strings.Contains(found,
+	if found := strings.Join(h.messages("identity.refused"), "\n"); !strings.Contains(found,
 		"another key has joined by the start of machine "+machine1) ||
 		!strings.Contains(found, "as server db-1") {
 		t.Errorf("the events say %q", found)

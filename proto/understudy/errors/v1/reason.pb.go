@@ -207,6 +207,12 @@ const (
 	Reason_REASON_NO_ROLE Reason = 709
 	// The person was revoked, and does not log in until an admin says so.
 	Reason_REASON_LOGIN_REVOKED Reason = 710
+	// What a machine shows in place of a join token is not signed by its provider, or is about a machine that may not join as the server.
+	Reason_REASON_ATTESTATION_INVALID Reason = 711
+	// The start of the machine, to which its provider signs, is too long ago.
+	Reason_REASON_ATTESTATION_EXPIRED Reason = 712
+	// Another key has joined by that start of the machine.
+	Reason_REASON_ATTESTATION_USED Reason = 713
 )
 
 // Enum value maps for Reason.
@@ -301,6 +307,9 @@ var (
 		708: "REASON_ID_TOKEN_REFUSED",
 		709: "REASON_NO_ROLE",
 		710: "REASON_LOGIN_REVOKED",
+		711: "REASON_ATTESTATION_INVALID",
+		712: "REASON_ATTESTATION_EXPIRED",
+		713: "REASON_ATTESTATION_USED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                0,
@@ -392,6 +401,9 @@ var (
 		"REASON_ID_TOKEN_REFUSED":           708,
 		"REASON_NO_ROLE":                    709,
 		"REASON_LOGIN_REVOKED":              710,
+		"REASON_ATTESTATION_INVALID":        711,
+		"REASON_ATTESTATION_EXPIRED":        712,
+		"REASON_ATTESTATION_USED":           713,
 	}
 )
 
@@ -426,7 +438,7 @@ var File_understudy_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xc1\x13\n" +
+	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xa1\x14\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -517,7 +529,10 @@ const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\x19REASON_ISSUER_UNREACHABLE\x10\xc3\x05\x12\x1c\n" +
 	"\x17REASON_ID_TOKEN_REFUSED\x10\xc4\x05\x12\x13\n" +
 	"\x0eREASON_NO_ROLE\x10\xc5\x05\x12\x19\n" +
-	"\x14REASON_LOGIN_REVOKED\x10\xc6\x05B\xe2\x01\n" +
+	"\x14REASON_LOGIN_REVOKED\x10\xc6\x05\x12\x1f\n" +
+	"\x1aREASON_ATTESTATION_INVALID\x10\xc7\x05\x12\x1f\n" +
+	"\x1aREASON_ATTESTATION_EXPIRED\x10\xc8\x05\x12\x1c\n" +
+	"\x17REASON_ATTESTATION_USED\x10\xc9\x05B\xe2\x01\n" +
 	"\x18com.understudy.errors.v1B\vReasonProtoP\x01ZGgithub.com/understudy-db/understudy/proto/understudy/errors/v1;errorsv1\xa2\x02\x03UEX\xaa\x02\x14Understudy.Errors.V1\xca\x02\x14Understudy\\Errors\\V1\xe2\x02 Understudy\\Errors\\V1\\GPBMetadata\xea\x02\x16Understudy::Errors::V1b\x06proto3"
 
 var (
