@@ -142,7 +142,7 @@ func (p proof) admitMade(ctx context.Context, records Records, print string, now
 	return grounds{token: t}, err
 }
 
-// startedSinceRestore refuses a start of before a restore, which may have been used after the backup.
+// startedSinceRestore refuses a start of before a restore: it may have been used after the backup.
 func (p proof) startedSinceRestore(ctx context.Context, records Records) error {
 	if records.Restored == nil {
 		return nil

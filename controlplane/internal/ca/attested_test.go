@@ -288,7 +288,8 @@ func TestAThiefDoesNotHideThatTheStartWasUsed(t *testing.T) {
 	}
 	const used = errorsv1.Reason_REASON_ATTESTATION_USED
 	h.refuses(h.attested("db-2", "first", keys(t)), errs.PermissionDenied, used, "db-1")
-	h.refuses(h.attested("db-1", "first", keys(t)), errs.PermissionDenied, used, "db-1") // the agent
+	agent := h.attested("db-1", "first", keys(t))
+	h.refuses(agent, errs.PermissionDenied, used, "db-1")
 	if found := strings.Join(h.messages("identity.refused"), "\n"); !strings.Contains(found,
 		"another key has joined by the start of machine "+machine1) ||
 		!strings.Contains(found, "as server db-1") {

@@ -208,6 +208,7 @@ var examples = map[limitsv1.Format][2]string{
 	limitsv1.Format_FORMAT_ACTION:          {"job.create", "job"},
 	limitsv1.Format_FORMAT_TASK:            {"task-0123456789ab", "task-0123456789AB"},
 	limitsv1.Format_FORMAT_GRANT:           {"grant-0123456789ab", "grant-0123456789AB"},
+	limitsv1.Format_FORMAT_JWT:             {"eyJh.eyJz.c2ln", "eyJh.eyJz"},
 	limitsv1.Format_FORMAT_PROVIDER_ID:     {"vol-0123abcd", "volume-0123abcd"},
 	limitsv1.Format_FORMAT_DEVICE:          {"virtio-vol-1", "../sda"},
 	limitsv1.Format_FORMAT_ADDRESS:         {"fe80::1", "db-1"},
