@@ -117,11 +117,13 @@ func (l *loggingIn) find(name string) error {
 
 func (l *loggingIn) isOfALogin() error {
 	var who identity.Identity
+	replaced := true // what cannot be read
 	cert, err := identity.ReadCertificate(filepath.Join(l.to.Credentials, "cert.pem"))
 	if err == nil {
 		who, _ = identity.FromCertificate(cert) // what it is not, is no login's
+		replaced = isLogin(who)
 	}
-	if l.to.Copied && (err != nil || isLogin(who)) {
+	if l.to.Copied && replaced {
 		return nil
 	}
 	return usageError{message: fmt.Sprintf("context %s has the credentials of %s, which no login "+

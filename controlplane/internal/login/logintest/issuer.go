@@ -215,9 +215,12 @@ func (k Key) public() map[string]string {
 		return map[string]string{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": k.ID,
 			"n": encode(public.N.Bytes()), "e": encode(big.NewInt(int64(public.E)).Bytes())}
 	case *ecdsa.PublicKey:
+		point, err := public.Bytes() // 4, then both numbers
+		if err != nil {
+			panic(err)
+		}
 		return map[string]string{"kty": "EC", "use": "sig", "alg": "ES256", "kid": k.ID,
-			"crv": "P-256", "x": encode(public.X.FillBytes(make([]byte, 32))),
-			"y": encode(public.Y.FillBytes(make([]byte, 32)))}
+			"crv": "P-256", "x": encode(point[1:33]), "y": encode(point[33:])}
 	}
 	return nil
 }
