@@ -49,10 +49,15 @@ func newAttestor(cfg Config, cloud Provider, log *slog.Logger) (ca.Attestor, err
 	if err != nil {
 		return nil, fmt.Errorf("cannot use attest_certificates: %w", err)
 	}
-	certificates, err := attest.Certificates(file, time.Now())
+	certificates, err := attest.Certificates(file)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use attest_certificates (%s): %w: save the certificate of "+
 			"your region from Amazon's page, from the tab RSA-2048", cfg.AttestCertificates, err)
+	}
+	if !attest.SomeValid(certificates, time.Now()) { // no reason for all else to stand still
+		log.Error("no certificate of attest_certificates is valid now, and no machine joins by "+
+			"attestation: save the newest of your region, and restart", "file",
+			cfg.AttestCertificates)
 	}
 	return attest.NewEC2(attest.EC2Config{Accounts: cfg.AttestAccounts, Region: where.Region(),
 		Certificates: certificates, Machines: cloud, Log: log})

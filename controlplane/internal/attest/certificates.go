@@ -6,16 +6,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // leastBits keeps out the certificate of Amazon's older signature, whose key has 1024.
 const leastBits = 2048
 
-// Certificates reads the certificates of a PEM file that are to be believed. At least one is valid
-// at that time.
-func Certificates(file []byte, now time.Time) (all []*x509.Certificate, err error) {
-	valid := false
+// Certificates reads the certificates of a PEM file that are to be believed while they are valid.
+func Certificates(file []byte) (all []*x509.Certificate, err error) {
 	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			return nil, fmt.Errorf("it holds a block %.40q, and must hold certificates alone",
@@ -31,15 +30,16 @@ func Certificates(file []byte, now time.Time) (all []*x509.Certificate, err erro
 				"RSA with %d bits or more", len(all)+1, cert.PublicKeyAlgorithm, leastBits)
 		}
 		all = append(all, cert)
-		valid = valid || validAt(cert, now)
 	}
-	switch {
-	case len(all) == 0:
+	if len(all) == 0 {
 		return nil, errors.New("it holds no certificate")
-	case !valid:
-		return nil, errors.New("none of its certificates is valid now")
 	}
 	return all, nil
+}
+
+// SomeValid says whether one of them can be believed at that time.
+func SomeValid(all []*x509.Certificate, at time.Time) bool {
+	return slices.ContainsFunc(all, func(c *x509.Certificate) bool { return validAt(c, at) })
 }
 
 func validAt(cert *x509.Certificate, at time.Time) bool {

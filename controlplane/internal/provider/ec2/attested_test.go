@@ -45,7 +45,7 @@ func (f *fake) attestor(t *testing.T) *attest.EC2 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusted, err := attest.Certificates(file, time.Now())
+	trusted, err := attest.Certificates(file)
 	if err != nil {
 		t.Fatal(err)
 	}
