@@ -89,9 +89,10 @@ type guest struct {
 	address string
 	overdue *time.Timer // closes it while it is a stranger's
 	// Guarded by the admission's mutex. Who is known without a certificate has no serial.
-	known  bool
-	who    identity.Identity
-	serial string
+	known   bool
+	who     identity.Identity
+	serial  string
+	revoked bool // when it was last looked at
 }
 
 // arrive lets a connection in as a stranger, or says why not.
@@ -210,14 +211,19 @@ func (a *admission) begin(from identity.Peer) (free func(), err error) {
 	}, nil
 }
 
-// cut closes the connections whose certificate is revoked, with all their calls.
+// cut closes the connections whose certificate was revoked already when it was called before, with
+// all their calls: who revokes themselves hears that it is done. New calls are refused meanwhile.
 func (a *admission) cut(revoked func(serial string) bool) (ended []identity.Identity) {
 	a.mu.Lock()
 	var doomed []*guest
 	for g := range a.connections {
-		if g.serial != "" && revoked(g.serial) {
+		if g.serial == "" || !revoked(g.serial) {
+			continue
+		}
+		if g.revoked {
 			doomed = append(doomed, g)
 		}
+		g.revoked = true
 	}
 	a.mu.Unlock()
 	for _, g := range doomed {

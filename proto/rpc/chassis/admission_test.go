@@ -238,3 +238,34 @@ func TestARevokedCallerIsCutOff(t *testing.T) {
 	end()
 	<-ended
 }
+
+// Who revokes themselves is answered: the connection outlives the first look at it, and no longer.
+func TestWhoRevokesThemselvesIsAnswered(t *testing.T) {
+	t.Parallel()
+	var revoked atomic.Bool
+	looked := make(chan struct{}, 1)
+	service := &units{get: func(ctx context.Context, _ *agentv1.GetUnitRequest) error {
+		revoked.Store(true)
+		select {
+		case <-looked:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	}}
+	w := serve(t, service, func(c *chassis.Config) {
+		c.TLS.Revoked = func(string) bool {
+			if !revoked.Load() {
+				return false
+			}
+			select {
+			case looked <- struct{}{}:
+			default:
+			}
+			return true
+		}
+	})
+	ann := w.client(identity.Operator("ann"))
+	if _, err := ann.GetUnit(patience(t), &agentv1.GetUnitRequest{Unit: "a.service"}); err != nil {
+		t.Error(err)
+	}
+}

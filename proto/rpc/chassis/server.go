@@ -34,7 +34,7 @@ const (
 	keepaliveTimeout  = 10 * time.Second
 	keepaliveMinTime  = 5 * time.Second
 	mostIdle          = 5 * time.Minute
-	cutEvery          = time.Second
+	cutEvery          = time.Second / 2 // what was open ends within two of them
 	handshakeTimeout  = 15 * time.Second
 	defaultHangsAfter = 2 * time.Minute
 )
