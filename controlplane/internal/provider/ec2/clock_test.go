@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/understudy-db/understudy/controlplane/internal/lab/ec2lab"
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
@@ -83,5 +84,29 @@ func TestExpiredCredentials(t *testing.T) {
 	if _, err := f.ListVolumes(t.Context(), provider.Filter{}); !errors.Is(err,
 		provider.ErrDenied) {
 		t.Errorf("refused at the right time: %v", err)
+	}
+}
+
+// A card that was plugged in later, or that EC2 lists first, makes no machine younger.
+func TestCreatedAtIsThatOfThePrimaryCard(t *testing.T) {
+	t.Parallel()
+	born := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
+	card := func(index int32, at time.Time) types.InstanceNetworkInterface {
+		return types.InstanceNetworkInterface{Attachment: &types.InstanceNetworkInterfaceAttachment{
+			DeviceIndex: aws.Int32(index), AttachTime: aws.Time(at)}}
+	}
+	started := aws.Time(born.Add(24 * time.Hour))
+	for name, test := range map[string]struct {
+		machine types.Instance
+		want    time.Time
+	}{
+		"a second card first": {types.Instance{LaunchTime: started,
+			NetworkInterfaces: []types.InstanceNetworkInterface{
+				card(1, born.Add(time.Hour)), card(0, born)}}, born},
+		"no cards": {types.Instance{LaunchTime: started}, *started},
+	} {
+		if got := createdAt(test.machine); !got.Equal(test.want) {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
 	}
 }

@@ -103,12 +103,12 @@ func machineState(i types.Instance) provider.MachineState {
 	return provider.MachinePending
 }
 
-// createdAt is when the first network card was plugged in: the launch time of EC2 is that of the
-// last start.
+// createdAt is when the primary network card was plugged in, which no machine loses: the launch
+// time of EC2 is that of the last start. Other cards, in whatever order, may have come later.
 func createdAt(i types.Instance) time.Time {
 	for _, n := range i.NetworkInterfaces {
-		if n.Attachment != nil && n.Attachment.AttachTime != nil {
-			return *n.Attachment.AttachTime
+		if a := n.Attachment; a != nil && a.AttachTime != nil && aws.ToInt32(a.DeviceIndex) == 0 {
+			return *a.AttachTime
 		}
 	}
 	return aws.ToTime(i.LaunchTime)
