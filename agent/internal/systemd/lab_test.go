@@ -213,7 +213,8 @@ func TestNeverReady(t *testing.T) {
 		return "",
 			errors.New("no answer")
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a busy systemd has to read the unit first
+	// A busy systemd has to read the unit first.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	_, _, err := m.Ensure(ctx, name, nil)
 	want(t, err, errs.DeadlineExceeded, errorsv1.Reason_REASON_MARIADB_NOT_READY)
