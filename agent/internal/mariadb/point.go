@@ -93,7 +93,7 @@ func (p *PointSession) readBefore(ctx context.Context) error {
 	if !live.LogBin && !p.before.Replica {
 		return binlogOff("take a consistent point of a primary")
 	}
-	if p.before.NonTransactionalTables, err = namesThat(ctx, p.conn, torn); err != nil {
+	if p.before.NonTransactionalTables, _, err = tornTables(ctx, p.conn); err != nil {
 		return err
 	}
 	version, err := datadirVersion(v["datadir"])

@@ -328,10 +328,7 @@ func (f *slowFacts) get(ctx context.Context, q querier,
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	nonTransactional, err := namesThat(ctx, q, torn)
-	if err == nil {
-		memory, err = namesThat(ctx, q, ofMemory)
-	}
+	nonTransactional, memory, err := tornTables(ctx, q)
 	if err != nil {
 		return f.nonTransactional, f.memory // known again when there is time
 	}

@@ -53,15 +53,18 @@ const (
 	torn = "COALESCE(engine, '') NOT IN ('InnoDB', 'MRG_MyISAM', 'BLACKHOLE')"
 	// loose are those of torn whose rows are on the volume, and in no transaction.
 	loose = "COALESCE(engine, '') IN ('', 'MyISAM', 'Aria', 'CSV', 'ARCHIVE', 'Mroonga')"
-	// ofMemory are those whose rows no copy has, and no start of the server keeps.
-	ofMemory = "engine = 'MEMORY'"
 )
+
+// ofUserThat is the condition for such tables of the user, by name.
+func ofUserThat(condition string) string {
+	return "table_type NOT LIKE '%VIEW' AND " + ofUser("table_schema") + " AND " + condition +
+		" ORDER BY 1, 2"
+}
 
 // tablesThat are the first of the user's tables that a condition is true for, by name.
 func tablesThat(ctx context.Context, q querier, condition string, most int) ([]tableName, error) {
 	rows, err := query(ctx, q, "SELECT table_schema AS s, table_name AS n FROM "+
-		"information_schema.tables WHERE table_type NOT LIKE '%VIEW' AND "+
-		ofUser("table_schema")+" AND "+condition+" ORDER BY 1, 2 LIMIT "+strconv.Itoa(most))
+		"information_schema.tables WHERE "+ofUserThat(condition)+" LIMIT "+strconv.Itoa(most))
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +87,20 @@ func remoteEngine(engine string) bool {
 // sequence is true for a sequence, whose next value is part of the inventory.
 func (t table) sequence() bool { return t.kind == "SEQUENCE" }
 
-// namesThat are a hundred names at most.
-func namesThat(ctx context.Context, q querier, condition string) ([]string, error) {
-	all, err := tablesThat(ctx, q, condition, 100)
-	names := make([]string, 0, len(all))
-	for _, t := range all {
-		names = append(names, t.String())
-	}
-	return names, err
+// tornTables are the names of those that a snapshot without a lock may tear, and of those among
+// them whose rows no copy has, and no start of the server keeps: a hundred of each at most.
+func tornTables(ctx context.Context, q querier) (all, memory []string, err error) {
+	const most = 100
+	err = each(ctx, q, "SELECT table_schema AS s, table_name AS n, engine AS e FROM "+
+		"information_schema.tables WHERE "+ofUserThat(torn), func(r row) error {
+		name := tableName{r["s"], r["n"]}.String()
+		if len(all) < most {
+			all = append(all, name)
+		}
+		if r["e"] == "MEMORY" && len(memory) < most {
+			memory = append(memory, name)
+		}
+		return nil
+	})
+	return all, memory, err
 }
