@@ -280,14 +280,7 @@ func (l LoggingIn) NoteLoginRefused(ctx context.Context, person inventory.Person
 	event := caller.event(now, "operator.login_refused", operatorSubject(name),
 		fmt.Sprintf("%s of %s, subject %s, from %s: %v", person.Shown, person.Issuer,
 			person.Subject, caller.Peer.Address, why))
-	err := l.r.write(context.WithoutCancel(ctx), "cannot record that a login was refused",
-		func(ctx context.Context, records Records) error {
-			return records.Events.Add(ctx, event)
-		})
-	if err != nil {
-		l.r.config.Logger.Error("a login was refused, and that is not on record", "subject",
-			person.Subject, "address", caller.Peer.Address, "error", err)
-	}
+	addRefusal(ctx, l.r, event)
 }
 
 // renewsByLogin refuses to renew the certificate of somebody who logs in.

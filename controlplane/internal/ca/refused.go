@@ -58,12 +58,12 @@ func (e *expired) noteRefused(ctx context.Context, req ExpiredRequest, why error
 
 // addRefusal writes the event. Who is refused does not decide whether that is on record.
 func addRefusal(ctx context.Context, r *Registry, event inventory.Event) {
-	err := r.write(context.WithoutCancel(ctx), "cannot record that a key was refused",
+	err := r.write(context.WithoutCancel(ctx), "cannot record a refusal",
 		func(ctx context.Context, records Records) error {
 			return records.Events.Add(ctx, event)
 		})
 	if err != nil {
-		r.config.Logger.Error("a key was refused, and that is not on record", "identity",
+		r.config.Logger.Error("somebody was refused, and that is not on record", "identity",
 			event.Actor, "message", event.Message, "error", err)
 	}
 }
