@@ -23,9 +23,10 @@ type run struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
-// crashed is a run that ended without a stop, and when it had begun.
+// crashed is a run that ended without a stop: when it had begun, and when the log told of its end.
 type crashed struct {
 	Since time.Time `json:"since,omitzero"`
+	Told  time.Time `json:"told,omitzero"`
 }
 
 // ran takes the run that a line of the log is of.
@@ -47,7 +48,7 @@ func (k *Keeper) recovered(e systemd.Entry) {
 		!recovers.MatchString(e.Message) {
 		return
 	}
-	c := &crashed{Since: k.kept.Before.Since}
+	c := &crashed{Since: k.kept.Before.Since, Told: e.Time}
 	if was := k.kept.Crashed; was != nil && was.Since.Before(c.Since) {
 		c.Since = was.Since
 	}
@@ -59,7 +60,7 @@ func (k *Keeper) recovered(e systemd.Entry) {
 func (k *Keeper) settleCrashes(ctx context.Context) {
 	for ctx.Err() == nil {
 		k.settleCrash(ctx)
-		_ = loop.Pause(ctx, followAgain)
+		_ = loop.Pause(ctx, settleEvery)
 	}
 }
 

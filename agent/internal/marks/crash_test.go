@@ -97,8 +97,12 @@ func TestACrashUnprovesWhatNoLogRestores(t *testing.T) {
 					tables.stop(test.down)
 					j.write(test.lines...)
 					time.Sleep(time.Minute)
-					if got := texts(k.Observe(marks.Sample{})); test.down && got != "" {
+					found := k.Observe(marks.Sample{})
+					if got := texts(found); test.down && got != "" {
 						t.Errorf("nobody could tell, and it noted %q", got)
+					}
+					if (found.Unread != "") != test.down {
+						t.Errorf("it is unread: %q", found.Unread)
 					}
 					if !test.restart {
 						tables.stop(false)
@@ -121,8 +125,8 @@ func TestACrashUnprovesWhatNoLogRestores(t *testing.T) {
 func expectsMark(t *testing.T, k *marks.Keeper, want string) {
 	t.Helper()
 	r := k.Observe(marks.Sample{})
-	if texts(r) != want {
-		t.Fatalf("noted %q, want %q", texts(r), want)
+	if texts(r) != want || r.Unread != "" {
+		t.Fatalf("noted %q, want %q; unread: %q", texts(r), want, r.Unread)
 	}
 	if want != "" && (!strings.HasSuffix(r.Marks[0].Text, ": shop.m") || r.Last != 1) {
 		t.Errorf("noted %+v", r)

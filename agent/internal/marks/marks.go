@@ -32,6 +32,8 @@ const (
 	followAgain = 5 * time.Second
 	// unreadAfter is how long the log may not be followed before that is told.
 	unreadAfter = time.Minute
+	// settleEvery is how soon it is looked what a crash may have torn, which is unread until then.
+	settleEvery = time.Second
 	// settleLimit is how long one look for what a crash may have torn may take.
 	settleLimit = time.Minute
 )
@@ -51,7 +53,7 @@ type Record struct {
 	ID    string `json:"id"`
 	Last  int64  `json:"last"`
 	Marks []Mark `json:"marks,omitempty"` // the oldest first
-	// Unread is why nothing is noted that only MariaDB's log has; empty when it is.
+	// Unread is why not all is noted that MariaDB's log tells of; empty when it is.
 	Unread string `json:"-"`
 	// UnreadSince is when that began.
 	UnreadSince time.Time `json:"-"`
@@ -233,7 +235,8 @@ func (k *Keeper) Observe(s Sample) Record {
 	return record
 }
 
-// unread is why the log cannot be read, and since when; empty when it can.
+// unread is why not all is noted that MariaDB's log tells of, and since when; empty when it
+// is.
 func (k *Keeper) unread() (string, time.Time) {
 	if !k.follows.IsZero() && time.Since(k.follows) >= lateLog {
 		k.failing = time.Time{} // it has nothing to say
@@ -242,6 +245,9 @@ func (k *Keeper) unread() (string, time.Time) {
 	case !k.failing.IsZero() && time.Since(k.failing) >= unreadAfter:
 		return fmt.Sprintf("the journal of %s cannot be followed: %v", mariadb.Unit, k.failure),
 			k.failing
+	case k.kept.Crashed != nil:
+		return "MariaDB crashed, and it is not known yet to which tables without transactions it " +
+			"had written", k.kept.Crashed.Told
 	case !k.kept.Unlogged.IsZero():
 		return "the journal of " + mariadb.Unit + " does not have the start of the SQL thread " +
 			"that runs (log_error, log_warnings)", k.kept.Unlogged
