@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/testport"
 )
 
 // Config says where a stack lives. Two stacks with different names never meet.
@@ -65,7 +67,7 @@ func New(cfg Config) (*Stack, error) {
 		return nil, err
 	}
 	if cfg.Port == 0 {
-		port, err := freePort()
+		port, err := testport.Free()
 		if err != nil {
 			return nil, err
 		}
@@ -300,15 +302,6 @@ func (s *Stack) SQL(ctx context.Context, host, statements string) (string, error
 			strings.TrimSpace(stderr.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func tail(path string, lines int) string {

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
+	"github.com/understudy-db/understudy/proto/testport"
 	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
 )
 
@@ -57,9 +58,12 @@ func (f *fleet) move(server, address string) {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
+	port, err := testport.Free()
+	if err != nil {
+		t.Fatal(err)
+	}
 	f := &fleet{t: t, ca: identitytest.New(t), addresses: map[string]string{},
-		revoked: map[string]bool{}, port: freePort(t)}
-	var err error
+		revoked: map[string]bool{}, port: port}
 	f.pool, err = agentpool.New(agentpool.Config{
 		Addresses: f, Source: f.ca.Source(identity.ControlPlane()), Revoked: f.denied, Port: f.port,
 		Probe: 2 * time.Second, Logger: quiet(),
@@ -72,17 +76,6 @@ func newFleet(t *testing.T) *fleet {
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
-
-// freePort is a port that is free on all loopback addresses: agents are told apart by address.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // agent is a running agent that answers as the test wants.
 type agent struct {

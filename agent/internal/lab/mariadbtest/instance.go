@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
 	"github.com/understudy-db/understudy/proto/consistentpoint"
+	"github.com/understudy-db/understudy/proto/testport"
 )
 
 // Options say what instance is wanted.
@@ -75,9 +75,11 @@ func New(t testing.TB, o Options) *Instance {
 	if o.Volume == "" {
 		o.Volume = volume(t, filepath.Join(dir, "vol"))
 	}
+	port, err := testport.Free()
+	must(t, err)
 	i := &Instance{Dir: dir, Volume: o.Volume, Datadir: filepath.Join(o.Volume, "mysql"),
 		Socket: filepath.Join(dir, "s"), root: o.Root, ca: o.CA,
-		Port: freePort(t), t: t}
+		Port: port, t: t}
 	for _, d := range []string{i.Datadir, filepath.Join(dir, "conf.d"), filepath.Join(dir, "state"),
 		filepath.Join(dir, "tls"), filepath.Join(dir, "cert"), filepath.Join(dir, "layer")} {
 		must(t, os.MkdirAll(d, 0o755))
@@ -221,14 +223,6 @@ func volume(t testing.TB, path string) string {
 		}
 	})
 	return path
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func must(t testing.TB, err error) {
