@@ -123,6 +123,10 @@ func serveFlags(flags *pflag.FlagSet) {
 		"least time between the begins of two rounds over a replica (default 1h)")
 	flags.Duration("volume-limit", 0,
 		"longest time that the provider may take to make a volume (default 10m)")
+	flags.String("ca-key", "", "where the key of a root of the certificate authority is that is "+
+		"made: state_dir or file (default state_dir)")
+	flags.StringSlice("ca-key-files", nil, "`FILE` with a private key of a root, such as a "+
+		"credential of systemd; several with commas")
 	flags.Bool("replace-lost-root", false, "make another root of the certificate authority in "+
 		"place of one that has ended or is lost; every host has to join again")
 	flags.Duration("agent-certificate-life", 0, "how long an agent's certificate is valid; it is "+

@@ -37,8 +37,7 @@ func (c Config) kept() []ca.Kept {
 func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []string,
 	enrolled func(server string), attestor ca.Attestor, loops *loop.Set,
 	log *slog.Logger) (*ca.Registry, error) {
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: cfg.path("ca"),
-		ReplaceLost: cfg.ReplaceLostRoot, Logger: log})
+	authority, err := ca.OpenAuthority(ctx, cfg.authority(log))
 	if err != nil {
 		return nil, err
 	}

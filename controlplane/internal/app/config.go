@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/proto/settings"
 )
 
@@ -119,6 +120,11 @@ type Config struct {
 	VerifyInterval time.Duration `koanf:"verify_interval"`
 	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
 	VolumeLimit time.Duration `koanf:"volume_limit"`
+	// CAKey is where the key of a root is that is made, of the first one or a successor: state_dir
+	// or file.
+	CAKey ca.KeyPlace `koanf:"ca_key"`
+	// CAKeyFiles are files with private keys of roots, outside of StateDir.
+	CAKeyFiles []string `koanf:"ca_key_files"`
 	// ReplaceLostRoot makes another root in place of one that has ended, or whose key is gone:
 	// every host has to join again. A flag alone sets it, for one start.
 	ReplaceLostRoot bool `koanf:"replace_lost_root"`
@@ -189,6 +195,8 @@ func defaults() map[string]any {
 		"verify_max_threads":     16,
 		"verify_interval":        "1h",
 		"volume_limit":           "10m",
+		"ca_key":                 string(ca.KeyInStateDir),
+		"ca_key_files":           []string{},
 		"agent_certificate_life": "24h", "agent_certificate_grace": "720h",
 		"mariadb_certificate_life":  "720h",
 		"operator_certificate_life": "8h", "operator_certificate_grace": "72h",
@@ -289,6 +297,7 @@ func (c Config) check() error {
 	fault(c.VerifyInterval < time.Second, "verify_interval: %s is less than 1s", c.VerifyInterval)
 	fault(c.DegradedAfter < 0, "degraded_after: %s is negative", c.DegradedAfter)
 	c.checkCertificates(fault)
+	c.checkAuthority(fault)
 	c.checkLogins(fault)
 	c.checkAttest(fault)
 	for key, kept := range map[string]time.Duration{"retain_jobs": c.RetainJobs,

@@ -120,6 +120,12 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 			"attest_certificates"},
 		"accounts without attestation": {app.Sources{Flags: map[string]any{"provider": "ec2",
 			"attest_accounts": []string{"123456789012"}}}, "attest_accounts"},
+		"a key in any place": {app.Sources{Flags: map[string]any{"provider": "ec2",
+			"ca_key": "hsm"}}, "ca_key: \"hsm\" must be one of"},
+		"a key in no file": {app.Sources{Flags: map[string]any{"provider": "ec2",
+			"ca_key": "file"}}, "needs ca_key_files"},
+		"a key in some folder": {app.Sources{Flags: map[string]any{"provider": "ec2",
+			"ca_key_files": []string{"ca-key"}}}, "ca_key_files: \"ca-key\" is not an absolute"},
 		"impatient": {app.Sources{Flags: map[string]any{"unreachable_after": "1s"}},
 			"unreachable_after"},
 	}

@@ -48,7 +48,8 @@ func open(t *testing.T, dir string) *plane {
 		Logger: quiet})
 	must(t, err)
 	t.Cleanup(func() { must(t, st.Close()) })
-	_, err = ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(dir, "ca"), Logger: quiet})
+	_, err = ca.OpenAuthority(t.Context(), ca.AuthorityConfig{Dir: filepath.Join(dir, "ca"),
+		Logger: quiet})
 	must(t, err)
 	return &plane{t: t, dir: dir, store: st}
 }

@@ -4,6 +4,7 @@
 package ca
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -29,7 +30,7 @@ const (
 	backdate = identity.Backdate
 
 	// rootsFile holds the roots that are believed, of which the first one signs. keyFile is the key
-	// of one of them, nextKeyFile that of its successor.
+	// of one of them, nextKeyFile that of its successor; the public part of one that is elsewhere.
 	rootsFile   = "ca.pem"
 	keyFile     = "key.pem"
 	nextKeyFile = "next-key.pem"
@@ -38,9 +39,10 @@ const (
 
 	blockCertificate = "CERTIFICATE"
 	blockKey         = "PRIVATE KEY"
+	blockPublicKey   = "PUBLIC KEY"
 )
 
-// Authority holds the root's key and signs with it. It keeps no records: Registry does.
+// Authority signs with the root's key, wherever that is. It keeps no records: Registry does.
 type Authority struct {
 	config AuthorityConfig
 
@@ -53,6 +55,12 @@ type AuthorityConfig struct {
 	// Dir is the folder of root certificate and key. It is made, and the root with it, when it is
 	// not there.
 	Dir string
+	// NewKey is where the key is of a root that is made: the first one, and each successor. A key
+	// of before stays where it is.
+	NewKey KeyPlace
+	// KeyFiles are files with private keys (PKCS #8, PEM) outside of Dir, such as credentials of
+	// systemd. A successor's key is the first one that is not the root's.
+	KeyFiles []string
 	// ReplaceLost puts a root aside that has ended, or whose key is gone, and makes another one.
 	// Nobody believes that one before joining again.
 	ReplaceLost bool
@@ -64,7 +72,7 @@ type AuthorityConfig struct {
 
 // OpenAuthority reads the root, or makes one. The key comes first: whatever is interrupted is gone
 // on with the next time.
-func OpenAuthority(config AuthorityConfig) (*Authority, error) {
+func OpenAuthority(ctx context.Context, config AuthorityConfig) (*Authority, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
@@ -75,25 +83,21 @@ func OpenAuthority(config AuthorityConfig) (*Authority, error) {
 		return nil, fmt.Errorf("cannot open CA: %w", err)
 	}
 	a := &Authority{config: config}
-	if err := a.open(); err != nil {
+	if err := a.open(ctx); err != nil {
 		return nil, fmt.Errorf("cannot open CA: %w", err)
 	}
 	return a, nil
 }
 
-func (a *Authority) open() error {
+func (a *Authority) open(ctx context.Context) error {
 	if a.config.ReplaceLost {
 		if err := a.putAside(); err != nil {
 			return err
 		}
 	}
-	key, err := ensureKey(a.path(keyFile))
-	if err != nil {
-		return err
-	}
-	_, err = os.Stat(a.path(rootsFile))
+	_, err := os.Stat(a.path(rootsFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		err = a.makeFirst(key)
+		err = a.makeFirst(ctx)
 	}
 	if err != nil {
 		return err
@@ -105,7 +109,11 @@ func (a *Authority) path(file string) string { return filepath.Join(a.config.Dir
 
 // makeFirst makes the first root. Another process may be faster, with the same key: its root is as
 // good.
-func (a *Authority) makeFirst(key *ecdsa.PrivateKey) error {
+func (a *Authority) makeFirst(ctx context.Context) error {
+	key, err := a.newKey(ctx, a.path(keyFile), nil)
+	if err != nil {
+		return err
+	}
 	serial, err := newSerial()
 	if err != nil {
 		return err
@@ -116,7 +124,7 @@ func (a *Authority) makeFirst(key *ecdsa.PrivateKey) error {
 	} else if lost != nil {
 		name = lost.Subject
 	}
-	root, err := a.newRoot(key, name)
+	root, err := a.newRoot(ctx, key, name)
 	if err != nil {
 		return err
 	}
@@ -130,7 +138,8 @@ func (a *Authority) makeFirst(key *ecdsa.PrivateKey) error {
 	return err
 }
 
-func (a *Authority) newRoot(key *ecdsa.PrivateKey, name pkix.Name) (*x509.Certificate, error) {
+func (a *Authority) newRoot(ctx context.Context, key *rootKey, name pkix.Name) (*x509.Certificate,
+	error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
@@ -141,7 +150,8 @@ func (a *Authority) newRoot(key *ecdsa.PrivateKey, name pkix.Name) (*x509.Certif
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.public,
+		key.with(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func TestABrokenCAIsNeverReplaced(t *testing.T) {
 			dir string) error {
 			return os.WriteFile(filepath.Join(dir, "ca.pem"), nil, 0o600)
 		},
-		"do not belong together": func(dir string) error {
+		"restore the folder from a backup": func(dir string) error {
 			return os.Remove(filepath.Join(dir,
 				"key.pem"))
 		},
@@ -67,7 +67,7 @@ func TestABrokenCAIsNeverReplaced(t *testing.T) {
 			if err := spoil(dir); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: dir,
+			if _, err := ca.OpenAuthority(t.Context(), ca.AuthorityConfig{Dir: dir,
 				Logger: quiet()}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v", err)
 			}
@@ -86,8 +86,7 @@ func TestAnExpiredRootIsRefused(t *testing.T) {
 	t.Parallel()
 	h := build(t)
 	h.clock.forward(11 * 365 * 24 * time.Hour)
-	_, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"), Now: h.clock.Now,
-		Logger: quiet()})
+	_, err := ca.OpenAuthority(t.Context(), h.authority())
 	if err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Error(err)
 	}

@@ -57,11 +57,29 @@ type house struct {
 	registry *ca.Registry
 	enrolled []string
 	tokens   int // ID tokens made
+	// keys changes where the CA's keys are; may be nil.
+	keys func(*ca.AuthorityConfig)
+}
+
+// authority is what the CA is opened with.
+func (h *house) authority() ca.AuthorityConfig {
+	config := ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"), Now: h.clock.Now, Logger: quiet()}
+	if h.keys != nil {
+		h.keys(&config)
+	}
+	return config
 }
 
 func build(t *testing.T) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), clock: &clock{now: time.Now().Truncate(time.Second)}}
+	return buildWith(t, nil)
+}
+
+// buildWith builds one whose CA's keys are elsewhere.
+func buildWith(t *testing.T, keys func(*ca.AuthorityConfig)) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir(), clock: &clock{now: time.Now().Truncate(time.Second)},
+		keys: keys}
 	h.store = h.newStore("understudy.db")
 	h.registry = h.open()
 	return h
@@ -78,8 +96,7 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 // open opens the registry, as a control plane that starts does.
 func (h *house) open(change ...func(*ca.Config)) *ca.Registry {
 	h.t.Helper()
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"),
-		Now: h.clock.Now, Logger: quiet()})
+	authority, err := ca.OpenAuthority(h.t.Context(), h.authority())
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -47,7 +47,8 @@ func listing(t *testing.T, loops *loop.Set) (*listed, *ca.Registry) {
 	t.Helper()
 	l := &listed{after: func(context.Context) error { return nil }}
 	l.revoke()
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(t.TempDir(), "ca"),
+	authority, err := ca.OpenAuthority(t.Context(), ca.AuthorityConfig{
+		Dir:    filepath.Join(t.TempDir(), "ca"),
 		Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)

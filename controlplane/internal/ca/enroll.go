@@ -305,7 +305,7 @@ func (c certification) sign(ctx context.Context, records Records, config Config,
 			return nil, err
 		}
 		want.after = newestOf(known)
-		one, err := config.Authority.issue(want)
+		one, err := config.Authority.issue(ctx, want)
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/pem"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -200,8 +199,7 @@ func (h *house) inStore(do func(ctx context.Context, tx *store.Tx) error) {
 // short is the registry with the lives and graces of a control plane that sets none.
 func (h *house) short() *ca.Registry {
 	h.t.Helper()
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"),
-		Now: h.clock.Now, Logger: quiet()})
+	authority, err := ca.OpenAuthority(h.t.Context(), h.authority())
 	if err != nil {
 		h.t.Fatal(err)
 	}

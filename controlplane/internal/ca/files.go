@@ -100,7 +100,7 @@ func (r *Registry) keep(ctx context.Context, kept Kept, strictly bool) error {
 	if r.fits(files.Cert, want, believes) {
 		return nil
 	}
-	issued, err := r.config.Authority.issue(want)
+	issued, err := r.config.Authority.issue(ctx, want)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -66,7 +67,7 @@ func mariadbRequest(mariadb identity.MariaDB, names []string, life time.Duration
 }
 
 // issue signs a certificate. It is nobody's until its record is kept.
-func (a *Authority) issue(r request) (Issued, error) {
+func (a *Authority) issue(ctx context.Context, r request) (Issued, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return Issued{}, err
@@ -87,7 +88,8 @@ func (a *Authority) issue(r request) (Issued, error) {
 		template.URIs = []*url.URL{r.identity.URI()}
 	}
 	addNames(template, r.names)
-	der, err := x509.CreateCertificate(rand.Reader, template, root, r.key, a.signing.keys[signs])
+	der, err := x509.CreateCertificate(rand.Reader, template, root, r.key,
+		a.signing.keys[signs].with(ctx))
 	if err != nil {
 		return Issued{}, fmt.Errorf("cannot issue a certificate for %s: %w", r.recordedAs, err)
 	}

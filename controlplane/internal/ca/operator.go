@@ -239,7 +239,7 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 			want.subject.OrganizationalUnit = []string{identity.ScopedUnit}
 		}
 		var err error
-		if issued, err = r.config.Authority.issue(want); err != nil {
+		if issued, err = r.config.Authority.issue(ctx, want); err != nil {
 			return err
 		}
 		if records.Operators != nil {

@@ -1,7 +1,7 @@
 package ca
 
 import (
-	"crypto/ecdsa"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -36,7 +36,7 @@ const (
 // signing is what an authority signs with, and what it believes.
 type signing struct {
 	roots []*x509.Certificate // the first one signs
-	keys  []*ecdsa.PrivateKey // of each
+	keys  []*rootKey          // of each
 	// shown is the root of what the control plane shows itself: the old one, until it goes. So who
 	// missed the successor still believes the control plane, and hears of it.
 	shown int
@@ -101,9 +101,9 @@ func (a *Authority) read() (s signing, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.keys, s.next = []*ecdsa.PrivateKey{key, next}, belong(next, s.roots[0])
+	s.keys, s.next = []*rootKey{key, next}, belong(next, s.roots[0])
 	if s.next {
-		s.keys = []*ecdsa.PrivateKey{next, key}
+		s.keys = []*rootKey{next, key}
 	}
 	switch other := s.roots[len(s.roots)-1]; {
 	case !s.next && !belong(key, s.roots[0]):
@@ -177,27 +177,19 @@ func (a *Authority) lost() (*x509.Certificate, error) {
 }
 
 // keys are those of a root and of its successor, which is nil when there is none.
-func (a *Authority) keys() (key, next *ecdsa.PrivateKey, err error) {
-	if key, err = readKey(a.path(keyFile)); err != nil {
+func (a *Authority) keys() (key, next *rootKey, err error) {
+	key, err = a.readRootKey(a.path(keyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%w: %w: restore the folder from a backup", errLost, err)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
-	next, err = readKey(a.path(nextKeyFile))
+	next, err = a.readRootKey(a.path(nextKeyFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return key, nil, nil
 	}
 	return key, next, err
-}
-
-func readKey(path string) (*ecdsa.PrivateKey, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseKey(path, data)
-}
-
-func belong(key *ecdsa.PrivateKey, root *x509.Certificate) bool {
-	return key != nil && key.PublicKey.Equal(root.PublicKey)
 }
 
 func parseRoots(data []byte) (roots []*x509.Certificate, err error) {
@@ -279,18 +271,18 @@ func (a *Authority) claim() (release func(), err error) {
 
 // introduce makes a successor. It has the name of the root: what demands an issuer, as accounts of
 // MariaDB do, demands the name. What stands of one that was given up is of no use any more.
-func (a *Authority) introduce(since time.Time) error {
+func (a *Authority) introduce(ctx context.Context, since time.Time) error {
 	old := a.now().roots[0]
 	for _, left := range []string{nextKeyFile, signedFile} {
 		if err := remove(a.path(left)); err != nil {
 			return err
 		}
 	}
-	key, err := ensureKey(a.path(nextKeyFile))
+	key, err := a.newKey(ctx, a.path(nextKeyFile), old.PublicKey)
 	if err != nil {
 		return err
 	}
-	next, err := a.newRoot(key, old.Subject)
+	next, err := a.newRoot(ctx, key, old.Subject)
 	if err != nil {
 		return err
 	}
@@ -298,7 +290,7 @@ func (a *Authority) introduce(since time.Time) error {
 }
 
 // swap has the other root sign.
-func (a *Authority) swap(since time.Time) error {
+func (a *Authority) swap(_ context.Context, since time.Time) error {
 	if err := atomicfile.Write(a.path(signedFile), nil, 0o600); err != nil {
 		return err
 	}
@@ -307,7 +299,7 @@ func (a *Authority) swap(since time.Time) error {
 }
 
 // drop believes the root alone that signs. The key of the other one goes.
-func (a *Authority) drop(since time.Time) error {
+func (a *Authority) drop(_ context.Context, since time.Time) error {
 	s := a.now()
 	if err := a.become(since, s.roots[0]); err != nil || s.next {
 		return err

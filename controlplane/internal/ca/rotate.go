@@ -240,7 +240,7 @@ type turn struct {
 	all bool
 	// pin is that of the root which stays alone, to be noted first; empty where both stay.
 	pin string
-	do  func(since time.Time) error
+	do  func(ctx context.Context, since time.Time) error
 }
 
 // Rotate takes the replacement of the root one phase on, or back: no phase refuses what was issued
@@ -298,7 +298,7 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 			return Status{}, err
 		}
 	}
-	if err := next.do(since); err != nil {
+	if err := next.do(ctx, since); err != nil {
 		return Status{}, fmt.Errorf("%s: %w", what, err)
 	}
 	r.config.Logger.Info("the root of the certificate authority: " + next.says)

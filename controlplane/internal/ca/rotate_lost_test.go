@@ -133,7 +133,7 @@ func TestARootThatIsNotLostIsNotReplaced(t *testing.T) {
 	if err := os.WriteFile(left, nil, 0o600); err != nil { // as a full disk leaves a copy
 		t.Fatal(err)
 	}
-	if _, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(e.dir, "ca"),
+	if _, err := ca.OpenAuthority(t.Context(), ca.AuthorityConfig{Dir: filepath.Join(e.dir, "ca"),
 		ReplaceLost: true, Now: e.clock.Now, Logger: quiet()}); err == nil {
 		t.Error("a key without content was taken for none")
 	}

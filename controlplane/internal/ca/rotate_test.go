@@ -24,7 +24,14 @@ type estate struct {
 
 func newEstate(t *testing.T, servers ...string) *estate {
 	t.Helper()
-	e := &estate{house: build(t), hosts: map[string]ca.Bundle{}}
+	return estateOf(build(t), servers...)
+}
+
+// estateOf is one with those hosts.
+func estateOf(h *house, servers ...string) *estate {
+	t := h.t
+	t.Helper()
+	e := &estate{house: h, hosts: map[string]ca.Bundle{}}
 	e.plane = ca.Kept{Dir: filepath.Join(e.dir, "controlplane"), Identity: identity.ControlPlane()}
 	e.keep()
 	for _, server := range servers {
@@ -294,7 +301,7 @@ func TestAReplacementSurvivesAnEndBetweenTwoWrites(t *testing.T) {
 		encode(parse(t, e.hosts["db-1"].Agent))...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(e.dir, "ca"),
+	if _, err := ca.OpenAuthority(t.Context(), ca.AuthorityConfig{Dir: filepath.Join(e.dir, "ca"),
 		Now: e.clock.Now, Logger: quiet()}); err == nil ||
 		!strings.Contains(err.Error(), "no key beside it is its") {
 		t.Errorf("a certificate that is no root's: %v", err)
@@ -314,8 +321,9 @@ func TestALostRootIsReplacedWhenAskedFor(t *testing.T) {
 		e := newEstate(t, "db-1")
 		before := parse(t, e.read("ca", "ca.pem"))
 		open := func(replace bool) error {
-			_, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(e.dir, "ca"),
-				ReplaceLost: replace, Now: e.clock.Now, Logger: quiet()})
+			config := e.authority()
+			config.ReplaceLost = replace
+			_, err := ca.OpenAuthority(t.Context(), config)
 			return err
 		}
 		if err := open(true); err != nil || !parse(t, e.read("ca", "ca.pem")).Equal(before) {

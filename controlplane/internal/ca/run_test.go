@@ -47,8 +47,7 @@ func TestRunHearsOfRevocationsByOthers(t *testing.T) {
 func TestConfigMistakesShowAtTheStart(t *testing.T) {
 	t.Parallel()
 	h := build(t)
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(h.dir, "ca"),
-		Logger: quiet()})
+	authority, err := ca.OpenAuthority(t.Context(), h.authority())
 	if err != nil {
 		t.Fatal(err)
 	}

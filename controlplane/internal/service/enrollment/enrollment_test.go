@@ -68,8 +68,8 @@ func newPlane(t *testing.T) *plane {
 	must(t, err)
 	p := &plane{t: t, address: listener.Addr().String()}
 	records := storetest.New(t)
-	authority, err := ca.OpenAuthority(ca.AuthorityConfig{Dir: filepath.Join(dir, "ca"),
-		Logger: logger})
+	authority, err := ca.OpenAuthority(t.Context(), ca.AuthorityConfig{
+		Dir: filepath.Join(dir, "ca"), Logger: logger})
 	must(t, err)
 	p.registry, err = ca.New(t.Context(),
 		ca.Config{Authority: authority, ControlPlane: []string{p.address}, Logger: logger,

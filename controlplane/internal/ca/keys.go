@@ -1,0 +1,220 @@
+package ca
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/understudy-db/understudy/proto/atomicfile"
+)
+
+// KeyPlace is where the key of a root is.
+type KeyPlace string
+
+// The places.
+const (
+	// KeyInStateDir is a file of the authority's folder; the zero KeyPlace is it.
+	KeyInStateDir KeyPlace = "state_dir"
+	// KeyInFile is a file elsewhere, such as a credential of systemd.
+	KeyInFile KeyPlace = "file"
+)
+
+// rootKey is the key of a root. Where it is not in the authority's folder, its file there has the
+// public part.
+type rootKey struct {
+	public crypto.PublicKey
+	signer crypto.Signer
+}
+
+// with is the key for the time of a call.
+func (k *rootKey) with(context.Context) crypto.Signer { return k.signer }
+
+// belong says whether the key is that of the root; there may be none.
+func belong(key *rootKey, root *x509.Certificate) bool {
+	return key != nil && equalKeys(key.public, root.PublicKey)
+}
+
+func equalKeys(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface {
+		Equal(other crypto.PublicKey) bool
+	})
+	return ok && key.Equal(b)
+}
+
+func holdsPublicKey(data []byte) bool {
+	block, _ := pem.Decode(data)
+	return block != nil && block.Type == blockPublicKey
+}
+
+// readRootKey reads a file of the folder: a key, or the public part of one that is elsewhere.
+func (a *Authority) readRootKey(path string) (*rootKey, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if !holdsPublicKey(data) {
+		key, err := parseKey(path, data)
+		if err != nil {
+			return nil, err
+		}
+		return &rootKey{public: &key.PublicKey, signer: key}, nil
+	}
+	public, err := parsePublicKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, file := range a.config.KeyFiles {
+		signer, err := readKeyFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if equalKeys(signer.Public(), public) {
+			return &rootKey{public: public, signer: signer}, nil
+		}
+	}
+	return nil, fmt.Errorf("the key to %s is in none of the files of ca_key_files: add its file "+
+		"to them", path)
+}
+
+// readKeyFile reads a private key (PKCS #8, PEM) that the operator made. Its errors tell nothing of
+// the content.
+func readKeyFile(path string) (crypto.Signer, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, notThere(err)
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return nil, fmt.Errorf("%s can be read by everybody on this host: make a new key in a "+
+			"file of mode 0600", path)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, notThere(err)
+	}
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != blockKey {
+		return nil, fmt.Errorf("%s holds no private key in PKCS #8 (\"BEGIN PRIVATE KEY\"): make "+
+			"one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`", path)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s holds no usable private key", path)
+	}
+	key, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%s holds a key that does not sign", path)
+	}
+	if err := checkRootKey(key.Public()); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, nil
+}
+
+// notThere keeps a key file that is away for a moment from counting as a key that is lost.
+func notThere(err error) error {
+	return errors.New("cannot read a file of ca_key_files: " + err.Error())
+}
+
+// parsePublicKey reads a public key (PKIX, PEM) that may be one of a root.
+func parsePublicKey(data []byte) (crypto.PublicKey, error) {
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != blockPublicKey {
+		return nil, errors.New("holds no public key in PEM (\"BEGIN PUBLIC KEY\")")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("holds no usable public key")
+	}
+	return key, checkRootKey(key)
+}
+
+// checkRootKey refuses what is weak, and what signs something else than a digest.
+func checkRootKey(key crypto.PublicKey) error {
+	const want = "must be ECDSA P-256 or P-384, or RSA of 2048 to 4096 bits"
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		if key.Curve == elliptic.P256() || key.Curve == elliptic.P384() {
+			return nil
+		}
+		return fmt.Errorf("the key is ECDSA %s: %s", key.Curve.Params().Name, want)
+	case *rsa.PublicKey:
+		if bits := key.N.BitLen(); bits < 2048 || bits > 4096 {
+			return fmt.Errorf("the key is RSA of %d bits: %s", bits, want)
+		}
+		return nil
+	}
+	return fmt.Errorf("the key is of another kind: %s", want)
+}
+
+// newKey makes the key of a root, or takes it from where new ones are, and leaves in the file what
+// belongs there. It is another one than that of the root there is, which may be nil.
+func (a *Authority) newKey(ctx context.Context, path string, old crypto.PublicKey) (*rootKey,
+	error) {
+	if a.config.NewKey == "" || a.config.NewKey == KeyInStateDir {
+		if there, err := os.ReadFile(path); err == nil && holdsPublicKey(there) {
+			if err := remove(path); err != nil { // an interrupted start left it, no root is of it
+				return nil, err
+			}
+		}
+		if _, err := ensureKey(path); err != nil {
+			return nil, err
+		}
+		return a.readRootKey(path)
+	}
+	public, err := a.choose(ctx, old)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return nil, err
+	}
+	data := encode(blockPublicKey, der)
+	if err := atomicfile.Create(path, data, 0o644); errors.Is(err, fs.ErrExist) {
+		err = takeOver(path, data)
+		if err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	return a.readRootKey(path)
+}
+
+// choose is the public part of a key elsewhere that is not the old one.
+func (a *Authority) choose(_ context.Context, old crypto.PublicKey) (crypto.PublicKey, error) {
+	for _, file := range a.config.KeyFiles {
+		key, err := readKeyFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if old == nil || !equalKeys(key.Public(), old) {
+			return key.Public(), nil
+		}
+	}
+	return nil, errors.New("no file of ca_key_files has another key than the root's: add one, " +
+		"and start the control plane again")
+}
+
+// takeOver goes on with what an interrupted start has left: the public part of the key, or of one
+// that no root is of. A private key without a root may be the only one there is.
+func takeOver(path string, data []byte) error {
+	there, err := os.ReadFile(path)
+	if err != nil || bytes.Equal(there, data) {
+		return err
+	}
+	if !holdsPublicKey(there) {
+		return fmt.Errorf("%s has a key, no certificate is beside it, and ca_key says that the "+
+			"key is elsewhere: restore the folder from a backup, or move the file away", path)
+	}
+	return atomicfile.Write(path, data, 0o644)
+}
