@@ -31,6 +31,8 @@ its socket on the host.`,
 	v.flag("reason", "reason", "`WHY`; it is recorded")
 	v.flag("operator", "operator", "for another `OPERATOR`; only an admin may", "yourself")
 	v.flag("validate_only", "dry-run", "check the request; make no grant")
+	v.flag("request_id", "request-id", "`UUID` under which a repeat is the same request",
+		"a new one")
 	return answer(v, (*api).CreateAgentGrant,
 		func(_ show.Style, answer *cpv1.CreateAgentGrantResponse) string {
 			g := answer.GetGrant()
@@ -92,6 +94,8 @@ the agent's hearing of it. A repeat changes nothing.`,
   understudy agent revoke-grant grant-1f0c5a9e3b72 --dry-run`,
 	}, "id")
 	v.flag("validate_only", "dry-run", "print what would be revoked; revoke nothing")
+	v.flag("request_id", "request-id", "`UUID` under which a repeat is the same request",
+		"a new one")
 	return answer(v, (*api).RevokeAgentGrant,
 		func(_ show.Style, answer *cpv1.RevokeAgentGrantResponse) string {
 			g := answer.GetGrant()

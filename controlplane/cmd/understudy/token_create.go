@@ -36,7 +36,10 @@ the file, and no file is overwritten. --out - is standard output.
 
 With --machine the token has no secret: the machine of that id alone can use it,
 which EC2 signs for. The control plane has to take attestation ("attest" in its
-configuration), and the machine joins within five minutes of its start.`,
+configuration), and the machine joins within five minutes of its start.
+
+A repeat with the --request-id of before, when its answer was lost, gives the
+same token another secret: the one before is worth nothing then.`,
 		Example: `  understudy token create db4
   understudy token create db4 --ttl 1h --out join.json
   understudy token create db4 --machine i-0123456789abcdef0
@@ -44,15 +47,17 @@ configuration), and the machine joins within five minutes of its start.`,
 	}, "server")
 	v.flag("ttl", "ttl", "how long the token is valid")
 	v.flag("machine", "machine", "`ID` of the EC2 instance that alone can use the token")
+	v.flag("request_id", "request-id", "`UUID` under which a repeat is the same request",
+		"a new one")
 	out := v.cmd.Flags().String("out", "", "join `FILE` to write, - for standard output")
 	return v.does(func(ctx context.Context, a *api) error {
 		if *out == "" {
-			return printJoinLine(ctx, c, a, v.req)
+			return v.lost(printJoinLine(ctx, c, a, v.req))
 		}
 		var answer *cpv1.CreateJoinTokenResponse
 		err := writeSecret(c, *out, func() (secret []byte, err error) {
 			answer, err = a.CreateJoinToken(ctx, v.req)
-			return answer.GetJoinFile(), err
+			return answer.GetJoinFile(), v.lost(err)
 		})
 		if err != nil || *out == "-" {
 			return err

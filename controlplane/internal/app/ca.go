@@ -68,7 +68,7 @@ func identityRecords(tx *store.Tx) ca.Records {
 	return ca.Records{
 		Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events(),
 		Operators: tx.Operators(), Lost: tx.Lost, Grants: tx.AgentGrants(),
-		Logins: tx.Logins(), Restored: tx.RestoredAt,
+		Logins: tx.Logins(), Requests: tx.Requests(), Restored: tx.RestoredAt,
 		HasAgent: func(ctx context.Context, server string) error {
 			srv, err := tx.Servers().Get(ctx, server)
 			if err != nil {

@@ -40,7 +40,7 @@ func (a *App) prune(ctx context.Context) error {
 	if pruned != (store.Pruned{}) {
 		a.log.Info("pruned the records", "jobs", pruned.Jobs, "records", pruned.Records, "events",
 			pruned.Events, "certificates", pruned.Certificates, "tokens", pruned.Tokens,
-			"grants", pruned.Grants)
+			"grants", pruned.Grants, "requests", pruned.Requests)
 	}
 	if err != nil || a.cfg.RetainAudit == 0 {
 		return err

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -10,6 +11,25 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/store"
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
+
+// A client whose answer was lost asks again for what is new.
+func TestWhatMakesSomethingTakesARequestID(t *testing.T) {
+	t.Parallel()
+	takes := 0
+	for method, desc := range methods() {
+		name := string(desc.Name())
+		field := desc.Input().Fields().ByName("request_id")
+		if field != nil {
+			takes++
+		}
+		if field == nil && strings.HasPrefix(name, "Create") {
+			t.Errorf("%s takes no request id", method)
+		}
+	}
+	if takes < 5 {
+		t.Errorf("%d methods take a request id", takes)
+	}
+}
 
 // TestRepeatIsAnsweredWhateverChangedMeanwhile repeats requests once another server has the name.
 func TestRepeatIsAnsweredWhateverChangedMeanwhile(t *testing.T) {

@@ -119,7 +119,7 @@ func (h *house) open(change ...func(*ca.Config)) *ca.Registry {
 func records(tx *store.Tx) ca.Records {
 	return ca.Records{Tokens: tx.JoinTokens(), Certificates: tx.Certificates(), Events: tx.Events(),
 		Lost: tx.Lost, Operators: tx.Operators(), Grants: tx.AgentGrants(),
-		Logins: tx.Logins(), Restored: tx.RestoredAt,
+		Logins: tx.Logins(), Requests: tx.Requests(), Restored: tx.RestoredAt,
 		HasAgent: func(ctx context.Context, name string) error {
 			server, err := tx.Servers().Get(ctx, name)
 			if err != nil {

@@ -72,6 +72,8 @@ type GrantRequest struct {
 	Reason string
 	// ValidateOnly makes no grant.
 	ValidateOnly bool
+	// RequestID is the idempotency key: a repeat gets the grant that was made, as it is now.
+	RequestID string
 	// Caller is who asks.
 	Caller Caller
 }
@@ -83,6 +85,8 @@ func (g Granting) Grant(ctx context.Context, req GrantRequest) (inventory.AgentG
 	now := r.config.Now().UTC()
 	made := inventory.AgentGrant{Server: req.Server, Reason: req.Reason,
 		Creator: req.Caller.Peer.Identity.String(), Created: now, Expires: now.Add(req.Duration)}
+	once := askedFor(req.RequestID, req.Caller, "CreateAgentGrant", req.Server, req.Operator,
+		req.Duration, req.Reason)
 	id := make([]byte, 6)
 	if _, err := rand.Read(id); err != nil {
 		return made, err
@@ -90,6 +94,12 @@ func (g Granting) Grant(ctx context.Context, req GrantRequest) (inventory.AgentG
 	err := r.alone(ctx, "cannot grant changes on the agent of "+req.Server,
 		func(ctx context.Context, records Records) (err error) {
 			if err := r.inForce(ctx, records, req.Caller.Peer); err != nil {
+				return err
+			}
+			if before, err := once.made(ctx, records); err != nil || before != "" {
+				if err == nil {
+					made, err = records.Grants.Get(ctx, before)
+				}
 				return err
 			}
 			if err := records.HasAgent(ctx, req.Server); err != nil {
@@ -103,6 +113,9 @@ func (g Granting) Grant(ctx context.Context, req GrantRequest) (inventory.AgentG
 			}
 			made.ID = "grant-" + hex.EncodeToString(id)
 			if err := records.Grants.Insert(ctx, made); err != nil {
+				return err
+			}
+			if err := once.note(ctx, records, made.ID, now); err != nil {
 				return err
 			}
 			return records.Events.Add(ctx, req.Caller.event(now, "agent.grant",
@@ -197,6 +210,8 @@ type RevokeGrantRequest struct {
 	ID string
 	// ValidateOnly ends nothing.
 	ValidateOnly bool
+	// RequestID is the idempotency key.
+	RequestID string
 	// Caller is who asks.
 	Caller Caller
 }
@@ -207,12 +222,19 @@ func (g Granting) Revoke(ctx context.Context,
 	req RevokeGrantRequest) (ended inventory.AgentGrant, err error) {
 	r := g.r
 	now := r.config.Now().UTC()
+	once := askedFor(req.RequestID, req.Caller, "RevokeAgentGrant", req.ID)
 	err = r.alone(ctx, "cannot revoke "+req.ID,
 		func(ctx context.Context, records Records) error {
 			if err := r.inForce(ctx, records, req.Caller.Peer); err != nil {
 				return err
 			}
-			if ended, err = records.Grants.Get(ctx, req.ID); err != nil || req.ValidateOnly ||
+			if _, err := once.made(ctx, records); err != nil {
+				return err
+			}
+			if ended, err = records.Grants.Get(ctx, req.ID); err != nil || req.ValidateOnly {
+				return err
+			}
+			if err := once.note(ctx, records, req.ID, now); err != nil ||
 				!ended.RevokedAt.IsZero() {
 				return err
 			}

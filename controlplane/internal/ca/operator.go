@@ -2,6 +2,9 @@ package ca
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -52,6 +55,8 @@ type OperatorRequest struct {
 	Servers []string
 	// ValidateOnly checks the request and issues nothing.
 	ValidateOnly bool
+	// RequestID is the idempotency key: a repeat gets the certificate that was issued.
+	RequestID string
 	// Caller is who asks.
 	Caller Caller
 
@@ -215,6 +220,7 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 		return OperatorBundle{}, err
 	}
 	what := "cannot issue a certificate for the operator " + req.Name
+	once := askedFor(req.RequestID, req.Caller, action, req.Name, req.Role, req.Servers, print)
 	bundle := OperatorBundle{CA: r.config.Authority.PEM(), Addresses: r.config.ControlPlane}
 	admitted := func(ctx context.Context, records Records) error {
 		err := admit(ctx, records)
@@ -234,6 +240,12 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 		if err := admitted(ctx, records); err != nil {
 			return err
 		}
+		if before, err := once.made(ctx, records); err != nil || before != "" {
+			if err == nil {
+				issued, err = issuedBefore(before, who)
+			}
+			return err
+		}
 		want := peerRequest(who, nil, r.config.lifeOf(req), key)
 		if len(bundle.Scope) > 0 {
 			want.subject.OrganizationalUnit = []string{identity.ScopedUnit}
@@ -250,6 +262,10 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 		if err := records.Certificates.Insert(ctx, issued.Record); err != nil {
 			return err
 		}
+		err = once.note(ctx, records, string(issued.PEM), r.config.Now().UTC())
+		if err != nil {
+			return err
+		}
 		return records.Events.Add(ctx, req.Caller.event(r.config.Now().UTC(), action,
 			operatorSubject(req.Name), fmt.Sprintf("certificate issued in the role %s for %s "+
 				"until %s, serial %s%s", req.Role, scopeText(bundle.Scope),
@@ -261,6 +277,19 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 	}
 	bundle.Certificate, bundle.Expires = issued.PEM, issued.Record.NotAfter
 	return bundle, r.Refresh(ctx)
+}
+
+// issuedBefore is a certificate that was issued, from its PEM.
+func issuedBefore(text string, who identity.Identity) (Issued, error) {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return Issued{}, errors.New("the certificate on record is no PEM")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return Issued{}, fmt.Errorf("the certificate on record cannot be read: %w", err)
+	}
+	return Issued{PEM: []byte(text), Record: recordOf(cert, who.String())}, nil
 }
 
 // lifeOf is how long the certificate is good.

@@ -23,6 +23,9 @@ type Tokens interface {
 	// Spend writes that the token is used, if it still is unused or was used by the same key; else
 	// errs.PermissionDenied.
 	Spend(ctx context.Context, token inventory.JoinToken) error
+	// Rekey keeps an unused token under the hash of another secret, if it still is unused; else
+	// errs.PermissionDenied.
+	Rekey(ctx context.Context, hash string, token inventory.JoinToken) error
 	// Revoke ends the unused tokens of a creator, and says how many.
 	Revoke(ctx context.Context, creator string) (int64, error)
 }
@@ -66,6 +69,14 @@ type AgentGrants interface {
 	Revoke(ctx context.Context, id string) error
 }
 
+// Requests keeps what requests made, by idempotency key.
+type Requests interface {
+	// Get reads one, or answers inventory.ErrNotFound.
+	Get(ctx context.Context, id string) (inventory.Request, error)
+	// Put writes one in place of what was known of it.
+	Put(ctx context.Context, req inventory.Request) error
+}
+
 // Operators keeps which servers operators work with.
 type Operators interface {
 	// Scopes reads the scopes of all operators who have one, by name.
@@ -106,6 +117,8 @@ type Records struct {
 	Logins Logins
 	// Grants are the grants on agents. May be nil: there are none.
 	Grants AgentGrants
+	// Requests are those with an idempotency key. May be nil: none has.
+	Requests Requests
 	// HasAgent refuses a server without an agent: NOT_FOUND for one without a record.
 	HasAgent func(ctx context.Context, server string) error
 	// Primary is the primary on record of a server; empty for one without, or without a record. May

@@ -54,6 +54,8 @@ type TokenRequest struct {
 	TTL time.Duration
 	// ValidateOnly makes no token.
 	ValidateOnly bool
+	// RequestID is the idempotency key: a repeat gets the token that was made, with another secret.
+	RequestID string
 	// Caller is who asks.
 	Caller Caller
 }
@@ -61,7 +63,8 @@ type TokenRequest struct {
 // CreateToken makes a join token and answers with the join file and the token's end. Only the
 // token's hash is kept, so this is the one time that it is shown. INVALID_ARGUMENT for a wrong name
 // or life, FAILED_PRECONDITION for a machine where none is attested, UNAUTHENTICATED for an
-// operator whose certificate is revoked or has expired.
+// operator whose certificate is revoked or has expired. A repeat is refused as Enroll refuses the
+// token, once that cannot be used any more.
 func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, time.Time, error) {
 	if req.TTL == 0 {
 		req.TTL = r.config.TokenLife
@@ -81,6 +84,7 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 		return nil, time.Time{}, err
 	}
 	by := req.Caller.Peer
+	once := askedFor(req.RequestID, req.Caller, "CreateJoinToken", req.Server, req.Machine, req.TTL)
 	err = r.alone(ctx, "cannot make a join token for "+req.Server,
 		func(ctx context.Context, records Records) error {
 			if by.Identity.Role.IsOperator() {
@@ -89,20 +93,52 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 					return err
 				}
 			}
-			record := inventory.JoinToken{Hash: hash, Server: req.Server,
-				Creator: by.Identity.String(), Created: now, Expires: expires}
-			if err := records.Tokens.Insert(ctx, record); err != nil {
+			record, done := inventory.JoinToken{Hash: hash, Server: req.Server,
+				Creator: by.Identity.String(), Created: now, Expires: expires}, "made"
+			before, err := once.made(ctx, records)
+			switch {
+			case err != nil:
+				return err
+			case before == "":
+				err = records.Tokens.Insert(ctx, record)
+			default:
+				record, err = req.again(ctx, records, before, hash, now)
+				done, expires = "given another secret", record.Expires
+			}
+			if err != nil || record.Hash == before { // which has no secret, and stays as it is
+				return err
+			}
+			if err := once.note(ctx, records, record.Hash, now); err != nil {
 				return err
 			}
 			return records.Events.Add(ctx, req.Caller.event(now, "server.join-token",
-				"servers/"+req.Server,
-				"join token made"+req.forMachine()+", good until "+expires.Format(time.RFC3339)))
+				"servers/"+req.Server, fmt.Sprintf("join token %s%s, good until %s", done,
+					req.forMachine(), expires.Format(time.RFC3339))))
 		})
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	written, err := r.joinFile(file)
 	return written, expires, err
+}
+
+// again is the token that the request made before, under another hash. Only the hash of its secret
+// is on record, so the answer has another secret. One without a secret stays as it is.
+func (t TokenRequest) again(ctx context.Context, records Records, before, hash string,
+	now time.Time) (inventory.JoinToken, error) {
+	record, err := records.Tokens.Get(ctx, before)
+	if errors.Is(err, inventory.ErrNotFound) { // it has the hash of the machine that used it
+		err = inventory.TokenUsed(t.Server)
+	}
+	if err != nil {
+		return record, err
+	}
+	used := record
+	if err := used.Redeem(t.Server, noKey, now); err != nil || t.Machine != "" {
+		return record, err
+	}
+	record.Hash = hash
+	return record, records.Tokens.Rekey(ctx, before, record)
 }
 
 func (t TokenRequest) forMachine() string {

@@ -55,6 +55,14 @@ type AgentGrant struct {
 	RevokedAt time.Time // zero while nobody revoked it, its operator or the server's agent
 }
 
+// Request is a request that starts no job, by its idempotency key.
+type Request struct {
+	ID     string
+	Hash   string // digest of who asked for what
+	Result string // what it made; no secret
+	Made   time.Time
+}
+
 // Left is how long the grant is in force from then on: never longer than it was made for, also when
 // the clock was set back since.
 func (g AgentGrant) Left(at time.Time) time.Duration {

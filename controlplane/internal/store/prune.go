@@ -23,12 +23,13 @@ type Retention struct {
 	// Events is for events of jobs that are not on record any more, and of no job.
 	Events time.Duration
 	// Identities is for certificates, join tokens and grants that have expired; certificates of
-	// hosts that have a newer one are kept for a week at most. Those that were revoked stay.
+	// hosts that have a newer one are kept for a week at most. Those that were revoked stay. It is
+	// as well for the requests that made them, from then on.
 	Identities time.Duration
 }
 
 // Pruned is how many were removed.
-type Pruned struct{ Jobs, Records, Events, Certificates, Tokens, Grants int64 }
+type Pruned struct{ Jobs, Records, Events, Certificates, Tokens, Grants, Requests int64 }
 
 // Prune removes what is over for longer than it is to be kept, in small transactions. It leaves
 // what a job that has not ended, or a record of something that still exists, refers to. server_ids
@@ -63,6 +64,8 @@ func (s *Store) Prune(ctx context.Context, r Retention) (p Pruned, err error) {
 		{r.Identities, &p.Tokens, pruneRows("tokens", "hash", "expires_at < ?",
 			before(r.Identities))},
 		{r.Identities, &p.Grants, pruneRows("agent_grants", "id", "expires_at < ?",
+			before(r.Identities))},
+		{r.Identities, &p.Requests, pruneRows("requests", "id", "made_at < ?",
 			before(r.Identities))},
 	} {
 		if kind.kept == 0 {

@@ -83,6 +83,17 @@ func (j JoinTokens) SpendAs(ctx context.Context, hash string, t inventory.JoinTo
 	return err
 }
 
+// Rekey keeps an unused token under the hash that it has now in place of the one until now, so that
+// the secret until now is worth nothing. Otherwise it answers a refusal with errs.PermissionDenied.
+func (j JoinTokens) Rekey(ctx context.Context, hash string, t inventory.JoinToken) error {
+	n, err := j.tx.exec(ctx, "UPDATE tokens SET hash = ? WHERE hash = ? AND revoked_at = 0 AND "+
+		"used_by = ''", t.Hash, hash)
+	if err == nil && n == 0 {
+		return inventory.TokenUsed(t.Server)
+	}
+	return err
+}
+
 // Revoke ends the tokens of a creator that are unused, and says how many.
 func (j JoinTokens) Revoke(ctx context.Context, creator string) (int64, error) {
 	now := millis(j.tx.now)

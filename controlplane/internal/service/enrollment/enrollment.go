@@ -193,6 +193,7 @@ func (s *Service) CreateJoinToken(ctx context.Context,
 		Server: wire.ID(req.GetServer()), TTL: req.GetTtl().AsDuration(),
 		Machine:      req.GetMachine(),
 		ValidateOnly: req.GetValidateOnly(),
+		RequestID:    wire.RequestID(req.GetRequestId()),
 		Caller:       caller(ctx),
 	})
 	if err != nil {

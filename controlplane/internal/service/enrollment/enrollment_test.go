@@ -75,7 +75,7 @@ func newPlane(t *testing.T) *plane {
 		ca.Config{Authority: authority, ControlPlane: []string{p.address}, Logger: logger,
 			Store: ca.StoreOf(records, func(tx *store.Tx) ca.Records {
 				return ca.Records{Tokens: tx.JoinTokens(), Certificates: tx.Certificates(),
-					Events: tx.Events(), Grants: tx.AgentGrants(),
+					Events: tx.Events(), Grants: tx.AgentGrants(), Requests: tx.Requests(),
 					HasAgent: func(context.Context, string) error { return nil }}
 			})})
 	must(t, err)

@@ -16,7 +16,8 @@ func (s *Service) CreateAgentGrant(ctx context.Context, req *controlplanev1.Crea
 ) (*controlplanev1.CreateAgentGrantResponse, error) {
 	made, err := s.Granting.Grant(ctx, ca.GrantRequest{Server: wire.ID(req.GetServer()),
 		Operator: wire.ID(req.GetOperator()), Duration: req.GetDuration().AsDuration(),
-		Reason: req.GetReason(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx)})
+		Reason: req.GetReason(), ValidateOnly: req.GetValidateOnly(),
+		RequestID: wire.RequestID(req.GetRequestId()), Caller: caller(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +32,8 @@ func (s *Service) CreateAgentGrant(ctx context.Context, req *controlplanev1.Crea
 func (s *Service) RevokeAgentGrant(ctx context.Context, req *controlplanev1.RevokeAgentGrantRequest,
 ) (*controlplanev1.RevokeAgentGrantResponse, error) {
 	ended, err := s.Granting.Revoke(ctx, ca.RevokeGrantRequest{ID: req.GetId(),
-		ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx)})
+		ValidateOnly: req.GetValidateOnly(), RequestID: wire.RequestID(req.GetRequestId()),
+		Caller: caller(ctx)})
 	if err != nil {
 		return nil, err
 	}

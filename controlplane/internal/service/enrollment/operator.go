@@ -20,7 +20,8 @@ func (s *Service) CreateOperator(ctx context.Context,
 	req *controlplanev1.CreateOperatorRequest) (*controlplanev1.CreateOperatorResponse, error) {
 	bundle, err := s.Registry.CreateOperator(ctx, ca.OperatorRequest{
 		Name: wire.ID(req.GetName()), Role: roleOf(req.GetRole()), CSR: req.GetCsr(),
-		Servers: req.GetServers(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
+		Servers: req.GetServers(), ValidateOnly: req.GetValidateOnly(),
+		RequestID: wire.RequestID(req.GetRequestId()), Caller: caller(ctx),
 	})
 	if err != nil {
 		return nil, err

@@ -104,6 +104,11 @@ func testRetention(t *testing.T, open Open) {
 				return err
 			}
 		}
+		for id, made := range map[string]time.Time{"1": old, "2": now.Add(2 * time.Hour)} {
+			if err := tx.Requests().Put(ctx, inventory.Request{ID: id, Made: made}); err != nil {
+				return err
+			}
+		}
 		return tx.Certificates().Insert(ctx, inventory.Certificate{Serial: "3", KeyPrint: "stolen",
 			NotAfter: old, RevokedAt: old})
 	})
@@ -112,7 +117,7 @@ func testRetention(t *testing.T, open Open) {
 	}
 	p, err := st.Prune(t.Context(), all)
 	if want := (store.Pruned{Jobs: 3, Records: 3, Events: 4, Certificates: 1,
-		Tokens: 1, Grants: 1}); err != nil || p != want {
+		Tokens: 1, Grants: 1, Requests: 1}); err != nil || p != want {
 		t.Errorf("pruned %+v, %v, want %+v", p, err, want)
 	}
 	got := leftOver(t, st)

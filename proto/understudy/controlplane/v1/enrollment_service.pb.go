@@ -505,7 +505,10 @@ type CreateAgentGrantRequest struct {
 	// empty.
 	Operator string `protobuf:"bytes,4,opt,name=operator,proto3" json:"operator,omitempty"`
 	// Validate only; no grant is made.
-	ValidateOnly  bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same grant, as it is now. UUID; a
+	// call without one is a request of its own.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +576,13 @@ func (x *CreateAgentGrantRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *CreateAgentGrantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // CreateAgentGrantResponse has the grant.
@@ -764,7 +774,10 @@ type RevokeAgentGrantRequest struct {
 	// Its id. Required.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Validate only; nothing is changed.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Idempotency key: under one that came for another grant the call is refused. UUID; a call
+	// without one is a request of its own.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -811,6 +824,13 @@ func (x *RevokeAgentGrantRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *RevokeAgentGrantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // RevokeAgentGrantResponse has the grant as it is now.
@@ -1457,7 +1477,11 @@ type CreateJoinTokenRequest struct {
 	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// Provider's id of the machine, which its provider signs for: the token has no secret then, and
 	// no other machine joins with it.
-	Machine       string `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"`
+	Machine string `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same token, with the end that it
+	// had, and with another secret: only a hash of the one before is kept, and that one is worth
+	// nothing any more. UUID; a call without one is a request of its own.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1516,6 +1540,13 @@ func (x *CreateJoinTokenRequest) GetValidateOnly() bool {
 func (x *CreateJoinTokenRequest) GetMachine() string {
 	if x != nil {
 		return x.Machine
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -2295,7 +2326,10 @@ type CreateOperatorRequest struct {
 	// Patterns of the names of the servers that the operator works with, in which * stands for any
 	// characters; "*" is all servers. Those on record when there are none, which are all for a new
 	// operator. An admin works with all.
-	Servers       []string `protobuf:"bytes,5,rep,name=servers,proto3" json:"servers,omitempty"`
+	Servers []string `protobuf:"bytes,5,rep,name=servers,proto3" json:"servers,omitempty"`
+	// Idempotency key: a repeat with the same content, for the same key, returns the same
+	// certificate. UUID; a call without one is a request of its own.
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2363,6 +2397,13 @@ func (x *CreateOperatorRequest) GetServers() []string {
 		return x.Servers
 	}
 	return nil
+}
+
+func (x *CreateOperatorRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // UpdateOperatorRequest names an operator.
@@ -3636,14 +3677,16 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x11\n" +
 	"\rSTATE_EXPIRED\x10\x02\x12\x11\n" +
-	"\rSTATE_REVOKED\x10\x03\"\xf0\x01\n" +
+	"\rSTATE_REVOKED\x10\x03\"\x97\x02\n" +
 	"\x17CreateAgentGrantRequest\x12 \n" +
 	"\x06server\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x06server\x12E\n" +
 	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0e\xea\xbb\x18\n" +
 	"\b\x01*\x021m2\x028hR\bduration\x12#\n" +
 	"\x06reason\x18\x03 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xf4\x03P\x1bR\x06reason\x12\"\n" +
 	"\boperator\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\x1cR\boperator\x12#\n" +
-	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\"\xa5\x01\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12%\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\"\xa5\x01\n" +
 	"\x18CreateAgentGrantResponse\x12<\n" +
 	"\x05grant\x18\x01 \x01(\v2&.understudy.controlplane.v1.AgentGrantR\x05grant\x12\x1c\n" +
 	"\tdelivered\x18\x02 \x01(\bR\tdelivered\x12-\n" +
@@ -3656,10 +3699,12 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x06server\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x01R\x06server\"\x81\x01\n" +
 	"\x17ListAgentGrantsResponse\x12>\n" +
 	"\x06grants\x18\x01 \x03(\v2&.understudy.controlplane.v1.AgentGrantR\x06grants\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"X\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x7f\n" +
 	"\x17RevokeAgentGrantRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\"R\x02id\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xa5\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12%\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\"\xa5\x01\n" +
 	"\x18RevokeAgentGrantResponse\x12<\n" +
 	"\x05grant\x18\x01 \x01(\v2&.understudy.controlplane.v1.AgentGrantR\x05grant\x12\x1c\n" +
 	"\tdelivered\x18\x02 \x01(\bR\tdelivered\x12-\n" +
@@ -3714,12 +3759,14 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x12CheckAgentResponse\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
 	"\brecorded\x18\x02 \x01(\bR\brecorded\x12)\n" +
-	"\x10recorded_address\x18\x03 \x01(\tR\x0frecordedAddress\"\xc2\x01\n" +
+	"\x10recorded_address\x18\x03 \x01(\tR\x0frecordedAddress\"\xe9\x01\n" +
 	"\x16CreateJoinTokenRequest\x12 \n" +
 	"\x06server\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x06server\x12?\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x021m2\x0324hr\x0315mR\x03ttl\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12 \n" +
-	"\amachine\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\rR\amachine\"\xa0\x01\n" +
+	"\amachine\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\rR\amachine\x12%\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\"\xa0\x01\n" +
 	"\x17CreateJoinTokenResponse\x12 \n" +
 	"\tjoin_file\x18\x01 \x01(\fB\x03\x80\x01\x01R\bjoinFile\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -3787,14 +3834,16 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\vmariadb_pem\x18\x03 \x01(\fR\n" +
 	"mariadbPem\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xe7\x01\n" +
+	"expireTime\"\x8e\x02\n" +
 	"\x15CreateOperatorRequest\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x1cR\x04name\x12\x19\n" +
 	"\x03csr\x18\x02 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\x03csr\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12L\n" +
 	"\x04role\x18\x04 \x01(\x0e2(.understudy.controlplane.v1.OperatorRoleB\x0e\xea\xbb\x18\n" +
 	"r\boperatorR\x04role\x12\"\n" +
-	"\aservers\x18\x05 \x03(\tB\b\xea\xbb\x18\x04H2P\x1eR\aservers\"\x80\x01\n" +
+	"\aservers\x18\x05 \x03(\tB\b\xea\xbb\x18\x04H2P\x1eR\aservers\x12%\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\"\x80\x01\n" +
 	"\x15UpdateOperatorRequest\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x1cR\x04name\x12$\n" +
 	"\aservers\x18\x02 \x03(\tB\n" +

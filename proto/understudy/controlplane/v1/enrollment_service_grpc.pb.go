@@ -67,8 +67,10 @@ type EnrollmentServiceClient interface {
 	CheckAgent(ctx context.Context, in *CheckAgentRequest, opts ...grpc.CallOption) (*CheckAgentResponse, error)
 	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
-	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken. For
-	// operators and the control plane.
+	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken. A repeat
+	// under its request id is refused as Enroll refuses the token, once somebody used it.
+	// ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content. For operators
+	// and the control plane.
 	CreateJoinToken(ctx context.Context, in *CreateJoinTokenRequest, opts ...grpc.CallOption) (*CreateJoinTokenResponse, error)
 	// ListJoinTokens returns the join tokens on record, newest first: for which server, who made
 	// them, and what became of them; not the tokens themselves. For operators in any role.
@@ -96,7 +98,8 @@ type EnrollmentServiceClient interface {
 	// (NOT_ALLOWED) for a role above the caller's own, ALREADY_EXISTS while the operator has valid
 	// certificates in another role, or for all servers when some are asked for, INVALID_ARGUMENT
 	// (CSR_INVALID), FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was
-	// revoked. For admins, and for break-glass.
+	// revoked, ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content. For
+	// admins, and for break-glass.
 	CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*CreateOperatorResponse, error)
 	// UpdateOperator has an operator work with other servers, from their next call on. NOT_FOUND for
 	// who never had a certificate, ALREADY_EXISTS while an operator for all servers has valid
@@ -145,17 +148,19 @@ type EnrollmentServiceClient interface {
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 	// CreateAgentGrant lets an operator make changing calls on the agent of one server, for a limited
 	// time. The grant is for the operator's key: it outlives renewals of the certificate, and ends
-	// with its revocation. A repeat makes another grant. The call waits up to 5 s for the agent to
-	// know it. NOT_FOUND for a server or an operator who is not there, PERMISSION_DENIED
-	// (NOT_ALLOWED) for who works with some servers alone and for another operator than the caller
-	// unless an admin asks, FAILED_PRECONDITION for an operator without a valid certificate,
-	// RESOURCE_EXHAUSTED (RATE_LIMITED) for a server with 50 grants. For operators and admins.
+	// with its revocation. A repeat without its request id makes another grant. The call waits up to
+	// 5 s for the agent to know it. NOT_FOUND for a server or an operator who is not there,
+	// PERMISSION_DENIED (NOT_ALLOWED) for who works with some servers alone and for another operator
+	// than the caller unless an admin asks, FAILED_PRECONDITION for an operator without a valid
+	// certificate, RESOURCE_EXHAUSTED (RATE_LIMITED) for a server with 50 grants, ALREADY_EXISTS
+	// (REQUEST_REUSED) for a request id that came with other content. For operators and admins.
 	CreateAgentGrant(ctx context.Context, in *CreateAgentGrantRequest, opts ...grpc.CallOption) (*CreateAgentGrantResponse, error)
 	// ListAgentGrants returns the grants on record, newest first. For operators in any role.
 	ListAgentGrants(ctx context.Context, in *ListAgentGrantsRequest, opts ...grpc.CallOption) (*ListAgentGrantsResponse, error)
 	// RevokeAgentGrant ends a grant. Calls that are made under it end within a second of the agent's
-	// hearing of it, for which the call waits up to 5 s. A repeat changes nothing. NOT_FOUND. For
-	// operators and admins.
+	// hearing of it, for which the call waits up to 5 s. A repeat changes nothing. NOT_FOUND,
+	// ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content. For operators
+	// and admins.
 	RevokeAgentGrant(ctx context.Context, in *RevokeAgentGrantRequest, opts ...grpc.CallOption) (*RevokeAgentGrantResponse, error)
 }
 
@@ -402,8 +407,10 @@ type EnrollmentServiceServer interface {
 	CheckAgent(context.Context, *CheckAgentRequest) (*CheckAgentResponse, error)
 	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
-	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken. For
-	// operators and the control plane.
+	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken. A repeat
+	// under its request id is refused as Enroll refuses the token, once somebody used it.
+	// ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content. For operators
+	// and the control plane.
 	CreateJoinToken(context.Context, *CreateJoinTokenRequest) (*CreateJoinTokenResponse, error)
 	// ListJoinTokens returns the join tokens on record, newest first: for which server, who made
 	// them, and what became of them; not the tokens themselves. For operators in any role.
@@ -431,7 +438,8 @@ type EnrollmentServiceServer interface {
 	// (NOT_ALLOWED) for a role above the caller's own, ALREADY_EXISTS while the operator has valid
 	// certificates in another role, or for all servers when some are asked for, INVALID_ARGUMENT
 	// (CSR_INVALID), FAILED_PRECONDITION (CERTIFICATE_REVOKED) for a key whose certificate was
-	// revoked. For admins, and for break-glass.
+	// revoked, ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content. For
+	// admins, and for break-glass.
 	CreateOperator(context.Context, *CreateOperatorRequest) (*CreateOperatorResponse, error)
 	// UpdateOperator has an operator work with other servers, from their next call on. NOT_FOUND for
 	// who never had a certificate, ALREADY_EXISTS while an operator for all servers has valid
@@ -480,17 +488,19 @@ type EnrollmentServiceServer interface {
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	// CreateAgentGrant lets an operator make changing calls on the agent of one server, for a limited
 	// time. The grant is for the operator's key: it outlives renewals of the certificate, and ends
-	// with its revocation. A repeat makes another grant. The call waits up to 5 s for the agent to
-	// know it. NOT_FOUND for a server or an operator who is not there, PERMISSION_DENIED
-	// (NOT_ALLOWED) for who works with some servers alone and for another operator than the caller
-	// unless an admin asks, FAILED_PRECONDITION for an operator without a valid certificate,
-	// RESOURCE_EXHAUSTED (RATE_LIMITED) for a server with 50 grants. For operators and admins.
+	// with its revocation. A repeat without its request id makes another grant. The call waits up to
+	// 5 s for the agent to know it. NOT_FOUND for a server or an operator who is not there,
+	// PERMISSION_DENIED (NOT_ALLOWED) for who works with some servers alone and for another operator
+	// than the caller unless an admin asks, FAILED_PRECONDITION for an operator without a valid
+	// certificate, RESOURCE_EXHAUSTED (RATE_LIMITED) for a server with 50 grants, ALREADY_EXISTS
+	// (REQUEST_REUSED) for a request id that came with other content. For operators and admins.
 	CreateAgentGrant(context.Context, *CreateAgentGrantRequest) (*CreateAgentGrantResponse, error)
 	// ListAgentGrants returns the grants on record, newest first. For operators in any role.
 	ListAgentGrants(context.Context, *ListAgentGrantsRequest) (*ListAgentGrantsResponse, error)
 	// RevokeAgentGrant ends a grant. Calls that are made under it end within a second of the agent's
-	// hearing of it, for which the call waits up to 5 s. A repeat changes nothing. NOT_FOUND. For
-	// operators and admins.
+	// hearing of it, for which the call waits up to 5 s. A repeat changes nothing. NOT_FOUND,
+	// ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content. For operators
+	// and admins.
 	RevokeAgentGrant(context.Context, *RevokeAgentGrantRequest) (*RevokeAgentGrantResponse, error)
 	mustEmbedUnimplementedEnrollmentServiceServer()
 }
