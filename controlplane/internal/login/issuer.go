@@ -70,7 +70,9 @@ func (i *issuer) discover() (oidc.KeySet, error) {
 	if err := CheckURL(published.Keys); err != nil {
 		return nil, fmt.Errorf("the address of its keys: %w", err)
 	}
-	keys := oidc.NewRemoteKeySet(ctx, published.Keys)
+	client := *i.client
+	client.Transport = signing{i.client.Transport}
+	keys := oidc.NewRemoteKeySet(oidc.ClientContext(ctx, &client), published.Keys)
 	i.mu.Lock()
 	i.keys, i.read = keys, i.now()
 	i.mu.Unlock()

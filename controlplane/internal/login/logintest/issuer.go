@@ -31,7 +31,7 @@ type Key struct {
 	signer crypto.Signer
 }
 
-// NewKey makes a key for RS256, or for ES256.
+// NewKey makes a key for RS256, for ES256, or a short one for RS256 when it is "RSA-1024".
 func NewKey(t testing.TB, id, alg string) Key {
 	t.Helper()
 	var signer crypto.Signer
@@ -39,7 +39,8 @@ func NewKey(t testing.TB, id, alg string) Key {
 	if alg == "ES256" {
 		signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	} else {
-		signer, err = rsa.GenerateKey(rand.Reader, 2048)
+		signer, err = rsa.GenerateKey(rand.Reader, map[bool]int{false: 2048,
+			true: 1024}[alg == "RSA-1024"])
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +54,20 @@ func (k Key) Alg() string {
 		return "RS256"
 	}
 	return "ES256"
+}
+
+// Published is what is published of the key, with other members; those that are nil are left out.
+func (k Key) Published(with map[string]any) map[string]any {
+	all := map[string]any{}
+	for name, value := range k.public() {
+		all[name] = value
+	}
+	for name, value := range with {
+		if all[name] = value; value == nil {
+			delete(all, name)
+		}
+	}
+	return all
 }
 
 // Issuer is the provider.
