@@ -101,6 +101,8 @@ func serveFlags(flags *pflag.FlagSet) {
 		"`ID` of the accounts whose machines may, several with commas")
 	flags.String("attest-certificates", "", "`FILE` with Amazon's RSA-2048 certificate of the "+
 		"region, which signs for machines")
+	flags.StringSlice("attest-nat", nil, "`ADDRESS` or range of a NAT that machines are behind, "+
+		"several with commas: what comes from there need not come from the machine's own")
 	flags.StringSlice("manual-images", nil, "`NAME=MARIADB` that operators make machines from, "+
 		"several with commas (default trixie=11.8,bookworm=10.11)")
 	flags.String("image", "", "`IMAGE` of machines when a request names none (default trixie)")

@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,8 +29,35 @@ func (c Config) checkAttest(fault func(bad bool, format string, args ...any)) {
 		fault(!accountID.MatchString(id), "attest_accounts: %q is not the 12 digits of an account",
 			id)
 	}
+	fault(!on && len(c.AttestNAT) > 0, "attest_nat: goes with attest, which is not set")
+	if _, err := c.attestNAT(); err != nil {
+		fault(true, "attest_nat: %v", err)
+	}
 	fault(c.AttestCertificates != "" && !filepath.IsAbs(c.AttestCertificates),
 		"attest_certificates: %q is not an absolute path", c.AttestCertificates)
+}
+
+// widest is how many addresses a NAT may have, as the length of a prefix by the version of IP: more
+// would be the addresses of strangers.
+var widest = map[bool]int{true: 16, false: 48}
+
+// attestNAT are the addresses from which machines come that are behind a NAT.
+func (c Config) attestNAT() (nat []netip.Prefix, err error) {
+	for _, text := range c.AttestNAT {
+		prefix, err := netip.ParsePrefix(text)
+		if alone, bare := netip.ParseAddr(text); bare == nil && alone.Zone() == "" {
+			prefix, err = netip.PrefixFrom(alone, alone.BitLen()), nil
+		}
+		if err != nil || prefix.Addr().Is4In6() {
+			return nil, fmt.Errorf("%.60q is no address, and no range such as 203.0.113.0/28", text)
+		}
+		if least := widest[prefix.Addr().Is4()]; prefix.Bits() < least {
+			return nil, fmt.Errorf("%s is wider than /%d: name the addresses of the NAT", prefix,
+				least)
+		}
+		nat = append(nat, prefix.Masked())
+	}
+	return nat, nil
 }
 
 // region is where a provider works that has regions.
@@ -44,6 +72,10 @@ func newAttestor(cfg Config, cloud Provider, log *slog.Logger) (ca.Attestor, err
 	if !ok {
 		return nil, fmt.Errorf("cannot attest machines: the provider %s has no regions",
 			cloud.Name())
+	}
+	nat, err := cfg.attestNAT()
+	if err != nil {
+		return nil, fmt.Errorf("cannot use attest_nat: %w", err)
 	}
 	file, err := os.ReadFile(cfg.AttestCertificates)
 	if err != nil {
@@ -60,5 +92,5 @@ func newAttestor(cfg Config, cloud Provider, log *slog.Logger) (ca.Attestor, err
 			cfg.AttestCertificates)
 	}
 	return attest.NewEC2(attest.EC2Config{Accounts: cfg.AttestAccounts, Region: where.Region(),
-		Certificates: certificates, Machines: cloud, Log: log})
+		Certificates: certificates, Machines: cloud, NAT: nat, Log: log})
 }

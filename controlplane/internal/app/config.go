@@ -88,6 +88,8 @@ type Config struct {
 	AttestAccounts []string `koanf:"attest_accounts"`
 	// AttestCertificates is a file with the certificates whose signatures are believed, as PEM.
 	AttestCertificates string `koanf:"attest_certificates"`
+	// AttestNAT are addresses, and ranges of them, from which machines come that are behind a NAT.
+	AttestNAT []string `koanf:"attest_nat"`
 	// ManualImages are what operators make the manual provider's machines from, name=version of
 	// MariaDB.
 	ManualImages []string `koanf:"manual_images"`
@@ -181,6 +183,7 @@ func defaults() map[string]any {
 		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
 		"ec2_consistency": "90s",
 		"attest":          "", "attest_accounts": []string{}, "attest_certificates": "",
+		"attest_nat":             []string{},
 		"manual_images":          []string{"trixie=11.8", "bookworm=10.11"},
 		"image":                  "trixie",
 		"agent_binary":           "",

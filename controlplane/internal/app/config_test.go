@@ -126,6 +126,12 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 			"ca_key": "file"}}, "needs ca_key_files"},
 		"a key in some folder": {app.Sources{Flags: map[string]any{"provider": "ec2",
 			"ca_key_files": []string{"ca-key"}}}, "ca_key_files: \"ca-key\" is not an absolute"},
+		"a NAT without attestation": {app.Sources{Flags: map[string]any{"provider": "ec2",
+			"attest_nat": []string{"203.0.113.7"}}}, "attest_nat: goes with attest"},
+		"a NAT that is everywhere": {attesting("203.0.113.7", "0.0.0.0/0"), "wider than /16"},
+		"a NAT of all of IPv6":     {attesting("::/0"), "wider than /48"},
+		"a NAT that is mapped":     {attesting("::ffff:0.0.0.0/96"), "is no address"},
+		"a NAT with a name":        {attesting("nat.example.com"), "is no address"},
 		"impatient": {app.Sources{Flags: map[string]any{"unreachable_after": "1s"}},
 			"unreachable_after"},
 	}
@@ -138,4 +144,11 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// attesting has machines of EC2 attested that are behind a NAT.
+func attesting(nat ...string) app.Sources {
+	return app.Sources{Flags: map[string]any{"provider": "ec2", "attest": "ec2",
+		"attest_accounts":     []string{"123456789012"},
+		"attest_certificates": "/a.pem", "attest_nat": nat}}
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -52,11 +53,43 @@ func running() provider.Machine {
 
 func newEC2(t testing.TB, s shows, trusted ...*x509.Certificate) *attest.EC2 {
 	t.Helper()
+	return newBehindNAT(t, s, nil, trusted...)
+}
+
+func newBehindNAT(t testing.TB, s shows, nat []netip.Prefix,
+	trusted ...*x509.Certificate) *attest.EC2 {
+	t.Helper()
 	e, err := attest.NewEC2(attest.EC2Config{Accounts: []string{"000000000001", account},
-		Region: region, Certificates: trusted, Machines: s,
+		Region: region, Certificates: trusted, Machines: s, NAT: nat,
 		Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	return e
+}
+
+// A machine behind a NAT comes from the address of that; all else is checked as before.
+func TestAMachineBehindANAT(t *testing.T) {
+	t.Parallel()
+	amazon := newSigner(t, 2048)
+	nat := []netip.Prefix{netip.MustParsePrefix("203.0.113.8/29"),
+		netip.MustParsePrefix("2001:db8::7/128")}
+	e := newBehindNAT(t, shows{Machine: running()}, nat, amazon.cert)
+	good := form{}.text(amazon, identityDocument(nil))
+	for from, in := range map[string]bool{"203.0.113.9": true, "::ffff:203.0.113.9": true,
+		"2001:db8::7": true, address: true, "203.0.113.16": false, "2001:db8::8": false,
+		"10.0.0.66": false, "": false} {
+		m, err := e.Attest(t.Context(), good, from)
+		if (err == nil) != in || m.Machine != machineID {
+			t.Errorf("from %q: %+v, %v", from, m, err)
+		}
+	}
+	for what, document := range map[string]map[string]any{
+		"another account":  {"accountId": "210987654321"},
+		"started long ago": {"pendingTime": now.Add(-time.Hour).Format(time.RFC3339)}} {
+		signed := form{}.text(amazon, identityDocument(document))
+		if _, err := e.Attest(t.Context(), signed, "203.0.113.9"); err == nil {
+			t.Errorf("%s is let in from the NAT", what)
+		}
+	}
 }
 
 func TestAMachineIsProved(t *testing.T) {

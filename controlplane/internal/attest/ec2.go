@@ -45,6 +45,9 @@ type EC2Config struct {
 	Certificates []*x509.Certificate
 	// Machines shows which machines there are.
 	Machines Machines
+	// NAT are the addresses from which machines reach the control plane through a NAT: what comes
+	// from there need not come from the machine's own address. None when empty.
+	NAT []netip.Prefix
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Log gets why EC2 did not show a machine; the default logger when nil.
@@ -102,7 +105,7 @@ func (e *EC2) Attest(ctx context.Context, signed []byte,
 		return machine, err
 	}
 	machine.Created = shown.CreatedAt
-	return machine, isAt(shown, address)
+	return machine, e.isAt(shown, address)
 }
 
 func (e *EC2) ofUs(d document) error {
@@ -154,14 +157,19 @@ func (e *EC2) running(ctx context.Context, id string) (provider.Machine, error) 
 	return m, nil
 }
 
-// isAt refuses what comes from elsewhere than the machine itself.
-func isAt(m provider.Machine, address string) error {
+// isAt refuses what comes from elsewhere than the machine itself, or the NAT that it is behind.
+func (e *EC2) isAt(m provider.Machine, address string) error {
 	from, err := netip.ParseAddr(address)
-	if err == nil && from.Unmap().WithZone("").String() == m.Address {
+	from = from.Unmap().WithZone("")
+	if err == nil && (from.String() == m.Address || slices.ContainsFunc(e.config.NAT,
+		func(nat netip.Prefix) bool { return nat.Contains(from) })) {
 		return nil
 	}
-	return refused("the request comes from %.60q, and machine %s is at %s", address, m.ID,
-		m.Address)
+	return errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_ATTESTATION_INVALID,
+		fmt.Sprintf("the request comes from %.60q, and machine %s is at %s", address, m.ID,
+			m.Address),
+		errs.WithHint("make the machine join by a token; where it is behind a NAT of yours, name "+
+			"the address of that in attest_nat", errs.Call("CreateJoinToken")))
 }
 
 func refused(format string, args ...any) error {

@@ -1,6 +1,7 @@
 package ca_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -25,6 +26,9 @@ func (attests) Name() string { return "ec2" }
 
 func (a attests) Attest(_ context.Context, signed []byte, address string) (inventory.Attested,
 	error) {
+	if string(signed) == "nobody asks" {
+		panic("the provider was asked")
+	}
 	m := a[string(signed)]
 	if address != "10.0.0.7" {
 		return m, errs.New(errs.PermissionDenied, errorsv1.Reason_REASON_ATTESTATION_INVALID,
@@ -111,6 +115,35 @@ func (h *house) joinTokens() []inventory.JoinToken {
 		h.t.Fatal(err)
 	}
 	return all
+}
+
+// Anybody sends signing requests that are none, for which EC2 would be asked.
+func TestKeysAreReadBeforeTheProviderIsAsked(t *testing.T) {
+	t.Parallel()
+	h, _ := attesting(t)
+	good := keys(t)
+	for what, bad := range map[string]ca.Keys{
+		"none":              {},
+		"nonsense":          {Agent: []byte("x"), MariaDB: good.MariaDB},
+		"none for MariaDB":  {Agent: good.Agent},
+		"one key for both":  {Agent: good.Agent, MariaDB: good.Agent},
+		"too long":          {Agent: make([]byte, 17<<10), MariaDB: good.MariaDB},
+		"a key of RSA":      {Agent: good.Agent, MariaDB: rsaCSR(t)},
+		"signed by another": {Agent: forged(t, good.Agent), MariaDB: good.MariaDB},
+	} {
+		err := h.attested("db-1", "nobody asks", bad)
+		if errs.ReasonOf(err) != errorsv1.Reason_REASON_CSR_INVALID {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// forged is a signing request whose signature is not that of its key.
+func forged(t *testing.T, csr []byte) []byte {
+	t.Helper()
+	forged := bytes.Clone(csr)
+	forged[len(forged)-1] ^= 1
+	return forged
 }
 
 func TestAMachineThatWasMadeJoinsOnce(t *testing.T) {

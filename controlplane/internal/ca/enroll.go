@@ -73,7 +73,12 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 	if err := faults.Err(); err != nil {
 		return Bundle{}, err
 	}
-	e := enrolment{r, req}
+	// Before the machine's provider is asked: anybody may send nonsense.
+	keys, err := req.Keys.read(false)
+	if err != nil {
+		return Bundle{}, err
+	}
+	e := enrolment{r, req, keys}
 	p, err := e.prove(ctx)
 	if err == nil {
 		var bundle Bundle
@@ -89,7 +94,8 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 // enrolment is one call of Enroll.
 type enrolment struct {
 	*Registry
-	req EnrollRequest
+	req  EnrollRequest
+	keys publicKeys
 }
 
 func (e enrolment) admit(ctx context.Context, p proof) (Bundle, error) {
@@ -99,7 +105,7 @@ func (e enrolment) admit(ctx context.Context, p proof) (Bundle, error) {
 		return Bundle{}, storeError("cannot enrol "+req.Server, err)
 	}
 	return e.certify(ctx, "cannot enrol "+req.Server, certification{
-		agent: agent, generation: generation, keys: req.Keys,
+		agent: agent, generation: generation, keys: e.keys,
 		names:  namesOf(req.Server, req.Address),
 		action: "server.enrol", by: p.by(), caller: Caller{Peer: identity.Peer{Identity: agent},
 			RequestID: req.RequestID},
@@ -169,14 +175,17 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 			"only an agent renews its certificates",
 			errs.WithHint("renew an operator's certificate", errs.Call("RenewOperator")))
 	}
+	keys, err := req.Keys.read(len(req.Keys.MariaDB) == 0)
+	if err != nil {
+		return Bundle{}, err
+	}
 	host, _, err := net.SplitHostPort(req.Peer.Address)
 	if err != nil {
 		host = ""
 	}
 	bundle, err := r.certify(ctx, "cannot renew certificates of "+agent.Name, certification{
-		agent: agent, generation: req.Generation, keys: req.Keys,
+		agent: agent, generation: req.Generation, keys: keys,
 		names:  namesOf(agent.Name, host),
-		alone:  len(req.Keys.MariaDB) == 0,
 		action: actionRenew, caller: Caller{Peer: req.Peer, RequestID: req.RequestID},
 		admit: func(ctx context.Context, records Records, _ string) error {
 			return r.stillGood(ctx, records, req.Peer)
@@ -234,10 +243,8 @@ type certification struct {
 	// generation is that of MariaDB's certificate.
 	generation string
 
-	keys  Keys
-	names []string
-	// alone is true for the agent's certificate without one of MariaDB.
-	alone  bool
+	keys   publicKeys
+	names  []string
 	action string
 	by     string // what its event says of how it was admitted; may be empty
 	caller Caller
@@ -250,11 +257,7 @@ type certification struct {
 
 // certify issues the pair and records it in the transaction that admits it.
 func (r *Registry) certify(ctx context.Context, what string, c certification) (Bundle, error) {
-	agentKey, mariadbKey, err := c.keys.read(c.alone)
-	if err != nil {
-		return Bundle{}, err
-	}
-	print, err := keyPrint(agentKey)
+	print, err := keyPrint(c.keys.agent)
 	if err != nil {
 		return Bundle{}, err
 	}
@@ -272,7 +275,7 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 		if err := c.admit(ctx, records, print); err != nil {
 			return err
 		}
-		if issued, err = c.sign(ctx, records, r.config, agentKey, mariadbKey); err != nil {
+		if issued, err = c.sign(ctx, records, r.config); err != nil {
 			return err
 		}
 		return c.record(ctx, records, r.config.Now().UTC(), issued)
@@ -292,12 +295,12 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 // sign issues the agent's certificate, and MariaDB's unless it has no key, for keys that are
 // trusted. Each is issued after all of its identity that are on record: a clock that was ahead
 // makes no old key the newest.
-func (c certification) sign(ctx context.Context, records Records, config Config,
-	agentKey, mariadbKey *ecdsa.PublicKey) (issued []Issued, err error) {
-	wanted := []request{peerRequest(c.agent, c.names, config.AgentLife, agentKey)}
-	if mariadbKey != nil {
+func (c certification) sign(ctx context.Context, records Records,
+	config Config) (issued []Issued, err error) {
+	wanted := []request{peerRequest(c.agent, c.names, config.AgentLife, c.keys.agent)}
+	if c.keys.mariadb != nil {
 		wanted = append(wanted, mariadbRequest(identity.MariaDB{Server: c.agent.Name,
-			Generation: c.generation}, c.names, config.MariaDBLife, mariadbKey))
+			Generation: c.generation}, c.names, config.MariaDBLife, c.keys.mariadb))
 	}
 	for _, want := range wanted {
 		known, err := records.Certificates.Of(ctx, want.recordedAs)
@@ -337,7 +340,7 @@ func (c certification) record(ctx context.Context, records Records, now time.Tim
 		}
 	}
 	agent := issued[0].Record
-	if c.alone && c.action == actionRenew {
+	if c.keys.mariadb == nil && c.action == actionRenew {
 		return nil
 	}
 	return records.Events.Add(ctx, c.caller.event(now, c.action, "servers/"+c.agent.Name,
@@ -345,23 +348,24 @@ func (c certification) record(ctx context.Context, records Records, now time.Tim
 			agent.Serial+c.by))
 }
 
-func (k Keys) read(alone bool) (agent, mariadb *ecdsa.PublicKey, err error) {
-	if agent, err = signingRequest("agent_csr", k.Agent); err != nil {
-		return nil, nil, err
+// publicKeys are those of signing requests, whose sender has them. That of MariaDB is nil when the
+// agent's certificate alone is asked for.
+type publicKeys struct{ agent, mariadb *ecdsa.PublicKey }
+
+func (k Keys) read(alone bool) (keys publicKeys, err error) {
+	if keys.agent, err = signingRequest("agent_csr", k.Agent); err != nil || alone {
+		return keys, err
 	}
-	if alone {
-		return agent, nil, nil
+	if keys.mariadb, err = signingRequest("mariadb_csr", k.MariaDB); err != nil {
+		return keys, err
 	}
-	if mariadb, err = signingRequest("mariadb_csr", k.MariaDB); err != nil {
-		return nil, nil, err
-	}
-	if agent.Equal(mariadb) {
-		return nil, nil, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID,
+	if keys.agent.Equal(keys.mariadb) {
+		return keys, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_CSR_INVALID,
 			"agent and MariaDB share a key",
 			errs.Field("mariadb_csr", "is for the agent's key"),
 			errs.WithHint("make a key of its own for MariaDB"))
 	}
-	return agent, mariadb, nil
+	return keys, nil
 }
 
 // namesOf is what a client of another make checks: the server's name, and the address that it

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 	if err != nil {
 		return Renewed{}, err
 	}
-	e := &expired{Registry: r}
+	e := &expired{Registry: r, key: key}
 	if e.print, err = keyPrint(key); err != nil {
 		return Renewed{}, err
 	}
@@ -75,15 +76,15 @@ func (e *expired) renew(ctx context.Context, req ExpiredRequest) (Renewed, error
 	by := Caller{Peer: e.peer, RequestID: req.RequestID}
 	if who.Role.IsOperator() {
 		bundle, err := e.certifyOperator(ctx, OperatorRequest{Name: who.Name, Role: who.Role,
-			CSR: req.CSR, Caller: by}, "operator.renew_expired", e.admit)
+			Caller: by, key: e.key}, "operator.renew_expired", e.admit)
 		return Renewed{CA: bundle.CA, Certificate: bundle.Certificate, Expires: bundle.Expires}, err
 	}
 	host, _, err := net.SplitHostPort(req.Address)
 	if err != nil {
 		host = ""
 	}
-	bundle, err := e.certify(ctx, what, certification{agent: who, keys: Keys{Agent: req.CSR},
-		names: namesOf(who.Name, host), alone: true, action: "server.renew_expired", caller: by,
+	bundle, err := e.certify(ctx, what, certification{agent: who, keys: publicKeys{agent: e.key},
+		names: namesOf(who.Name, host), action: "server.renew_expired", caller: by,
 		admit: func(ctx context.Context, records Records, _ string) error {
 			return e.admit(ctx, records)
 		}})
@@ -115,8 +116,9 @@ func noneShown(err error) error {
 // expired is a renewal of a certificate that has expired.
 type expired struct {
 	*Registry
-	peer  identity.Peer // as the certificate says that was shown
-	print string        // of the key that was proved
+	peer  identity.Peer    // as the certificate says that was shown
+	key   *ecdsa.PublicKey // which was proved
+	print string           // of that key
 	// foreign is why no root of now signed the certificate that was shown; nil when one did.
 	foreign error
 	own     inventory.Certificate // the newest of that key; none on record without a serial

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"time"
@@ -42,8 +43,8 @@ type LoginRequest struct {
 	Role identity.Role
 	// Servers are patterns of the servers that they may do it on; "*" for all.
 	Servers []string
-	// CSR is the signing request (DER) of the operator's key.
-	CSR []byte
+	// Key is that of the operator's signing request, as RequestKey read it.
+	Key *ecdsa.PublicKey
 	// Caller is who shows the ID token, without an identity.
 	Caller Caller
 	// Believed is called before anything is written; its error ends it. May be nil.
@@ -59,11 +60,8 @@ type LoginBundle struct {
 
 // Login gives a person a certificate, and revokes those in another role or for more servers.
 // UNAUTHENTICATED with ID_TOKEN_REFUSED for an ID token that was used or ends at once,
-// PERMISSION_DENIED with LOGIN_REVOKED, INVALID_ARGUMENT with CSR_INVALID.
+// PERMISSION_DENIED with LOGIN_REVOKED.
 func (l LoggingIn) Login(ctx context.Context, req LoginRequest) (LoginBundle, error) {
-	if _, err := signingRequest("csr", req.CSR); err != nil {
-		return LoginBundle{}, err
-	}
 	who := identity.Identity{Role: req.Role}
 	known, err := l.known(ctx, req.Person)
 	who.Name = known.Operator
@@ -83,7 +81,7 @@ func (l LoggingIn) Login(ctx context.Context, req LoginRequest) (LoginBundle, er
 	caller := req.Caller
 	caller.Peer.Identity = who
 	bundle, err := l.r.certifyOperator(ctx, OperatorRequest{Name: who.Name, Role: who.Role,
-		CSR: req.CSR, Servers: req.Servers, Caller: caller, ends: req.Ends,
+		Servers: req.Servers, Caller: caller, key: req.Key, ends: req.Ends,
 		about: fmt.Sprintf("; %s of %s, subject %s, from %s", req.Person.Shown, req.Person.Issuer,
 			req.Person.Subject, caller.Peer.Address),
 	}, "operator.login", func(ctx context.Context, records Records) error {

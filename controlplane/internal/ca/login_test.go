@@ -29,7 +29,7 @@ func (h *house) ask(p inventory.Person, role identity.Role, servers ...string) c
 	h.t.Helper()
 	h.tokens++
 	now := h.clock.Now()
-	return ca.LoginRequest{Person: p, Role: role, Servers: servers, CSR: csr(h.t, newKey(h.t)),
+	return ca.LoginRequest{Person: p, Role: role, Servers: servers, Key: &newKey(h.t).PublicKey,
 		Token: fmt.Sprintf("token %d", h.tokens), Issued: now, Expires: now.Add(time.Hour),
 		Ends: now.Add(time.Hour),
 		Caller: ca.Caller{Peer: identity.Peer{Identity: identity.Anonymous(),
@@ -76,7 +76,7 @@ func TestALoginEnds(t *testing.T) {
 	wantReason(t, "renewed", err, errorsv1.Reason_REASON_NOT_ALLOWED)
 	h.clock.forward(2 * time.Hour)
 	_, err = h.registry.RenewExpired(t.Context(), ca.ExpiredRequest{
-		Certificate: encode(peer.Certificate), CSR: req.CSR})
+		Certificate: encode(peer.Certificate), CSR: csr(t, newKey(t))})
 	wantReason(t, "renewed after its end", err, errorsv1.Reason_REASON_NOT_ALLOWED)
 	short := h.ask(alice, identity.RoleOperator, "*")
 	short.Ends = h.clock.Now().Add(30 * time.Second)
@@ -103,10 +103,11 @@ func TestAnIDTokenIsUsedOnce(t *testing.T) {
 		h.registry = h.open()
 	}
 	refused := h.ask(alice, identity.RoleOperator, "*")
-	refused.CSR = []byte("x")
+	key := refused.Key
+	refused.Key = nil
 	_, err := h.tryLogin(refused)
 	wantReason(t, "without a key", err, errorsv1.Reason_REASON_CSR_INVALID)
-	refused.CSR = csr(t, newKey(t))
+	refused.Key = key
 	h.login(refused) // what was refused has used nothing
 	h.clock.forward(48 * time.Hour)
 	h.login(h.ask(alice, identity.RoleOperator, "*"))

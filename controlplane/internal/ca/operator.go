@@ -2,6 +2,7 @@ package ca
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -60,6 +61,8 @@ type OperatorRequest struct {
 	// Caller is who asks.
 	Caller Caller
 
+	// key is that of the signing request, where it was read before.
+	key *ecdsa.PublicKey
 	// ends is when the certificate ends at the latest; zero when its life alone says so.
 	ends time.Time
 	// about is what the event says beside what was issued.
@@ -211,9 +214,12 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 	if err := faults.Err(); err != nil {
 		return OperatorBundle{}, err
 	}
-	key, err := signingRequest("csr", req.CSR)
-	if err != nil {
-		return OperatorBundle{}, err
+	key := req.key
+	if key == nil {
+		var err error
+		if key, err = signingRequest("csr", req.CSR); err != nil {
+			return OperatorBundle{}, err
+		}
 	}
 	print, err := keyPrint(key)
 	if err != nil {

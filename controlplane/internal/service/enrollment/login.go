@@ -90,7 +90,7 @@ func (s *Service) Login(ctx context.Context,
 	}
 	bundle, err := s.LoggingIn.Login(ctx, ca.LoginRequest{Person: verified.Person,
 		Token: verified.Hash, Issued: verified.Issued, Expires: verified.Expires,
-		Ends: verified.Ends, Role: role, Servers: servers, CSR: req.GetCsr(),
+		Ends: verified.Ends, Role: role, Servers: servers, Key: key,
 		Caller: caller(ctx), Believed: chassis.Intend})
 	if err != nil {
 		return nil, err
