@@ -11,6 +11,9 @@ import (
 	"github.com/understudy-db/understudy/proto/loop"
 )
 
+// crash is the kind of mark of a crash that may have torn tables.
+const crash = "crash"
+
 // recovers is what MariaDB logs when it starts and was not stopped in order before.
 var recovers = regexp.MustCompile(`^\d{4}-\d\d-\d\d +\d+:\d\d:\d\d \d+ \[\w+\] ` +
 	`(InnoDB: Starting crash recovery|Recovering after a crash using )`)
@@ -85,7 +88,7 @@ func (k *Keeper) settleCrash(ctx context.Context) {
 	}
 	k.kept.Crashed, k.dirty = nil, true
 	if len(written) > 0 {
-		k.note("crash", torn(written), false)
+		k.note(crash, torn(written), false)
 	}
 	k.save()
 }

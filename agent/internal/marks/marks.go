@@ -47,6 +47,9 @@ type Mark struct {
 	At     time.Time `json:"at"`
 }
 
+// LostRows is true when it may have cost this host rows that its replicas have.
+func (m Mark) LostRows() bool { return m.Kind == crash }
+
 // Record are the marks since this host's data was copied. Its numbers grow as long as its ID is the
 // same one, also beyond the marks that were dropped.
 type Record struct {

@@ -111,7 +111,7 @@ func facts(f *agentv1.HostFacts) replication.Observed {
 	o.Marks.Record = strings.ToValidUTF8(id[:min(len(id), longestID)], "")
 	for _, m := range f.GetMarks().GetMarks() {
 		o.Marks.All = append(o.Marks.All, replication.Mark{Number: m.GetNumber(),
-			Text: m.GetText()})
+			Text: m.GetText(), LostRows: m.GetLostRows()})
 	}
 	return o
 }

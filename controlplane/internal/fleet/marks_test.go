@@ -56,7 +56,8 @@ func TestWhatAnAgentNotedLeavesItsReplicaUnproved(t *testing.T) {
 			All: []replication.Mark{mark(4)}}, why: "left events out",
 			seen: inventory.MarksSeen{Record: "a", Number: 4, Volume: "v1"}},
 		"a primary": {role: inventory.RolePrimary, now: replication.Marks{Record: "a", Last: 1,
-			All: []replication.Mark{mark(1)}}},
+			All: []replication.Mark{mark(1)}},
+			seen: inventory.MarksSeen{Record: "a", Number: 1, Volume: "v1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -99,6 +100,81 @@ func TestWhatAnAgentNotedLeavesItsReplicaUnproved(t *testing.T) {
 			f.know(got)
 			if _, still := f.record().UnprovedData(); still || f.marks(got, time.Now()).news {
 				t.Error("a proof of all data does not end it")
+			}
+		})
+	}
+}
+
+// TestRowsThatAPrimaryLostLeaveItsReplicasUnproved has the primary and its replica change in one
+// round, and says it once.
+func TestRowsThatAPrimaryLostLeaveItsReplicasUnproved(t *testing.T) {
+	t.Parallel()
+	crash := func(number int64, lost bool) replication.Marks {
+		return replication.Marks{Record: "a", Last: number, All: []replication.Mark{
+			{Number: number, Text: "MariaDB crashed", LostRows: lost}}}
+	}
+	for name, test := range map[string]struct {
+		was  inventory.MarksSeen
+		now  replication.Marks
+		lost bool
+	}{
+		"lost rows": {now: crash(4, true), lost: true},
+		"again": {was: inventory.MarksSeen{Record: "a", Number: 3}, now: crash(4, true),
+			lost: true},
+		"known": {was: inventory.MarksSeen{Record: "a", Number: 4},
+			now: crash(4, true)},
+		"another kind of mark": {now: crash(4, false)},
+		"a record that was lost": {was: inventory.MarksSeen{Record: "b", Number: 3},
+			now: replication.Marks{Record: "a"}},
+		"lost, and lost rows": {was: inventory.MarksSeen{Record: "b", Number: 9},
+			now: crash(4, true), lost: true},
+		"put back, with lost rows": {was: inventory.MarksSeen{Record: "a", Number: 9},
+			now: crash(4, true), lost: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			st := storetest.New(t)
+			m := NewMonitor(MonitorConfig{Store: st, Log: slog.New(slog.DiscardHandler),
+				UnreachableAfter: time.Hour})
+			for _, srv := range []inventory.Server{
+				{Name: "db1", Role: inventory.RolePrimary, State: inventory.ServerReady,
+					DataVolume: "v0", MarksSeen: test.was},
+				{Name: "db2", Role: inventory.RoleReplica, Primary: "db1", DataVolume: "v1",
+					State: inventory.ServerReady},
+				{Name: "db3", Role: inventory.RoleReplica, Primary: "db2", DataVolume: "v2",
+					State: inventory.ServerReady},
+			} {
+				if srv.MarksSeen.Record != "" {
+					srv.MarksSeen.Volume = srv.DataVolume
+				}
+				f := newFollower(m, srv)
+				f.done, f.deadline = make(chan struct{}), time.AfterFunc(time.Hour, f.assess)
+				t.Cleanup(func() { f.deadline.Stop() })
+				f.last = replication.Observed{At: time.Now()}
+				m.followed[srv.Name] = f
+				if err := st.Write(t.Context(), func(ctx context.Context, tx *store.Tx) error {
+					return tx.Servers().Insert(ctx, &srv)
+				}); err != nil {
+					t.Fatal(err)
+				}
+				f.srv = srv
+			}
+			primary := m.followed["db1"]
+			primary.last.Marks = test.now
+			m.changes.mark("db1", "db2", "db3")
+			for range 3 {
+				if err := m.recordSome(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for name, want := range map[string]bool{"db1": false, "db2": test.lost, "db3": false} {
+				u, is := m.followed[name].record().UnprovedData()
+				if is != want || is && !strings.Contains(u.Why, "MariaDB crashed") {
+					t.Errorf("%s: unproved: %v, %+v", name, is, u)
+				}
+			}
+			if primary.marks(primary.record(), time.Now()).news {
+				t.Error("it is news again")
 			}
 		})
 	}

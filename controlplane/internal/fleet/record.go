@@ -97,8 +97,9 @@ func (m *Monitor) recordSome(ctx context.Context) error {
 		return nil
 	}
 	var moves []move
+	var doubted []string
 	err := m.cfg.Store.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		moves = nil
+		moves, doubted = nil, nil
 		all, err := tx.Servers().Some(ctx, names)
 		if err != nil {
 			return err
@@ -112,6 +113,17 @@ func (m *Monitor) recordSome(ctx context.Context) error {
 				moves = append(moves, one)
 			}
 		}
+		// Their own records are written by then.
+		for _, one := range moves {
+			if one.lost == "" {
+				continue
+			}
+			names, err := doubtReplicas(ctx, tx, one.srv.Name, one.lost)
+			if err != nil {
+				return err
+			}
+			doubted = append(doubted, names...)
+		}
 		return nil
 	})
 	if err != nil {
@@ -121,6 +133,7 @@ func (m *Monitor) recordSome(ctx context.Context) error {
 	for _, one := range moves {
 		one.done(m.cfg.Log)
 	}
+	m.changes.mark(doubted...)
 	return nil
 }
 
@@ -130,6 +143,7 @@ type move struct {
 	from    inventory.ServerState
 	srv     inventory.Server
 	doubted *replication.Finding // what it says of the follower's
+	lost    string               // rows that its replicas have may be lost on it
 	changed bool
 }
 
@@ -160,6 +174,7 @@ func (m *Monitor) record(ctx context.Context, tx *store.Tx, srv inventory.Server
 	}
 	if marks.news {
 		marks.take(&srv, now)
+		one.lost = marks.lost
 	}
 	if v.state != srv.State || v.state != inventory.ServerReady {
 		if err := srv.SetState(v.state, why); err != nil {

@@ -18,6 +18,8 @@ type Marks struct {
 type Mark struct {
 	Number int64
 	Text   string
+	// LostRows: the server may have lost rows that its replicas have.
+	LostRows bool
 }
 
 // longestMark is what is told of a mark.
@@ -34,16 +36,39 @@ func (m Marks) News(record string, number int64) string {
 	case m.Last == number:
 		return ""
 	}
-	// One with a number beyond the latest one would be news for ever.
-	later := slices.DeleteFunc(slices.Clone(m.All),
-		func(one Mark) bool { return one.Number <= number || one.Number > m.Last })
+	later := m.after(number)
 	if len(later) == 0 {
 		return "its agent noted that changes may be missing"
 	}
-	latest := slices.MaxFunc(later, func(a, b Mark) int { return cmp.Compare(a.Number, b.Number) })
-	text := strings.ToValidUTF8(latest.Text[:min(len(latest.Text), longestMark)], "")
 	if more := len(later) - 1; more > 0 {
-		return fmt.Sprintf("%s (and %d more)", text, more)
+		return fmt.Sprintf("%s (and %d more)", later[0].text(), more)
 	}
-	return text
+	return later[0].text()
+}
+
+// Lost says what may have cost the server rows that its replicas have, since an earlier look at a
+// record; empty when nothing did. Of a record that is not that one, all of it counts.
+func (m Marks) Lost(record string, number int64) string {
+	if m.Record != record || m.Last < number {
+		number = 0
+	}
+	for _, one := range m.after(number) {
+		if one.LostRows {
+			return one.text()
+		}
+	}
+	return ""
+}
+
+// after are the marks beyond a number, the latest first. One with a number beyond that of the
+// latest mark would be news for ever.
+func (m Marks) after(number int64) []Mark {
+	later := slices.DeleteFunc(slices.Clone(m.All),
+		func(one Mark) bool { return one.Number <= number || one.Number > m.Last })
+	slices.SortStableFunc(later, func(a, b Mark) int { return cmp.Compare(b.Number, a.Number) })
+	return later
+}
+
+func (m Mark) text() string {
+	return strings.ToValidUTF8(m.Text[:min(len(m.Text), longestMark)], "")
 }

@@ -44,7 +44,7 @@ func toMarks(r marks.Record) *agentv1.ReplicationMarks {
 	made := &agentv1.ReplicationMarks{RecordId: r.ID, LastNumber: r.Last}
 	for _, m := range r.Marks {
 		made.Marks = append(made.Marks, &agentv1.ReplicationMark{Number: m.Number,
-			Text: cut(m.Text), Time: timestamppb.New(m.At)})
+			Text: cut(m.Text), Time: timestamppb.New(m.At), LostRows: m.LostRows()})
 	}
 	return made
 }

@@ -165,9 +165,11 @@ func TestAUUIDIsOfTheFilesystemThatIsThere(t *testing.T) {
 		}
 	}
 	noted := toFacts(observe.Observation{Marks: marks.Record{ID: "r", Last: 2,
-		Marks: []marks.Mark{{Number: 2, Text: strings.Repeat("x", 2*maxText)}}}}).GetMarks()
+		Marks: []marks.Mark{{Number: 2, Kind: "crash",
+			Text: strings.Repeat("x", 2*maxText)}}}}).GetMarks()
 	if noted.GetRecordId() != "r" || noted.GetLastNumber() != 2 ||
-		noted.GetMarks()[0].GetNumber() != 2 || len(noted.GetMarks()[0].GetText()) != maxText {
+		noted.GetMarks()[0].GetNumber() != 2 || !noted.GetMarks()[0].GetLostRows() ||
+		len(noted.GetMarks()[0].GetText()) != maxText {
 		t.Errorf("told %v", noted)
 	}
 	if !toFacts(observe.Observation{Starting: true}).GetStarting() {

@@ -345,7 +345,10 @@ type ReplicationMark struct {
 	// What happened.
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	// When, by the host's clock.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// It may have cost this host rows that its replicas have: a crash, and tables without
+	// transactions.
+	LostRows      bool `protobuf:"varint,4,opt,name=lost_rows,json=lostRows,proto3" json:"lost_rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -399,6 +402,13 @@ func (x *ReplicationMark) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *ReplicationMark) GetLostRows() bool {
+	if x != nil {
+		return x.LostRows
+	}
+	return false
 }
 
 // UnitFacts are the state of MariaDB's unit.
@@ -879,11 +889,12 @@ const file_understudy_agent_v1_observation_service_proto_rawDesc = "" +
 	"\trecord_id\x18\x01 \x01(\tR\brecordId\x12\x1f\n" +
 	"\vlast_number\x18\x02 \x01(\x03R\n" +
 	"lastNumber\x12:\n" +
-	"\x05marks\x18\x03 \x03(\v2$.understudy.agent.v1.ReplicationMarkR\x05marks\"m\n" +
+	"\x05marks\x18\x03 \x03(\v2$.understudy.agent.v1.ReplicationMarkR\x05marks\"\x8a\x01\n" +
 	"\x0fReplicationMark\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9c\x01\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
+	"\tlost_rows\x18\x04 \x01(\bR\blostRows\"\x9c\x01\n" +
 	"\tUnitFacts\x12!\n" +
 	"\factive_state\x18\x01 \x01(\tR\vactiveState\x12\x1b\n" +
 	"\tsub_state\x18\x02 \x01(\tR\bsubState\x12\x16\n" +
