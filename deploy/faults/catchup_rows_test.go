@@ -104,14 +104,20 @@ func (l *lab) primaryRestarts(argv ...string) {
 	source := l.another("--image", "trixie")
 	m, letGo := l.behind(source)
 	l.quiet(source)
-	before := l.exec(source, "systemctl", "show", "--property=InvocationID", "--value", mariadbUnit)
-	l.exec(source, argv...)
-	l.eventually(2*time.Minute, source+" answers again", func() bool {
-		return l.maybe(source, "systemctl", "show", "--property=InvocationID", "--value",
-			mariadbUnit) != before && l.ask(source) != nil
-	})
+	l.restarts(source, argv...)
 	l.writes(source)
 	letGo()
 	l.succeeds(m.job)
 	l.sameAs(source, m.name)
+}
+
+// restarts runs a command that has MariaDB of a host run anew, and waits until it answers.
+func (l *lab) restarts(host string, argv ...string) {
+	l.t.Helper()
+	run := []string{"systemctl", "show", "--property=InvocationID", "--value", mariadbUnit}
+	before := l.exec(host, run...)
+	l.exec(host, argv...)
+	l.eventually(2*time.Minute, host+" answers again", func() bool {
+		return l.maybe(host, run...) != before && l.ask(host) != nil
+	})
 }

@@ -91,6 +91,13 @@ func lossyRows() []row {
 				"carries",
 		},
 		{
+			id: "F10", variant: "the primary may have lost rows", run: (*lab).lostRows,
+			planted: "the primary of a READY replica is killed, having written to a MyISAM " +
+				"table; and again, having written to InnoDB alone",
+			happens: "DEGRADED until all data is verified; READY after the second time",
+			why:     "the agent of the primary marks a crash that may have torn tables",
+		},
+		{
 			id: "F3", variant: "a schema that is called almost like one of MariaDB's",
 			run: (*lab).almostBuiltin,
 			planted: "schemas Sys and MySQL with MyISAM tables; then a READY replica loses a " +
@@ -289,6 +296,24 @@ func (l *lab) anotherMeaning() {
 	l.degraded(name, "its data is not proved since")
 	l.refuse([]string{"DATA_MISMATCH", table}, "replica", "verify", name, "--level", "full")
 	l.rebuilds(name, old)
+}
+
+func (l *lab) lostRows() {
+	source := l.unwritten("--image", "trixie")
+	l.sql(source, "CREATE DATABASE app; CREATE TABLE app.m (id INT PRIMARY KEY) ENGINE=MyISAM; "+
+		"CREATE TABLE app.i (id INT PRIMARY KEY)")
+	name := l.name()
+	l.run("replica", "create", name, "--of", source, "--image", "trixie-masked")
+	l.sql(source, "INSERT INTO app.m VALUES (1)")
+	l.restarts(source, "systemctl", "kill", "--signal=KILL", mariadbUnit)
+	l.degraded(name, "may lack rows that it has")
+	l.run("replica", "verify", name, "--level", "full")
+	l.ready(name)
+	l.sql(source, "INSERT INTO app.i VALUES (1)")
+	l.restarts(source, "systemctl", "kill", "--signal=KILL", mariadbUnit)
+	l.sameAs(source, name)
+	l.ready(name)
+	l.run("server", "delete", name, "--yes")
 }
 
 func (l *lab) almostBuiltin() {

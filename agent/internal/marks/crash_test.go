@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -120,6 +121,38 @@ func TestACrashUnprovesWhatNoLogRestores(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestARunThatWasNotReadOf has MariaDB crash and answer again while the agent is down: before the
+// journal is read, a mark may be missing.
+func TestARunThatWasNotReadOf(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "marks.json")
+	synctest.Test(t, func(t *testing.T) {
+		j, tables := newJournal(), &loose{at: map[string]time.Time{}}
+		run := func() string { return strconv.Itoa(j.run) }
+		keeps(t, j, file, tables, func(k *marks.Keeper) {
+			j.write(fresh)
+			synctest.Wait()
+			if r := k.Observe(marks.Sample{Run: run()}); r.Unread != "" {
+				t.Errorf("unread: %q", r.Unread)
+			}
+		})
+		tables.write("shop.m", time.Now())
+		j.write(fresh, innodbRecovers)
+		before := marks.New(marks.Config{File: file, Follow: j.follow, Written: tables.written,
+			Log: slog.New(slog.DiscardHandler)})
+		if r := before.Observe(marks.Sample{Run: run()}); r.Unread == "" {
+			t.Error("nothing was read of the run that answers, and it is told as read")
+		}
+		keeps(t, j, file, tables, func(k *marks.Keeper) {
+			time.Sleep(time.Minute)
+			if r := k.Observe(marks.Sample{Run: run()}); r.Unread != "" {
+				t.Errorf("unread: %q", r.Unread)
+			}
+			expectsMark(t, k, "crash")
+		})
+	})
 }
 
 func expectsMark(t *testing.T, k *marks.Keeper, want string) {

@@ -72,6 +72,8 @@ type Sample struct {
 	Errno   int
 	// Thread is the number of the SQL thread; empty when it does not run, or is not known.
 	Thread string
+	// Run is the run of the unit that answers; empty when that is not known.
+	Run string
 }
 
 // kept is what outlives the agent.
@@ -119,6 +121,7 @@ type Keeper struct {
 	at      map[string]time.Time // of the latest number, by kind, on the monotonic clock
 	other   string               // the SQL thread that runs, which the log does not have
 	otherAt time.Time            // when it was first seen
+	ahead   time.Time            // since when a run answers that was not read of; zero when none does
 	begun   int                  // how often a copy began
 	again   context.CancelFunc   // follows the log again
 	follows time.Time            // since when the log is followed; zero when it is not
@@ -230,6 +233,12 @@ func (k *Keeper) Observe(s Sample) Record {
 	}
 	k.noteAll(k.kept.Thread.sampled(s), false)
 	k.compare(s.Thread)
+	switch {
+	case s.Run == "" || k.kept.Run.ID == "" || s.Run == k.kept.Run.ID:
+		k.ahead = time.Time{}
+	case k.ahead.IsZero():
+		k.ahead = time.Now().UTC()
+	}
 	k.dirty = k.dirty || k.moved
 	k.save()
 	record := k.kept.Record
@@ -248,6 +257,9 @@ func (k *Keeper) unread() (string, time.Time) {
 	case !k.failing.IsZero() && time.Since(k.failing) >= unreadAfter:
 		return fmt.Sprintf("the journal of %s cannot be followed: %v", mariadb.Unit, k.failure),
 			k.failing
+	case !k.ahead.IsZero():
+		return "the journal of " + mariadb.Unit + " is not read up to the run that answers, which " +
+			"may have recovered from a crash", k.ahead
 	case k.kept.Crashed != nil:
 		return "MariaDB crashed, and it is not known yet to which tables without transactions it " +
 			"had written", k.kept.Crashed.Told
@@ -291,7 +303,7 @@ func (k *Keeper) Begin() error {
 	k.again()
 	k.kept = kept{Record: Record{ID: k.kept.ID, Last: k.kept.Last}, Begun: time.Now().UTC()}
 	clear(k.ongoing)
-	k.other = ""
+	k.other, k.ahead = "", time.Time{}
 	return atomicfile.WriteJSON(k.cfg.File, k.kept)
 }
 

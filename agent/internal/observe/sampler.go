@@ -193,7 +193,7 @@ func (s *Sampler) sample(ctx context.Context) *part {
 func (s *Sampler) noteMarks(ctx context.Context, p *part) {
 	var now marks.Sample
 	if p.Status.Answers && !p.untold {
-		now.Losses = p.Status.Live.Losses()
+		now.Losses, now.Run = p.Status.Live.Losses(), p.Unit.InvocationID
 		for _, r := range p.Status.Live.Replication {
 			now.Thread = r.SQLThread
 			if r.Connection == "" {
