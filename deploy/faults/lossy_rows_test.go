@@ -311,7 +311,10 @@ func (l *lab) lostRows() {
 	l.ready(name)
 	l.sql(source, "INSERT INTO app.i VALUES (1)")
 	l.restarts(source, "systemctl", "kill", "--signal=KILL", mariadbUnit)
-	l.sameAs(source, name)
+	l.eventually(time.Minute, name+" has the last row", func() bool {
+		rows, _ := l.SQL(l.t.Context(), name, "SELECT COUNT(*) FROM app.i")
+		return rows == "1"
+	})
 	l.ready(name)
 	l.run("server", "delete", name, "--yes")
 }

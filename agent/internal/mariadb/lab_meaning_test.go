@@ -114,3 +114,20 @@ func inSession(t *testing.T, i *mariadbtest.Instance, statements ...string) {
 	// Its settings go with it.
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
+
+// TestACharacterSetWithoutItsCollation has a table made without a collation, which a MariaDB before
+// 11.2 logs as it is, and a later one reads by a setting of its own.
+func TestACharacterSetWithoutItsCollation(t *testing.T) {
+	eachPair(t, func(t *testing.T, primaryRoot, replicaRoot string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: primaryRoot})
+		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: replicaRoot,
+			CA: mariadbtest.SameCA(primary)}, password)
+		primary.Exec("CREATE TABLE shop.c (a VARCHAR(9)) CHARACTER SET utf8mb4")
+		applied(t, primary, replica)
+		const collation = "SELECT table_collation FROM information_schema.tables WHERE " +
+			"table_name = 'c'"
+		if its, wanted := replica.Value(collation), primary.Value(collation); its != wanted {
+			t.Errorf("the table is %s, and %s on the primary", its, wanted)
+		}
+	})
+}

@@ -49,6 +49,9 @@ func otherSettings(replica, primary Status) []string {
 		names = append(names, consistentpoint.RowSettings()...)
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
+		if name == consistentpoint.DefaultCollations {
+			return its[name] == "" || carriesCollations(primary.ServerVersion)
+		}
 		told := consistentpoint.ToldWith(name)
 		return its[told] == "" || wanted[told] == "" ||
 			valueOf(its, name) == valueOf(wanted, name) && !unread(its[name])
@@ -58,12 +61,17 @@ func otherSettings(replica, primary Status) []string {
 // unread is true for a value that says nothing of what the file has.
 func unread(value string) bool { return strings.HasSuffix(value, consistentpoint.Unread) }
 
+// carriesCollations is true for a primary whose events say what CHARACTER SET means.
+func carriesCollations(version string) bool {
+	order, known := CompareSeries(version, "11.2")
+	return !known || order >= 0
+}
+
 // valueOf is the value of a setting. A version that has no such setting is as one with its default.
 func valueOf(settings map[string]string, name string) string {
-	if name == "block_encryption_mode" {
-		return cmp.Or(settings[name], "aes-128-ecb")
-	}
-	return settings[name]
+	defaults := map[string]string{"block_encryption_mode": "aes-128-ecb",
+		"mhnsw_default_distance": "euclidean", "mhnsw_default_m": "6"}
+	return cmp.Or(settings[name], defaults[name])
 }
 
 // OneMeaning is the hint for it.

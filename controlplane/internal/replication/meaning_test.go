@@ -64,6 +64,19 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 	if why := replication.OtherMeaning(with118, with(nil)); why != "" {
 		t.Errorf("10.11 has one mode alone, and %s", why)
 	}
+	collations := with(map[string]string{
+		"character_set_collations": "utf8mb4=utf8mb4_uca1400_ai_ci"})
+	for version, differs := range map[string]bool{"10.11.14-MariaDB": true, "11.1.6-MariaDB": true,
+		"11.2.6-MariaDB": false, "11.8.6-MariaDB": false, "": false} {
+		primary := with(nil)
+		primary.ServerVersion = version
+		if why := replication.OtherMeaning(collations, primary); (why != "") != differs {
+			t.Errorf("of CHARACTER SET in what %s logs: %q", version, why)
+		}
+		if why := replication.OtherMeaning(with(nil), primary); why != "" {
+			t.Errorf("of CHARACTER SET in what %s logs, which means the same: %q", version, why)
+		}
+	}
 	earlier := with(map[string]string{"ft_query_expansion_limit": "", "ignore_db_dirs": ""})
 	primary := with(map[string]string{"ignore_db_dirs": "app", "group_concat_max_len": "7"})
 	if why := replication.OtherMeaning(earlier, primary); strings.Contains(why, "ignore_db_dirs") ||
