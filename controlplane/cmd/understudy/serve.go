@@ -126,9 +126,12 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.Duration("volume-limit", 0,
 		"longest time that the provider may take to make a volume (default 10m)")
 	flags.String("ca-key", "", "where the key of a root of the certificate authority is that is "+
-		"made: state_dir or file (default state_dir)")
+		"made: state_dir, file or signer (default state_dir)")
 	flags.StringSlice("ca-key-files", nil, "`FILE` with a private key of a root, such as a "+
 		"credential of systemd; several with commas")
+	flags.StringSlice("ca-signer", nil, "`PROGRAM` that signs with keys of roots, and its "+
+		"arguments, with commas (default none)")
+	flags.Duration("ca-signer-limit", 0, "longest time of a signature of it (default 10s)")
 	flags.Bool("replace-lost-root", false, "make another root of the certificate authority in "+
 		"place of one that has ended or is lost; every host has to join again")
 	flags.Duration("agent-certificate-life", 0, "how long an agent's certificate is valid; it is "+

@@ -37,7 +37,11 @@ func (c Config) kept() []ca.Kept {
 func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []string,
 	enrolled func(server string), attestor ca.Attestor, loops *loop.Set,
 	log *slog.Logger) (*ca.Registry, error) {
-	authority, err := ca.OpenAuthority(ctx, cfg.authority(log))
+	config, err := cfg.authority(log)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := ca.OpenAuthority(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -55,12 +59,7 @@ func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []s
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range cfg.kept() {
-		if err := registry.Keep(ctx, k); err != nil {
-			return nil, err
-		}
-	}
-	return registry, nil
+	return registry, keepAll(ctx, registry, cfg.kept(), log)
 }
 
 // identityRecords is what of a transaction is about identities.

@@ -122,11 +122,15 @@ type Config struct {
 	VerifyInterval time.Duration `koanf:"verify_interval"`
 	// VolumeLimit is how long the provider may take to make a volume before the job gives up on it.
 	VolumeLimit time.Duration `koanf:"volume_limit"`
-	// CAKey is where the key of a root is that is made, of the first one or a successor: state_dir
-	// or file.
+	// CAKey is where the key of a root is that is made, of the first one or a successor: state_dir,
+	// file or signer.
 	CAKey ca.KeyPlace `koanf:"ca_key"`
 	// CAKeyFiles are files with private keys of roots, outside of StateDir.
 	CAKeyFiles []string `koanf:"ca_key_files"`
+	// CASigner is a program, with arguments, that signs with keys of roots; empty: none.
+	CASigner []string `koanf:"ca_signer"`
+	// CASignerLimit ends a run of it.
+	CASignerLimit time.Duration `koanf:"ca_signer_limit"`
 	// ReplaceLostRoot makes another root in place of one that has ended, or whose key is gone:
 	// every host has to join again. A flag alone sets it, for one start.
 	ReplaceLostRoot bool `koanf:"replace_lost_root"`
@@ -183,23 +187,24 @@ func defaults() map[string]any {
 		"ec2_encrypt": false, "ec2_kms_key": "", "ec2_initialization_rate": 0,
 		"ec2_consistency": "90s",
 		"attest":          "", "attest_accounts": []string{}, "attest_certificates": "",
-		"attest_nat":             []string{},
-		"manual_images":          []string{"trixie=11.8", "bookworm=10.11"},
-		"image":                  "trixie",
-		"agent_binary":           "",
-		"fleet":                  "default",
-		"metrics":                "127.0.0.1:7441",
-		"log_level":              "info",
-		"log_format":             "text",
-		"beat_interval":          "1s",
-		"unreachable_after":      "4s",
-		"degraded_after":         "3s",
-		"verify_share":           5.0,
-		"verify_max_threads":     16,
-		"verify_interval":        "1h",
-		"volume_limit":           "10m",
-		"ca_key":                 string(ca.KeyInStateDir),
-		"ca_key_files":           []string{},
+		"attest_nat":         []string{},
+		"manual_images":      []string{"trixie=11.8", "bookworm=10.11"},
+		"image":              "trixie",
+		"agent_binary":       "",
+		"fleet":              "default",
+		"metrics":            "127.0.0.1:7441",
+		"log_level":          "info",
+		"log_format":         "text",
+		"beat_interval":      "1s",
+		"unreachable_after":  "4s",
+		"degraded_after":     "3s",
+		"verify_share":       5.0,
+		"verify_max_threads": 16,
+		"verify_interval":    "1h",
+		"volume_limit":       "10m",
+		"ca_key":             string(ca.KeyInStateDir),
+		"ca_key_files":       []string{},
+		"ca_signer":          []string{}, "ca_signer_limit": "10s",
 		"agent_certificate_life": "24h", "agent_certificate_grace": "720h",
 		"mariadb_certificate_life":  "720h",
 		"operator_certificate_life": "8h", "operator_certificate_grace": "72h",

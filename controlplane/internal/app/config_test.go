@@ -132,6 +132,12 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 		"a NAT of all of IPv6":     {attesting("::/0"), "wider than /48"},
 		"a NAT that is mapped":     {attesting("::ffff:0.0.0.0/96"), "is no address"},
 		"a NAT with a name":        {attesting("nat.example.com"), "is no address"},
+		"a signer that is none": {app.Sources{Flags: map[string]any{"provider": "ec2",
+			"ca_key": "signer"}}, "needs ca_signer"},
+		"a signer of any folder": {app.Sources{Flags: map[string]any{"provider": "ec2",
+			"ca_signer": []string{"sign", "-x"}}}, "the absolute path of a program"},
+		"a patient signer": {app.Sources{Flags: map[string]any{"provider": "ec2",
+			"ca_signer_limit": "1h"}}, "ca_signer_limit"},
 		"impatient": {app.Sources{Flags: map[string]any{"unreachable_after": "1s"}},
 			"unreachable_after"},
 	}

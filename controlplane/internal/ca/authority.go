@@ -61,6 +61,9 @@ type AuthorityConfig struct {
 	// KeyFiles are files with private keys (PKCS #8, PEM) outside of Dir, such as credentials of
 	// systemd. A successor's key is the first one that is not the root's.
 	KeyFiles []string
+	// Signer has the keys whose public part alone is in Dir, unless a file has them; nil: there is
+	// none.
+	Signer Signer
 	// ReplaceLost puts a root aside that has ended, or whose key is gone, and makes another one.
 	// Nobody believes that one before joining again.
 	ReplaceLost bool
@@ -151,7 +154,7 @@ func (a *Authority) newRoot(ctx context.Context, key *rootKey, name pkix.Name) (
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.public,
-		key.with(ctx))
+		a.with(ctx, key))
 	if err != nil {
 		return nil, err
 	}

@@ -271,11 +271,12 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 		}
 	}
 	var issued []Issued
-	err = r.alone(ctx, what, func(ctx context.Context, records Records) (err error) {
+	err = r.issuing(ctx, what, func(ctx context.Context, records Records,
+		certs *issuing) (err error) {
 		if err := c.admit(ctx, records, print); err != nil {
 			return err
 		}
-		if issued, err = c.sign(ctx, records, r.config); err != nil {
+		if issued, err = c.sign(ctx, records, certs, c.wanted(r.config)); err != nil {
 			return err
 		}
 		return c.record(ctx, records, r.config.Now().UTC(), issued)
@@ -292,27 +293,35 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 	return bundle, nil
 }
 
-// sign issues the agent's certificate, and MariaDB's unless it has no key, for keys that are
-// trusted. Each is issued after all of its identity that are on record: a clock that was ahead
-// makes no old key the newest.
-func (c certification) sign(ctx context.Context, records Records,
-	config Config) (issued []Issued, err error) {
+// wanted are the agent's certificate, and MariaDB's unless it has no key.
+func (c certification) wanted(config Config) []request {
 	wanted := []request{peerRequest(c.agent, c.names, config.AgentLife, c.keys.agent)}
 	if c.keys.mariadb != nil {
 		wanted = append(wanted, mariadbRequest(identity.MariaDB{Server: c.agent.Name,
 			Generation: c.generation}, c.names, config.MariaDBLife, c.keys.mariadb))
 	}
+	return wanted
+}
+
+// sign issues certificates, for keys that are trusted. Each is issued after all of its identity
+// that are on record: a clock that was ahead makes no old key the newest.
+func (c certification) sign(ctx context.Context, records Records, certs *issuing,
+	wanted []request) (issued []Issued, err error) {
 	for _, want := range wanted {
+		print, err := keyPrint(want.key)
+		if err != nil {
+			return nil, err
+		}
+		if err := trusted(ctx, records, print); err != nil {
+			return nil, err
+		}
 		known, err := records.Certificates.Of(ctx, want.recordedAs)
 		if err != nil {
 			return nil, err
 		}
 		want.after = newestOf(known)
-		one, err := config.Authority.issue(ctx, want)
+		one, err := certs.issue(ctx, want)
 		if err != nil {
-			return nil, err
-		}
-		if err := trusted(ctx, records, one.Record.KeyPrint); err != nil {
 			return nil, err
 		}
 		issued = append(issued, one)

@@ -56,6 +56,21 @@ func (r *Registry) Keep(ctx context.Context, kept Kept) error {
 	return nil
 }
 
+// Usable says whether the files are good until they expire, as the registry kept them before.
+func (k Kept) Usable(r *Registry) bool {
+	data, err := os.ReadFile(k.Files().Cert)
+	if err != nil {
+		return false
+	}
+	cert, err := parseCertificate(data)
+	if err != nil || r.Denied(identity.Serial(cert)) || r.config.Authority.believes(cert) != nil {
+		return false
+	}
+	key, err := ensureKey(k.Files().Key)
+	return err == nil && key.PublicKey.Equal(cert.PublicKey) &&
+		r.config.Now().Before(cert.NotAfter)
+}
+
 // keeps are the identities that the registry keeps.
 type keeps struct {
 	mu  sync.Mutex
@@ -180,6 +195,12 @@ func (r *Registry) Run(ctx context.Context, kept ...Kept) error {
 		r.config.Loops.Run(ctx, refreshing, r.Refresh)
 		return nil
 	})
+	if r.config.Authority.config.Signer != nil {
+		group.Go(func() error {
+			r.config.Loops.Run(ctx, checking(), r.config.Authority.CheckSigner)
+			return nil
+		})
+	}
 	group.Go(func() error {
 		r.config.Loops.Run(ctx, r.keeping(), func(ctx context.Context) error {
 			var faults []error

@@ -15,6 +15,8 @@ import (
 	"os"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // KeyPlace is where the key of a root is.
@@ -26,17 +28,24 @@ const (
 	KeyInStateDir KeyPlace = "state_dir"
 	// KeyInFile is a file elsewhere, such as a credential of systemd.
 	KeyInFile KeyPlace = "file"
+	// KeyInSigner is a signer.
+	KeyInSigner KeyPlace = "signer"
 )
 
 // rootKey is the key of a root. Where it is not in the authority's folder, its file there has the
 // public part.
 type rootKey struct {
 	public crypto.PublicKey
-	signer crypto.Signer
+	signer crypto.Signer // nil when the authority's Signer has it
 }
 
 // with is the key for the time of a call.
-func (k *rootKey) with(context.Context) crypto.Signer { return k.signer }
+func (a *Authority) with(ctx context.Context, key *rootKey) crypto.Signer {
+	if key.signer != nil {
+		return key.signer
+	}
+	return bound{ctx: ctx, signer: a.config.Signer, public: key.public}
+}
 
 // belong says whether the key is that of the root; there may be none.
 func belong(key *rootKey, root *x509.Certificate) bool {
@@ -81,8 +90,11 @@ func (a *Authority) readRootKey(path string) (*rootKey, error) {
 			return &rootKey{public: public, signer: signer}, nil
 		}
 	}
-	return nil, fmt.Errorf("the key to %s is in none of the files of ca_key_files: add its file "+
-		"to them", path)
+	if a.config.Signer != nil { // which is not asked: it may be away for a while
+		return &rootKey{public: public}, nil
+	}
+	return nil, fmt.Errorf("the key to %s is in none of the files of ca_key_files, and no "+
+		"ca_signer has it: set what has it", path)
 }
 
 // readKeyFile reads a private key (PKCS #8, PEM) that the operator made. Its errors tell nothing of
@@ -191,7 +203,10 @@ func (a *Authority) newKey(ctx context.Context, path string, old crypto.PublicKe
 }
 
 // choose is the public part of a key elsewhere that is not the old one.
-func (a *Authority) choose(_ context.Context, old crypto.PublicKey) (crypto.PublicKey, error) {
+func (a *Authority) choose(ctx context.Context, old crypto.PublicKey) (crypto.PublicKey, error) {
+	if a.config.NewKey == KeyInSigner {
+		return a.chooseOfSigner(ctx, old)
+	}
 	for _, file := range a.config.KeyFiles {
 		key, err := readKeyFile(file)
 		if err != nil {
@@ -203,6 +218,27 @@ func (a *Authority) choose(_ context.Context, old crypto.PublicKey) (crypto.Publ
 	}
 	return nil, errors.New("no file of ca_key_files has another key than the root's: add one, " +
 		"and start the control plane again")
+}
+
+func (a *Authority) chooseOfSigner(ctx context.Context, old crypto.PublicKey) (crypto.PublicKey,
+	error) {
+	if a.config.Signer == nil {
+		return nil, errors.New("there is no signer: set ca_signer")
+	}
+	key, err := a.config.Signer.Public(ctx)
+	if err != nil {
+		return nil, unsigned(ctx, err)
+	}
+	if err := checkRootKey(key); err != nil {
+		return nil, fmt.Errorf("the signer's key cannot be that of a root: %w", err)
+	}
+	if old != nil && equalKeys(key, old) {
+		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
+			"the signer has no other key than the root's for its successor",
+			errs.WithHint("have the command of ca_signer print another key for public-key, and "+
+				"sign with the one that it is asked for"))
+	}
+	return key, nil
 }
 
 // takeOver goes on with what an interrupted start has left: the public part of the key, or of one

@@ -242,7 +242,7 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 		return bundle, storeError(what, r.config.Store.Read(ctx, admitted))
 	}
 	var issued Issued
-	err = r.alone(ctx, what, func(ctx context.Context, records Records) error {
+	err = r.issuing(ctx, what, func(ctx context.Context, records Records, certs *issuing) error {
 		if err := admitted(ctx, records); err != nil {
 			return err
 		}
@@ -252,12 +252,13 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 			}
 			return err
 		}
-		want := peerRequest(who, nil, r.config.lifeOf(req), key)
+		want := peerRequest(who, nil, r.config.OperatorLife, key)
+		want.until = req.ends
 		if len(bundle.Scope) > 0 {
 			want.subject.OrganizationalUnit = []string{identity.ScopedUnit}
 		}
 		var err error
-		if issued, err = r.config.Authority.issue(ctx, want); err != nil {
+		if issued, err = certs.issue(ctx, want); err != nil {
 			return err
 		}
 		if records.Operators != nil {
@@ -296,14 +297,6 @@ func issuedBefore(text string, who identity.Identity) (Issued, error) {
 		return Issued{}, fmt.Errorf("the certificate on record cannot be read: %w", err)
 	}
 	return Issued{PEM: []byte(text), Record: recordOf(cert, who.String())}, nil
-}
-
-// lifeOf is how long the certificate is good.
-func (c Config) lifeOf(req OperatorRequest) time.Duration {
-	if req.ends.IsZero() {
-		return c.OperatorLife
-	}
-	return min(c.OperatorLife, req.ends.Sub(c.Now()))
 }
 
 // trusted refuses a key whose certificate was revoked: somebody else may have it.

@@ -1,0 +1,206 @@
+package ca
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"time"
+
+	"github.com/understudy-db/understudy/proto/loop"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
+)
+
+// Signer has keys of roots that this program never sees. It may be slow, hang, or be away, so
+// nothing waits for it but who needs a signature.
+type Signer interface {
+	// Public is the key that a root which is made now is to have.
+	Public(ctx context.Context) (crypto.PublicKey, error)
+	// Sign signs a digest with that key: ASN.1 for ECDSA, PKCS #1 v1.5 for RSA.
+	Sign(ctx context.Context, key crypto.PublicKey, digest []byte,
+		hash crypto.Hash) ([]byte, error)
+}
+
+// bound is a signer's key for the time of one call.
+type bound struct {
+	ctx    context.Context //nolint:containedctx // crypto.Signer takes none
+	signer Signer
+	public crypto.PublicKey
+}
+
+// Public is the key.
+func (b bound) Public() crypto.PublicKey { return b.public }
+
+// Sign has a digest signed, and verifies what it gets. UNAVAILABLE with TOOL_FAILED, of a
+// *NoSignature.
+func (b bound) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	signature, err := b.signer.Sign(b.ctx, b.public, digest, opts.HashFunc())
+	if err == nil {
+		err = verify(b.public, digest, opts.HashFunc(), signature)
+	}
+	if err == nil {
+		return signature, nil
+	}
+	return nil, unsigned(b.ctx, err)
+}
+
+// NoSignature is why a signer gave none.
+type NoSignature struct{ cause error }
+
+// Error is the cause.
+func (n *NoSignature) Error() string { return n.cause.Error() }
+
+// Unwrap is the cause.
+func (n *NoSignature) Unwrap() error { return n.cause }
+
+// unsigned is the error of who needs a signature and gets none.
+func unsigned(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return err
+	}
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_TOOL_FAILED,
+		"the signer of the certificate authority gives no signature", errs.Wrap(&NoSignature{err}),
+		errs.Retry(10*time.Second),
+		errs.WithHint("try again; if it stays, run the command of ca_signer by hand on the "+
+			"control plane's host, with sign or public-key at its end, as docs/ca.md says"))
+}
+
+// verify refuses a signature that is not the key's.
+func verify(key crypto.PublicKey, digest []byte, hash crypto.Hash, signature []byte) error {
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		if ecdsa.VerifyASN1(key, digest, signature) {
+			return nil
+		}
+		if size := (key.Params().BitSize + 7) / 8; len(signature) == 2*size {
+			return errors.New("its signature is not in ASN.1 (DER), as if r and s stood side by " +
+				"side: have it print DER, as pkcs11-tool does with --signature-format openssl")
+		}
+	case *rsa.PublicKey:
+		if rsa.VerifyPKCS1v15(key, hash, digest, signature) == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("its signature (%d bytes) is not one of the root's key over the digest that "+
+		"it got: have it sign with that key, the digest as it is, and print the signature as it "+
+		"is", len(signature))
+}
+
+// sample is what a signer that is checked signs: no digest of a certificate.
+func sample(now time.Time) []byte {
+	sum := sha256.Sum256([]byte("understudy: the signer is there, " + now.UTC().String()))
+	return sum[:]
+}
+
+// away are the keys of the roots that a signer has.
+func (a *Authority) away() (keys []*rootKey) {
+	for _, key := range a.now().keys {
+		if key != nil && key.signer == nil {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// CheckSigner has the signer sign a sample with each root's key that it has: it says that it is
+// gone before a renewal needs it.
+func (a *Authority) CheckSigner(ctx context.Context) error {
+	for _, key := range a.away() {
+		_, err := a.with(ctx, key).Sign(nil, sample(a.config.Now()), crypto.SHA256)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checking has the signer looked at again and again.
+func checking() loop.Spec {
+	return loop.Spec{Name: "check the signer of the certificate authority", Every: 5 * time.Minute,
+		Limit: 2 * time.Minute, LateAfter: 15 * time.Minute,
+		Means: "no certificate is issued or renewed: those of agents and operators may expire"}
+}
+
+// mostSigned is how often one call has certificates signed: each of its two, and again where
+// another call was faster.
+const mostSigned = 6
+
+// errUnsigned ends a transaction that needs a signature first.
+var errUnsigned = errors.New("a certificate has to be signed first")
+
+// issuing are the certificates of one call. What a signer signs is signed outside of the
+// transaction that records it, which nobody else could write beside: the transaction is run up to
+// where it needs the certificate, and from its begin again with it.
+type issuing struct {
+	*Authority
+	made []signedRequest
+	want request
+}
+
+type signedRequest struct {
+	request request
+	by      signing
+	issued  Issued
+}
+
+// issue is the certificate, in the transaction that records it.
+func (i *issuing) issue(ctx context.Context, want request) (Issued, error) {
+	s := i.now()
+	if s.keys[s.signs(want)].signer != nil {
+		return i.Authority.issue(ctx, want)
+	}
+	for _, m := range i.made {
+		if m.by.same(s) && reflect.DeepEqual(m.request, want) {
+			return m.issued, nil
+		}
+	}
+	i.want = want
+	return Issued{}, errUnsigned
+}
+
+// issuing runs a transaction that issues certificates, while no other does.
+func (r *Registry) issuing(ctx context.Context, what string,
+	fn func(ctx context.Context, records Records, certs *issuing) error) error {
+	certs := &issuing{Authority: r.config.Authority}
+	for range mostSigned {
+		err := r.alone(ctx, what, func(ctx context.Context, records Records) error {
+			return fn(ctx, records, certs)
+		})
+		if !errors.Is(err, errUnsigned) {
+			return err
+		}
+		m := signedRequest{request: certs.want, by: certs.now()}
+		if m.issued, err = certs.Authority.issue(ctx, certs.want); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		certs.made = append(certs.made, m)
+	}
+	return othersFaster(what)
+}
+
+func othersFaster(what string) error {
+	return errs.New(errs.Aborted, errorsv1.Reason_REASON_ETAG_MISMATCH,
+		what+": others were faster all the time", errs.Retry(time.Second),
+		errs.WithHint("try again"))
+}
+
+// signs is which root signs a certificate.
+func (s signing) signs(want request) int {
+	if want.identity.Role == identity.RoleControlPlane {
+		return s.shown
+	}
+	return 0
+}
+
+// same says whether certificates are issued alike.
+func (s signing) same(other signing) bool {
+	return s.phase == other.phase && s.since.Equal(other.since) && s.shown == other.shown &&
+		s.roots[0].Equal(other.roots[0])
+}
