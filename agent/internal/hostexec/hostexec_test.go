@@ -123,3 +123,13 @@ func TestLinesEndWithTheContext(t *testing.T) {
 		t.Fatalf("err = %v, want Canceled", err)
 	}
 }
+
+// What a tool says past the bound is read, and not kept.
+func TestWhatAToolSaysIsBounded(t *testing.T) {
+	t.Parallel()
+	result, err := runner(t).Run(t.Context(), hostexec.Command{Tool: "head",
+		Args: []string{"-c", "9000000", "/dev/zero"}})
+	if err != nil || len(result.Stdout) != 4<<20 {
+		t.Errorf("%d bytes are kept: %v", len(result.Stdout), err)
+	}
+}
