@@ -102,7 +102,27 @@ func TestCleanDisarmsTerminals(t *testing.T) {
 			t.Fatalf("%q", text)
 		}
 	})
-	if got := show.Clean("a\x1b[31mred\nb\tc"); got != "a[31mred b c" {
+	if got := show.Clean("a\x1b[31mred\nb\tc"); got != `a\x1b[31mred b c` {
 		t.Errorf("%q", got)
+	}
+}
+
+// What others chose as a name reads as what it is, on a terminal that turns or hides characters too.
+func TestHiddenCharactersAreShown(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"alice\u202egpj.exe":  `alice\u202egpj.exe`, // right to left from here on
+		"\u2066db1\u2069":     `\u2066db1\u2069`,
+		"db\u200b1\u00ad":     `db\u200b1\u00ad`,
+		"a\u2028b\u0085c\x7f": `a\u2028b\u0085c\x7f`,
+		"x\u3164\u115f\ufe0f": `x\u3164\u115f\ufe0f`,
+		"tag\U000e0041":       `tag\U000e0041`,
+		"a\u00a0b\u3000c":     "a b c",
+		"not\xffUTF-8":        "not\ufffdUTF-8",
+		"Änn 😀 שלום":          "Änn 😀 שלום",
+	} {
+		if got := show.Clean(text); got != want {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
+		}
 	}
 }
