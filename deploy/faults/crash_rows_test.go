@@ -53,16 +53,34 @@ func crashRows() []row {
 					"--image", "trixie-masked"}),
 				c.row(point, "the snapshot's job",
 					[]string{"snapshot", "create", primary, "--quiesce-limit",
-						quiesceLimit.String()}))
+						quiesceLimit.String()}),
+				c.growth(point))
 		}
 	}
 	return append(rows, crashes()[0].row("after_effect", "the primary's job",
 		[]string{"server", "create", "--image", "trixie-masked"}))
 }
 
+func (c crash) growth(point string) row {
+	at := where(point)
+	return row{
+		id: c.id, variant: fmt.Sprintf("%s %s of each step of a growth", c.what, at),
+		run:     func(l *lab) { l.strikeGrowth(c, point) },
+		planted: fmt.Sprintf("%s, %s of each step in turn, in one job", c.what, at),
+		happens: "the job goes on after each; the volume, its filesystem and its record have the " +
+			"size; MariaDB was not restarted",
+		why: c.why,
+	}
+}
+
+// where is a point in words.
+func where(point string) string {
+	return strings.NewReplacer("_", " ", "effect", "the effect", "commit", "the commit").
+		Replace(point)
+}
+
 func (c crash) row(point, story string, args []string) row {
-	at := strings.ReplaceAll(point, "_", " ")
-	at = strings.NewReplacer("effect", "the effect", "commit", "the commit").Replace(at)
+	at := where(point)
 	return row{
 		id: c.id, variant: fmt.Sprintf("%s %s of each step of %s", c.what, at, story),
 		quick:   point == "after_effect" && args[0] == "snapshot",
@@ -83,15 +101,38 @@ func (l *lab) diesOnce(failpoint string) {
 // strikeEach asks for a job, and strikes while the control plane stands at the point of each of its
 // steps.
 func (l *lab) strikeEach(c crash, point string, args ...string) {
-	env := "UNDERSTUDY_FAILPOINT=stop@" + point + ":*"
-	l.Stop()
-	l.start(env)
-	defer l.wake()
 	m := making{}
 	if args[0] != "snapshot" {
 		m.name = l.name()
 		args = slices.Insert(slices.Clone(args), 2, m.name)
 	}
+	m.job = l.strikeJob(c, point, args...)
+	l.agentsBack()
+	if m.name != "" && l.primaryOf(m.name) != "" {
+		l.same(m.name)
+	}
+	l.madeOnce(m)
+}
+
+// strikeGrowth does it while the volume of a primary grows, which is written to.
+func (l *lab) strikeGrowth(c crash, point string) {
+	name := l.growable()
+	starts := l.starts(name)
+	l.strikeJob(c, point, "server", "grow", name, "--size", "3GiB")
+	l.agentsBack()
+	l.hasGrown(name)
+	if n := l.starts(name); n != starts {
+		l.t.Errorf("MariaDB on %s was started %d times, not %d", name, n, starts)
+	}
+}
+
+// strikeJob strikes in each step of one job, which succeeds.
+func (l *lab) strikeJob(c crash, point string, args ...string) string {
+	env := "UNDERSTUDY_FAILPOINT=stop@" + point + ":*"
+	l.Stop()
+	l.start(env)
+	defer l.wake()
+	m := making{}
 	var again func() string
 	m.job, again = l.asks(args...)
 	struck, cuts := map[string]bool{}, l.cuts
@@ -112,11 +153,7 @@ func (l *lab) strikeEach(c crash, point string, args ...string) {
 		l.t.Errorf("asked again, there is another job: %s, not %s", job, m.job)
 	}
 	l.succeeds(m.job)
-	l.agentsBack()
-	if m.name != "" && l.primaryOf(m.name) != "" {
-		l.same(m.name)
-	}
-	l.madeOnce(m)
+	return m.job
 }
 
 // asks asks for a job by the command line, whose answer may be a while in coming or be lost, and

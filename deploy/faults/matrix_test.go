@@ -223,6 +223,7 @@ func matrix() []row {
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
 		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
 		requestRows(), stateRows(), volumeRows(), rebuildRows(), occupiedRows(), purgeRows(),
+		growRows(),
 		lossyRows(), adoptRows(), lineageRows(),
 	} {
 		all = append(all, part...)

@@ -133,6 +133,7 @@ type serverDoc struct {
 
 type volumeDoc struct {
 	ID, ProviderID, MachineID, Server, Snapshot, State string
+	SizeBytes                                          int64
 	ImageDefault                                       bool
 }
 

@@ -181,7 +181,7 @@ func (c *cli) examineDisks(servers []*cpv1.Server) finding {
 		show.Duration(disk.GetFullAfter().AsDuration()),
 		show.Duration(disk.GetWindow().AsDuration()))
 	way := errs.WithHint("grow the data volume, or delete data",
-		errs.Call("GetServer", "name", first.GetName()))
+		errs.Call("GrowServer", "name", first.GetName()))
 	if disk.GetBinlogShare() > 0.5 {
 		text += fmt.Sprintf("; its binary logs take %s and grow the most",
 			size.Text(disk.GetBinlogBytes()))

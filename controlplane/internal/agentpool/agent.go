@@ -33,6 +33,7 @@ const (
 // agent is one server's agent over its connection.
 type agent struct {
 	signIn
+	volumes
 	server  string
 	host    agentv1.HostServiceClient
 	systemd agentv1.SystemdServiceClient
@@ -51,7 +52,7 @@ func newAgent(server string, conn grpc.ClientConnInterface) *agent {
 		mariadb: agentv1.NewMariaDBServiceClient(conn),
 		observe: agentv1.NewObservationServiceClient(conn),
 	}
-	a.signIn = signIn{a}
+	a.signIn, a.volumes = signIn{a}, volumes{a}
 	return a
 }
 

@@ -69,6 +69,7 @@ var freeText = map[string][]string{
 var required = map[string][]string{
 	"GetServer": {"name"}, "CreateServer": {"name"}, "CreateReplica": {"name"},
 	"VerifyReplica": {"name"}, "RebuildReplica": {"name", "etag"}, "PurgeBinlogs": {"name"},
+	"GrowServer":               {"name"},
 	"RotateReplicaCredentials": {"name"},
 	"DeleteServer":             {"name", "etag"}, "UpdateServer": {"server.name"},
 	"GetSnapshot": {"name"}, "CreateSnapshot": {"server"}, "DeleteSnapshot": {"name", "etag"},
@@ -94,6 +95,7 @@ func sane() map[string]proto.Message {
 		"RotateReplicaCredentials": &cpv1.RotateReplicaCredentialsRequest{
 			Name: "servers/db1"},
 		"PurgeBinlogs":   &cpv1.PurgeBinlogsRequest{Name: "servers/db1"},
+		"GrowServer":     &cpv1.GrowServerRequest{Name: "servers/db1", SizeBytes: 4 << 30},
 		"UpdateServer":   &cpv1.UpdateServerRequest{Server: &cpv1.Server{Name: "servers/db1"}},
 		"DeleteServer":   &cpv1.DeleteServerRequest{Name: "servers/db1", Etag: "r1"},
 		"GetSnapshot":    &cpv1.GetSnapshotRequest{Name: "snapshots/s1"},

@@ -319,7 +319,8 @@ func (f Finding) hint(server string) errs.Hint {
 		return errs.Hint{Text: "find out with `dmesg` on " + server + " why it is read-only; " +
 			"after an error, check its filesystem while it is not mounted"}
 	case VolumeFull:
-		return errs.Hint{Text: "delete data, or grow its volume and filesystem"}
+		return errs.Hint{Text: "make its volume larger, or delete data", Actions: []errs.Action{
+			errs.Call("GrowServer", "name", "servers/"+server)}}
 	case VolumeHangs:
 		return errs.Hint{Text: "thaw the filesystem if it is frozen, or see with `dmesg` on " +
 			server + " what its device does"}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/machine"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/purge"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
@@ -41,7 +42,7 @@ func New(cfg kit.Config) (*kit.Kit, error) {
 		snapshot.TakeSnapshot(remove.Snapshot()),
 		replicate.CreateReplica(parts), replicate.RebuildReplica(parts),
 		verify.Replica(), purge.Binlogs(), rotate.Credentials(),
-		remove.DeleteServer(), remove.DeleteSnapshot(),
+		machine.GrowServer(), remove.DeleteServer(), remove.DeleteSnapshot(),
 	)
 	return k, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/service/wire"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	domain "github.com/understudy-db/understudy/controlplane/internal/workflow/machine"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/purge"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
@@ -135,6 +136,17 @@ func (s *Service) PurgeBinlogs(ctx context.Context,
 		return nil, err
 	}
 	return &cpv1.PurgeBinlogsResponse{Job: made}, nil
+}
+
+// GrowServer starts a job that makes the data volume of a server larger.
+func (s *Service) GrowServer(ctx context.Context,
+	req *cpv1.GrowServerRequest) (*cpv1.GrowServerResponse, error) {
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: wire.RequestID(req.GetRequestId()),
+		Args: domain.GrowArgs{Server: wire.ID(req.GetName()), SizeBytes: req.GetSizeBytes()}})
+	if err != nil {
+		return nil, err
+	}
+	return &cpv1.GrowServerResponse{Job: made}, nil
 }
 
 // DeleteServer starts a job that deletes a server.

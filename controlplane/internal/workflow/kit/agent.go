@@ -116,6 +116,10 @@ type Mounts interface {
 	// is false when this call did before.
 	FormatVolume(ctx context.Context, req FormatVolume) (device BlockDevice, changed bool,
 		err error)
+	// GrowFilesystem grows what is mounted at a path to its device; changed is false when it filled
+	// that already.
+	GrowFilesystem(ctx context.Context, path string, token FencingToken) (mount Mount,
+		changed bool, err error)
 }
 
 // BlockDevice is a device of a host.

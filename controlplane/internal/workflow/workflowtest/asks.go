@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/machine"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/provision"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/purge"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/remove"
@@ -128,3 +129,12 @@ func (w *World) Confirmed(server string) job.ChangeRequest {
 	return job.ChangeRequest{Who: "tester", Reason: "to see", Confirm: job.Confirm{
 		Name: inventory.ServerSubject(server), Etag: w.Server(server).Etag()}}
 }
+
+// Growth asks for a larger volume.
+type Growth struct {
+	Server string
+	Bytes  int64
+}
+
+// Args are the arguments of the kind.
+func (g Growth) Args() kit.Args { return machine.GrowArgs{Server: g.Server, SizeBytes: g.Bytes} }

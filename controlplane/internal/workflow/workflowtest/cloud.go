@@ -36,13 +36,16 @@ type Cloud struct {
 	Instant   bool // what is asked for is done at once
 	Images    []provider.Image
 	Problems  []string // that keep jobs from working
+	growing   map[string]int64
+	NoGrowth  string // why no volume grows
 }
 
 func newCloud(w *World) *Cloud {
 	return &Cloud{w: w, Machines: map[string]*provider.Machine{},
 		Volumes: map[string]*provider.Volume{}, Snapshots: map[string]*provider.Snapshot{},
 		Disks: map[string]*Disk{}, tokens: map[string]string{}, Settling: map[string]int{},
-		cutBy: map[string]*Process{}, asked: map[string]time.Time{}, Images: []provider.Image{
+		cutBy: map[string]*Process{}, asked: map[string]time.Time{},
+		growing: map[string]int64{}, Images: []provider.Image{
 			{Name: "trixie", Description: "Debian trixie", MariaDBVersion: "11.8.6", Ready: true,
 				DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}},
 			{Name: "bookworm", Description: "Debian bookworm", MariaDBVersion: "10.11.14",
@@ -108,9 +111,6 @@ func (v cloudView) RebootMachine(context.Context,
 func (v cloudView) StopMachine(context.Context,
 	string) error {
 	return errors.New("not simulated")
-}
-func (v cloudView) GrowVolume(context.Context, string, int64) (provider.Volume, error) {
-	return provider.Volume{}, errors.New("not simulated")
 }
 
 func (v cloudView) Images(context.Context) ([]provider.Image, error) {
@@ -261,6 +261,10 @@ func (v cloudView) volume(id string) (*provider.Volume, error) {
 	vol, ok := v.c.Volumes[id]
 	if !ok {
 		return nil, provider.Errorf(provider.ErrNotFound, id, "no volume %s", id)
+	}
+	if size, growing := v.c.growing[id]; growing && v.c.settles(id) {
+		vol.SizeBytes = size
+		delete(v.c.growing, id)
 	}
 	switch {
 	case vol.State == provider.VolumeCreating && v.c.settles(id):

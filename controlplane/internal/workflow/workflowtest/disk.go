@@ -14,7 +14,8 @@ import (
 // Disk is what is on a volume.
 type Disk struct {
 	fs, UUID, Nonce string
-	Broken          bool // fsck cannot correct it
+	Broken          bool  // fsck cannot correct it
+	Fills           int64 // what of its volume the filesystem takes, once it has grown
 	Data            *Datadir
 }
 

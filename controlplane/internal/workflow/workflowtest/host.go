@@ -34,8 +34,10 @@ type Host struct {
 	Digests  int               // how its agent digests objects, and hashes rows; 0 is not told
 	Marks    replication.Marks // what its agent noted
 	epochs   map[string]int64
-	Hidden   int // looks at the block devices until a new one appears
-	Unstarts int // starts of MariaDB that fail
+	sizes    map[string]int64 // of the volumes, as its kernel knows them
+	late     map[string]int   // looks that found the former size
+	Hidden   int              // looks at the block devices until a new one appears
+	Unstarts int              // starts of MariaDB that fail
 	// Passwords: its agent is of a version that knows no certificates for replicas.
 	Passwords bool
 	// SeenAs is where its primary sees it connect from, where that is not its address. NotAccepted:
@@ -94,7 +96,8 @@ func newHost(w *World, m *provider.Machine) *Host {
 	}
 	h := &Host{w: w, name: m.Name, machine: m, Mounts: map[string]*mountPoint{}, Masked: true,
 		Binary: binary, epochs: map[string]int64{},
-		StartsOn: map[string]int{}}
+		StartsOn: map[string]int{}, sizes: map[string]int64{},
+		late: map[string]int{}}
 	h.root = &Disk{fs: "overlay", UUID: "root", Data: newDatadir(binary)}
 	return h
 }

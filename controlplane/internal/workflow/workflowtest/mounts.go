@@ -41,7 +41,7 @@ func (a *agent) BlockDevices(ctx context.Context) (list []kit.BlockDevice, err e
 			}
 			d := a.h.w.Cloud.Disks[v.ID]
 			list = append(list, kit.BlockDevice{Path: "/dev/" + v.ID,
-				IDs: []string{"virtio-" + v.ID}, SizeBytes: v.SizeBytes,
+				IDs: []string{"virtio-" + v.ID}, SizeBytes: a.h.sizeOf(v),
 				Filesystem: d.fs, MountPoints: a.h.pathsOf(v.ID)})
 		}
 		return nil
@@ -63,6 +63,7 @@ func (h *Host) mountOf(path string) (m kit.Mount) {
 	m.Mounted = at.Mounted
 	if d := h.w.Cloud.Disks[at.volume]; at.Mounted && d != nil {
 		m.DeviceIDs, m.UUID, m.Filesystem = []string{"virtio-" + at.volume}, d.UUID, d.fs
+		m.SizeBytes, m.FreeBytes = d.Fills, d.Fills/2
 	}
 	return m
 }
@@ -112,6 +113,9 @@ func (a *agent) EnsureMount(ctx context.Context, req kit.EnsureMount,
 		if now == nil || !now.Mounted || now.volume != volume {
 			a.h.MountRaw(req.Path, volume, "/")
 			out.Changes = append(out.Changes, "mounted")
+		}
+		if req.Grow {
+			d.Fills = max(d.Fills, a.h.sizeOf(a.h.w.Cloud.Volumes[volume]))
 		}
 		out.Mount = a.h.mountOf(req.Path)
 		return len(out.Changes) > 0, nil

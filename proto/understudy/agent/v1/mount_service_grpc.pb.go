@@ -73,8 +73,7 @@ type MountServiceClient interface {
 	// (DEVICE_NOT_BLANK). A volume that already has the filesystem with this `filesystem_uuid` was
 	// formatted by this very call before: nothing is done.
 	FormatVolume(ctx context.Context, in *FormatVolumeRequest, opts ...grpc.CallOption) (*FormatVolumeResponse, error)
-	// GrowFilesystem grows a mounted filesystem to its device. The control plane does not call it; it
-	// is for an operator with grpcurl.
+	// GrowFilesystem grows a mounted filesystem to its device.
 	GrowFilesystem(ctx context.Context, in *GrowFilesystemRequest, opts ...grpc.CallOption) (*GrowFilesystemResponse, error)
 	// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than
 	// `limit`, whatever happens to the agent: another process, armed before the freeze, thaws it. The
@@ -243,8 +242,7 @@ type MountServiceServer interface {
 	// (DEVICE_NOT_BLANK). A volume that already has the filesystem with this `filesystem_uuid` was
 	// formatted by this very call before: nothing is done.
 	FormatVolume(context.Context, *FormatVolumeRequest) (*FormatVolumeResponse, error)
-	// GrowFilesystem grows a mounted filesystem to its device. The control plane does not call it; it
-	// is for an operator with grpcurl.
+	// GrowFilesystem grows a mounted filesystem to its device.
 	GrowFilesystem(context.Context, *GrowFilesystemRequest) (*GrowFilesystemResponse, error)
 	// FreezeFilesystem freezes the filesystem for as long as the stream lasts, and never longer than
 	// `limit`, whatever happens to the agent: another process, armed before the freeze, thaws it. The

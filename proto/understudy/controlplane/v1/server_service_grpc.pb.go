@@ -27,6 +27,7 @@ const (
 	ServerService_RotateReplicaCredentials_FullMethodName = "/understudy.controlplane.v1.ServerService/RotateReplicaCredentials"
 	ServerService_RebuildReplica_FullMethodName           = "/understudy.controlplane.v1.ServerService/RebuildReplica"
 	ServerService_PurgeBinlogs_FullMethodName             = "/understudy.controlplane.v1.ServerService/PurgeBinlogs"
+	ServerService_GrowServer_FullMethodName               = "/understudy.controlplane.v1.ServerService/GrowServer"
 	ServerService_UpdateServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/UpdateServer"
 	ServerService_DeleteServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/DeleteServer"
 )
@@ -81,6 +82,12 @@ type ServerServiceClient interface {
 	// when it is not known what a replica has applied. With `validate_only` no job is created: the
 	// plan says what would be deleted, and what keeps the rest.
 	PurgeBinlogs(ctx context.Context, in *PurgeBinlogsRequest, opts ...grpc.CallOption) (*PurgeBinlogsResponse, error)
+	// GrowServer starts a job that makes the data volume of a server larger, and its filesystem,
+	// while MariaDB serves. A volume never shrinks: INVALID_ARGUMENT for a size below the volume's.
+	// The same size again completes what was left half done. FAILED_PRECONDITION (DEVICE_MISSING) for
+	// a server without a data volume; the job fails with PROVIDER_ERROR when the provider lets the
+	// volume not grow now.
+	GrowServer(ctx context.Context, in *GrowServerRequest, opts ...grpc.CallOption) (*GrowServerResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
 	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
 	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
@@ -181,6 +188,16 @@ func (c *serverServiceClient) PurgeBinlogs(ctx context.Context, in *PurgeBinlogs
 	return out, nil
 }
 
+func (c *serverServiceClient) GrowServer(ctx context.Context, in *GrowServerRequest, opts ...grpc.CallOption) (*GrowServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GrowServerResponse)
+	err := c.cc.Invoke(ctx, ServerService_GrowServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *serverServiceClient) UpdateServer(ctx context.Context, in *UpdateServerRequest, opts ...grpc.CallOption) (*UpdateServerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UpdateServerResponse)
@@ -251,6 +268,12 @@ type ServerServiceServer interface {
 	// when it is not known what a replica has applied. With `validate_only` no job is created: the
 	// plan says what would be deleted, and what keeps the rest.
 	PurgeBinlogs(context.Context, *PurgeBinlogsRequest) (*PurgeBinlogsResponse, error)
+	// GrowServer starts a job that makes the data volume of a server larger, and its filesystem,
+	// while MariaDB serves. A volume never shrinks: INVALID_ARGUMENT for a size below the volume's.
+	// The same size again completes what was left half done. FAILED_PRECONDITION (DEVICE_MISSING) for
+	// a server without a data volume; the job fails with PROVIDER_ERROR when the provider lets the
+	// volume not grow now.
+	GrowServer(context.Context, *GrowServerRequest) (*GrowServerResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
 	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
 	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
@@ -294,6 +317,9 @@ func (UnimplementedServerServiceServer) RebuildReplica(context.Context, *Rebuild
 }
 func (UnimplementedServerServiceServer) PurgeBinlogs(context.Context, *PurgeBinlogsRequest) (*PurgeBinlogsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PurgeBinlogs not implemented")
+}
+func (UnimplementedServerServiceServer) GrowServer(context.Context, *GrowServerRequest) (*GrowServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GrowServer not implemented")
 }
 func (UnimplementedServerServiceServer) UpdateServer(context.Context, *UpdateServerRequest) (*UpdateServerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateServer not implemented")
@@ -466,6 +492,24 @@ func _ServerService_PurgeBinlogs_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServerService_GrowServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GrowServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).GrowServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_GrowServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).GrowServer(ctx, req.(*GrowServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ServerService_UpdateServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UpdateServerRequest)
 	if err := dec(in); err != nil {
@@ -540,6 +584,10 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PurgeBinlogs",
 			Handler:    _ServerService_PurgeBinlogs_Handler,
+		},
+		{
+			MethodName: "GrowServer",
+			Handler:    _ServerService_GrowServer_Handler,
 		},
 		{
 			MethodName: "UpdateServer",

@@ -29,6 +29,7 @@ var commands = map[string]string{
 		"[ --verify {verify}]",
 	"RebuildReplica":           "replica rebuild {name}[ --from {snapshot}]",
 	"PurgeBinlogs":             "server purge-binlogs {name}[ --ignore-replica {ignore_replicas}]",
+	"GrowServer":               "server grow {name} --size {size_bytes}",
 	"RotateReplicaCredentials": "replica rotate-credentials {name}",
 	"VerifyReplica": "replica verify {name}[ --level {level}]" +
 		"[ --accept-history {accept_history}]",
