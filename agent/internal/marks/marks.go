@@ -121,7 +121,7 @@ type Keeper struct {
 	at      map[string]time.Time // of the latest number, by kind, on the monotonic clock
 	other   string               // the SQL thread that runs, which the log does not have
 	otherAt time.Time            // when it was first seen
-	ahead   time.Time            // since when a run answers that was not read of; zero when none does
+	ahead   time.Time            // since when a run answers that was not read of; or zero
 	begun   int                  // how often a copy began
 	again   context.CancelFunc   // follows the log again
 	follows time.Time            // since when the log is followed; zero when it is not
@@ -258,8 +258,8 @@ func (k *Keeper) unread() (string, time.Time) {
 		return fmt.Sprintf("the journal of %s cannot be followed: %v", mariadb.Unit, k.failure),
 			k.failing
 	case !k.ahead.IsZero():
-		return "the journal of " + mariadb.Unit + " is not read up to the run that answers, which " +
-			"may have recovered from a crash", k.ahead
+		return "the journal of " + mariadb.Unit + " is not read up to the run that answers, " +
+			"which may have recovered from a crash", k.ahead
 	case k.kept.Crashed != nil:
 		return "MariaDB crashed, and it is not known yet to which tables without transactions it " +
 			"had written", k.kept.Crashed.Told

@@ -9,8 +9,8 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// Clean makes one line of a text that came over the wire. What a terminal would obey, what turns the
-// order of what is read, and what is not seen stands there escaped: a text says what it is.
+// Clean makes one line of a text that came over the wire. What a terminal would obey, what turns
+// the order of what is read, and what is not seen stands there escaped: a text says what it is.
 func Clean(text string) string {
 	if strings.IndexFunc(text, func(r rune) bool { return hidden(r) || r == utf8.RuneError }) < 0 {
 		return text

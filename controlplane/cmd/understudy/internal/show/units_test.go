@@ -107,7 +107,7 @@ func TestCleanDisarmsTerminals(t *testing.T) {
 	}
 }
 
-// What others chose as a name reads as what it is, on a terminal that turns or hides characters too.
+// What others chose as a name reads as what it is, also where a terminal turns or hides characters.
 func TestHiddenCharactersAreShown(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
