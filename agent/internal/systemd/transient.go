@@ -12,6 +12,7 @@ import (
 	godbus "github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -51,6 +52,12 @@ func (m *Manager) StartTransient(ctx context.Context, name string, spec Transien
 	return m.transient(ctx, name, serviceProperties(spec), nil)
 }
 
+const (
+	// replaceLimit is how long the start of a timer is tried in place of one that is there.
+	replaceLimit = 20 * time.Second
+	replaceAgain = 100 * time.Millisecond
+)
+
 // StartTransientTimer starts a timer that starts a service once, after so long by the monotonic
 // clock. The name is that of the service ("understudy-release-x.service"); the timer's is the same
 // with ".timer". One that waits already is replaced.
@@ -60,9 +67,6 @@ func (m *Manager) StartTransientTimer(ctx context.Context, name string, after ti
 		return err
 	}
 	timer := strings.TrimSuffix(name, ".service") + ".timer"
-	if err := m.StopTransient(ctx, timer); err != nil {
-		return err
-	}
 	properties := []dbus.Property{
 		dbus.PropDescription(spec.Description),
 		{Name: "TimersMonotonic",
@@ -70,8 +74,19 @@ func (m *Manager) StartTransientTimer(ctx context.Context, name string, after ti
 		{Name: "AccuracyUSec", Value: godbus.MakeVariant(usec(100 * time.Millisecond))},
 		{Name: "RemainAfterElapse", Value: godbus.MakeVariant(false)},
 	}
-	return m.transient(ctx, timer, properties,
-		[]dbus.PropertyCollection{{Name: name, Properties: serviceProperties(spec)}})
+	service := []dbus.PropertyCollection{{Name: name, Properties: serviceProperties(spec)}}
+	// A timer that was stopped stays loaded for a moment, and the start that an agent asked for
+	// before it was killed may come behind the stop.
+	for begin := time.Now(); ; {
+		if err := m.StopTransient(ctx, timer); err != nil {
+			return err
+		}
+		err := m.transient(ctx, timer, properties, service)
+		if errs.KindOf(err) != errs.AlreadyExists || time.Since(begin) > replaceLimit ||
+			loop.Pause(ctx, replaceAgain) != nil {
+			return err
+		}
+	}
 }
 
 // StopTransient stops a transient service or timer; one that is not there is stopped already.

@@ -5,6 +5,7 @@ package systemd_test
 import (
 	"errors"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,6 +73,27 @@ func TestTransientTimer(t *testing.T) {
 	lab.Eventually(t, time.Minute, "the timer fires",
 		func() bool { _, err := os.Stat("/run/t-timer"); return err == nil })
 	if err := m.StopTransient(t.Context(), "understudy-timer.timer"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestATimerThatTwoReplace has an agent and the one before it, whose calls come late.
+func TestATimerThatTwoReplace(t *testing.T) {
+	spec := systemd.TransientSpec{Exec: []string{"/bin/true"}, Type: "oneshot"}
+	var both sync.WaitGroup
+	for range 2 {
+		m := manager(t)
+		both.Go(func() {
+			for range 20 {
+				if err := m.StartTransientTimer(t.Context(), "understudy-twice.service", time.Hour,
+					spec); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	both.Wait()
+	if err := manager(t).StopTransient(t.Context(), "understudy-twice.timer"); err != nil {
 		t.Error(err)
 	}
 }

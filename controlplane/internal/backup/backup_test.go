@@ -330,8 +330,8 @@ func TestRefusals(t *testing.T) {
 	whole, err := os.ReadFile(path)
 	must(t, err)
 	for _, field := range []string{"schema", "format"} {
-		newer := regexp.MustCompile(`"`+field+`": \d+`).ReplaceAll(whole,
-			[]byte(`"`+field+`": 999`))
+		newer := regexp.MustCompile(`"`+field+`": \d`).ReplaceAll(whole,
+			[]byte(`"`+field+`":99`))
 		must(t, os.WriteFile(path, newer, 0o600))
 		_, err = restore(t, path, time.Now())
 		if errs.ReasonOf(err) != errorsv1.Reason_REASON_STORE_MISMATCH {

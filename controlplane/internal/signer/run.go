@@ -103,7 +103,7 @@ func (r *oneRun) answer(ctx context.Context) ([]byte, error) {
 	grace := time.NewTimer(killGrace)
 	defer grace.Stop()
 	select {
-	case <-r.done:
+	case <-r.done: //nolint:errcheck // it was killed
 	case <-grace.C:
 		return nil, fmt.Errorf("%s hangs, and does not end when it is killed", r.name)
 	}
