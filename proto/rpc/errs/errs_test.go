@@ -182,3 +182,13 @@ func TestFields(t *testing.T) {
 		t.Errorf("%q", err)
 	}
 }
+
+// gRPC tells a call whose time is over by what ended its stream.
+func TestNoAnswerInTimeSaysSo(t *testing.T) {
+	t.Parallel()
+	err := errs.FromStatus(status.Error(codes.DeadlineExceeded,
+		"stream terminated by RST_STREAM with error code: CANCEL"))
+	if err.Error() != "no answer in time" || errs.KindOf(err) != errs.DeadlineExceeded {
+		t.Errorf("%v", err)
+	}
+}

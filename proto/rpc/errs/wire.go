@@ -126,6 +126,9 @@ func decode(err error) *Error {
 	for _, detail := range s.Details() {
 		e.readDetail(detail)
 	}
+	if e.kind == DeadlineExceeded && len(s.Details()) == 0 {
+		e.message = "no answer in time" // gRPC's own words are of its transport (RST_STREAM)
+	}
 	if !e.hint.Empty() {
 		e.message = strings.TrimSuffix(e.message, hintLabel+clean(e.hint.String()))
 	}
