@@ -20,14 +20,10 @@ type Contract struct {
 // DefinitionSettings are settings that definitions depend on, and no event of a binary log carries.
 // A schema whose name is in ignore_db_dirs is on the volume, and to nobody's knowledge.
 func DefinitionSettings() []string {
-	return []string{DefaultCollations, "default_storage_engine", "enforce_storage_engine",
-		"ignore_db_dirs", "innodb_compression_default", "innodb_default_row_format",
+	return []string{"default_storage_engine", "enforce_storage_engine", "ignore_db_dirs",
+		"innodb_compression_default", "innodb_default_row_format",
 		"mhnsw_default_distance", "mhnsw_default_m", "old_mode", SysdateIsNow}
 }
-
-// DefaultCollations is the setting with what CHARACTER SET means without COLLATE. Events carry it
-// from 11.2 on, which has it: what an earlier primary logs is read by the replica's own.
-const DefaultCollations = "character_set_collations"
 
 // RowSettings are those that rows depend on, when their change is logged as a statement.
 func RowSettings() []string {

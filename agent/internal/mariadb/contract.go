@@ -104,7 +104,6 @@ func readOptions(v row, c *consistentpoint.Contract) error {
 	c.Options = map[string]string{}
 	for _, name := range contractOptions() {
 		value, known := v[name]
-		known = known || name == consistentpoint.DefaultCollations // its replicas may have it
 		if !known || c.KeyLibrary == "" && slices.Contains(encrypting(), name) {
 			continue
 		}

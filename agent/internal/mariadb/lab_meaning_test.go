@@ -115,19 +115,42 @@ func inSession(t *testing.T, i *mariadbtest.Instance, statements ...string) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-// TestACharacterSetWithoutItsCollation has a table made without a collation, which a MariaDB before
-// 11.2 logs as it is, and a later one reads by a setting of its own.
-func TestACharacterSetWithoutItsCollation(t *testing.T) {
+// TestAVectorIndexOfTheDefaults has an index made by defaults that no event carries, which MariaDB
+// writes into the definition: on a replica it is another one. What CHARACTER SET means without a
+// collation is such a default too, and every event says it, or the replica takes that of before
+// 11.2.
+func TestAVectorIndexOfTheDefaults(t *testing.T) {
 	eachPair(t, func(t *testing.T, primaryRoot, replicaRoot string) {
 		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: primaryRoot})
 		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: replicaRoot,
 			CA: mariadbtest.SameCA(primary)}, password)
-		primary.Exec("CREATE TABLE shop.c (a VARCHAR(9)) CHARACTER SET utf8mb4")
-		applied(t, primary, replica)
-		const collation = "SELECT table_collation FROM information_schema.tables WHERE " +
-			"table_name = 'c'"
-		if its, wanted := replica.Value(collation), primary.Value(collation); its != wanted {
-			t.Errorf("the table is %s, and %s on the primary", its, wanted)
+		made := func(name, session, create string) (its, primarys string) {
+			inSession(t, primary, session, create)
+			applied(t, primary, replica)
+			return definition(t, replica, name), definition(t, primary, name)
+		}
+		if its, wanted := made("c", "SET timestamp = DEFAULT",
+			"CREATE TABLE shop.c (a VARCHAR(9)) CHARACTER SET utf8mb4"); its != wanted {
+			t.Errorf("a character set means %q, and %q on the primary", its, wanted)
+		}
+		if primary.Value("SELECT VERSION() < '11.7'") == "1" {
+			return // which has no vectors
+		}
+		if its, wanted := made("v", "SET mhnsw_default_m = 10", "CREATE TABLE shop.v (id INT "+
+			"PRIMARY KEY, v VECTOR(3) NOT NULL, VECTOR INDEX (v))"); its == wanted {
+			t.Errorf("the index is %q on both", its)
+		}
+		if !slices.Contains(consistentpoint.DefinitionSettings(), "mhnsw_default_m") {
+			t.Error("the default is compared nowhere")
 		}
 	})
+}
+
+func definition(t *testing.T, i *mariadbtest.Instance, table string) (text string) {
+	t.Helper()
+	if err := i.DB.QueryRow("SHOW CREATE TABLE shop."+table).Scan(new(string),
+		&text); err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/agent/internal/untrusted"
-	"github.com/understudy-db/understudy/proto/consistentpoint"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -33,11 +32,8 @@ func (o Option) String() string {
 // quotable are characters that an option file has another meaning for where they are not quoted.
 const quotable = " \"'#\\"
 
-// line is the option in an option file. One that not every version has is passed over by those.
+// line is the option in an option file.
 func (o Option) line() string {
-	if o.Name == consistentpoint.DefaultCollations {
-		o.Name = "loose_" + o.Name
-	}
 	if !strings.ContainsAny(o.Value, quotable) {
 		return o.String()
 	}

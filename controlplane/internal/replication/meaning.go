@@ -49,9 +49,6 @@ func otherSettings(replica, primary Status) []string {
 		names = append(names, consistentpoint.RowSettings()...)
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
-		if name == consistentpoint.DefaultCollations {
-			return its[name] == "" || carriesCollations(primary.ServerVersion)
-		}
 		told := consistentpoint.ToldWith(name)
 		return its[told] == "" || wanted[told] == "" ||
 			valueOf(its, name) == valueOf(wanted, name) && !unread(its[name])
@@ -60,12 +57,6 @@ func otherSettings(replica, primary Status) []string {
 
 // unread is true for a value that says nothing of what the file has.
 func unread(value string) bool { return strings.HasSuffix(value, consistentpoint.Unread) }
-
-// carriesCollations is true for a primary whose events say what CHARACTER SET means.
-func carriesCollations(version string) bool {
-	order, known := CompareSeries(version, "11.2")
-	return !known || order >= 0
-}
 
 // valueOf is the value of a setting. A version that has no such setting is as one with its default.
 func valueOf(settings map[string]string, name string) string {

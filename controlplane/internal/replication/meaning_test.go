@@ -29,6 +29,7 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 		"old_passwords":            {"ON", "OFF", "OFF instead of its primary's ON"},
 		"block_encryption_mode": {"aes-256-cbc", "aes-128-ecb", "aes-128-ecb instead of its " +
 			"primary's aes-256-cbc"},
+		"mhnsw_default_m":          {"9", "6", "6 instead of its primary's 9"},
 		"ft_boolean_syntax":        {"a", "b", "b instead of its primary's a"},
 		"ft_query_expansion_limit": {"1", "3", "3 instead of its primary's 1"},
 		"ft_stopword_file": {"(built-in)", "file 1a", "file 1a instead of its primary's " +
@@ -60,22 +61,10 @@ func TestAStatementMeansTheSameOnBothSides(t *testing.T) {
 	if why := replication.OtherMeaning(unread, unread); !strings.Contains(why, "ft_stopword_file") {
 		t.Errorf("nobody could read what the files have, and they count as equal: %q", why)
 	}
-	with118 := with(map[string]string{"block_encryption_mode": "aes-128-ecb"})
+	with118 := with(map[string]string{"block_encryption_mode": "aes-128-ecb",
+		"mhnsw_default_distance": "euclidean", "mhnsw_default_m": "6"})
 	if why := replication.OtherMeaning(with118, with(nil)); why != "" {
-		t.Errorf("10.11 has one mode alone, and %s", why)
-	}
-	collations := with(map[string]string{
-		"character_set_collations": "utf8mb4=utf8mb4_uca1400_ai_ci"})
-	for version, differs := range map[string]bool{"10.11.14-MariaDB": true, "11.1.6-MariaDB": true,
-		"11.2.6-MariaDB": false, "11.8.6-MariaDB": false, "": false} {
-		primary := with(nil)
-		primary.ServerVersion = version
-		if why := replication.OtherMeaning(collations, primary); (why != "") != differs {
-			t.Errorf("of CHARACTER SET in what %s logs: %q", version, why)
-		}
-		if why := replication.OtherMeaning(with(nil), primary); why != "" {
-			t.Errorf("of CHARACTER SET in what %s logs, which means the same: %q", version, why)
-		}
+		t.Errorf("10.11 has no such settings, and %s", why)
 	}
 	earlier := with(map[string]string{"ft_query_expansion_limit": "", "ignore_db_dirs": ""})
 	primary := with(map[string]string{"ignore_db_dirs": "app", "group_concat_max_len": "7"})
