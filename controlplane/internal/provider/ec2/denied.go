@@ -32,7 +32,8 @@ type sight struct {
 // judged says what a call was refused for when EC2 says "unauthorized". Under conditions on tags it
 // says that also of what is gone, and of what is so new that its tags are not known. So the objects
 // of the call are looked at: nil when the call has nothing left to do, ErrNotFound of what is gone,
-// ErrThrottled of what is young. Other errors stay as they are.
+// ErrThrottled of what is young. Where the look fails its error counts, which may be tried again.
+// Other errors stay as they are.
 func (a *account) judged(ctx context.Context, err error, action string, ids ...string) error {
 	if codeOf(err) != "UnauthorizedOperation" {
 		return err
@@ -43,8 +44,10 @@ func (a *account) judged(ctx context.Context, err error, action string, ids ...s
 		switch {
 		case errors.Is(lookErr, provider.ErrNotFound):
 			return provider.Because(err, provider.ErrNotFound, id, "%s not found", id)
-		case lookErr != nil:
+		case errors.Is(lookErr, provider.ErrDenied):
 			return refused(err, action, id)
+		case lookErr != nil: // it is not known what the refusal was for
+			return lookErr
 		case seen.ended && action == "TerminateInstances":
 			return nil
 		case seen.ended:

@@ -106,6 +106,26 @@ func TestYoungIsNotUnauthorized(t *testing.T) {
 	})
 }
 
+// A look that fails leaves open what a refusal was for: a job that took it for the policy's would
+// end for good.
+func TestWhatCannotBeSeenIsNotUnauthorized(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, Config{}, ec2lab.Behaviour{})
+		s := f.cut(t, f.newVolume(t, "v", nil))
+		late := ec2lab.Behaviour{Access: ec2lab.Access{TagsLate: time.Hour,
+			Policy: policyOf(t, ec2lab.Region)},
+			Fault: func(action string) ec2lab.Fault {
+				return ec2lab.Fault{LoseAnswer: strings.HasPrefix(action, "Describe")}
+			}}
+		f.server.SetBehaviour(late)
+		if err := f.DeleteSnapshot(t.Context(), s); err == nil ||
+			errors.Is(err, provider.ErrDenied) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 // What is there and not the fleet's stays denied, and the refusal says why.
 func TestWhatIsNotOfTheFleetIsUnauthorized(t *testing.T) {
 	t.Parallel()
