@@ -253,7 +253,11 @@ func (a *Authority) claim() (release func(), err error) {
 		return nil, errors.Join(fmt.Errorf("another process works on %s: %w", a.config.Dir, err),
 			dir.Close())
 	}
-	release = func() { _ = dir.Close() }
+	release = func() {
+		// A program of the operator's that starts at this moment has the folder open until it runs.
+		_ = unix.Flock(int(dir.Fd()), unix.LOCK_UN)
+		_ = dir.Close()
+	}
 	there, err := a.read()
 	if now := a.now(); err == nil && !slices.EqualFunc(there.roots, now.roots,
 		(*x509.Certificate).Equal) {
