@@ -57,21 +57,3 @@ func lastLines(result Result) string {
 	}
 	return strings.ToValidUTF8(text, "?")
 }
-
-// capped keeps the first bytes that are written to it and drops the others. It is no bytes.Buffer
-// itself: io.Copy would use its ReadFrom, past any limit.
-type capped struct {
-	kept  bytes.Buffer
-	limit int
-}
-
-// Bytes are those that were kept.
-func (c *capped) Bytes() []byte { return c.kept.Bytes() }
-
-// Write never fails and never blocks, so that a tool with much output continues.
-func (c *capped) Write(p []byte) (int, error) {
-	if room := c.limit - c.kept.Len(); room > 0 {
-		c.kept.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
-}

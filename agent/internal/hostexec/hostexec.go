@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
+	"github.com/understudy-db/understudy/proto/capped"
 )
 
 // Bounds of a run.
@@ -115,7 +116,7 @@ func (r *Runner) Run(ctx context.Context, command Command) (Result, error) {
 	}
 	ctx, cancel := bound(ctx, command.Timeout)
 	defer cancel()
-	out, errOut := &capped{limit: maxOutput}, &capped{limit: maxOutput}
+	out, errOut := &capped.Buffer{Limit: maxOutput}, &capped.Buffer{Limit: maxOutput}
 	cmd := build(ctx, path, command)
 	cmd.Stdout, cmd.Stderr = out, errOut
 	start := time.Now()

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+
+	"github.com/understudy-db/understudy/proto/capped"
 )
 
 // maxLine bounds one line of Lines.
@@ -19,7 +21,7 @@ func (r *Runner) Lines(ctx context.Context, command Command, each func(line []by
 	}
 	ctx, cancel := bound(ctx, command.Timeout)
 	defer cancel()
-	errOut := &capped{limit: maxOutput}
+	errOut := &capped.Buffer{Limit: maxOutput}
 	cmd := build(ctx, path, command)
 	cmd.Stderr = errOut
 	out, err := cmd.StdoutPipe()

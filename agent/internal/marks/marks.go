@@ -247,8 +247,7 @@ func (k *Keeper) Observe(s Sample) Record {
 	return record
 }
 
-// unread is why not all is noted that MariaDB's log tells of, and since when; empty when it
-// is.
+// unread is why not all is noted that MariaDB's log tells of, and since when; empty when it is.
 func (k *Keeper) unread() (string, time.Time) {
 	if !k.follows.IsZero() && time.Since(k.follows) >= lateLog {
 		k.failing = time.Time{} // it has nothing to say

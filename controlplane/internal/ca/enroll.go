@@ -257,7 +257,7 @@ type certification struct {
 
 // certify issues the pair and records it in the transaction that admits it.
 func (r *Registry) certify(ctx context.Context, what string, c certification) (Bundle, error) {
-	print, err := keyPrint(c.keys.agent)
+	print, err := identity.KeyPrintOf(c.keys.agent)
 	if err != nil {
 		return Bundle{}, err
 	}
@@ -308,7 +308,7 @@ func (c certification) wanted(config Config) []request {
 func (c certification) sign(ctx context.Context, records Records, certs *issuing,
 	wanted []request) (issued []Issued, err error) {
 	for _, want := range wanted {
-		print, err := keyPrint(want.key)
+		print, err := identity.KeyPrintOf(want.key)
 		if err != nil {
 			return nil, err
 		}

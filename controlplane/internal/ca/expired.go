@@ -48,7 +48,7 @@ func (r *Registry) RenewExpired(ctx context.Context, req ExpiredRequest) (Renewe
 		return Renewed{}, err
 	}
 	e := &expired{Registry: r, key: key}
-	if e.print, err = keyPrint(key); err != nil {
+	if e.print, err = identity.KeyPrintOf(key); err != nil {
 		return Renewed{}, err
 	}
 	if e.peer, err = shown(req); err != nil {

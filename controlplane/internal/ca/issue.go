@@ -6,10 +6,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -191,14 +189,4 @@ func csrKey(der []byte) (*ecdsa.PublicKey, error) {
 		return nil, errors.New("is not signed with its own key")
 	}
 	return key, nil
-}
-
-// keyPrint is the fingerprint of a public key: SHA-256 of its PKIX form, in lower-case hexadecimal.
-func keyPrint(key crypto.PublicKey) (string, error) {
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(der)
-	return hex.EncodeToString(sum[:]), nil
 }

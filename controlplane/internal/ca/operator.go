@@ -221,7 +221,7 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 			return OperatorBundle{}, err
 		}
 	}
-	print, err := keyPrint(key)
+	print, err := identity.KeyPrintOf(key)
 	if err != nil {
 		return OperatorBundle{}, err
 	}

@@ -60,9 +60,15 @@ func unread(value string) bool { return strings.HasSuffix(value, consistentpoint
 
 // valueOf is the value of a setting. A version that has no such setting is as one with its default.
 func valueOf(settings map[string]string, name string) string {
-	defaults := map[string]string{"block_encryption_mode": "aes-128-ecb",
-		"mhnsw_default_distance": "euclidean", "mhnsw_default_m": "6"}
-	return cmp.Or(settings[name], defaults[name])
+	switch name {
+	case "block_encryption_mode":
+		return cmp.Or(settings[name], "aes-128-ecb")
+	case "mhnsw_default_distance":
+		return cmp.Or(settings[name], "euclidean")
+	case "mhnsw_default_m":
+		return cmp.Or(settings[name], "6")
+	}
+	return settings[name]
 }
 
 // OneMeaning is the hint for it.

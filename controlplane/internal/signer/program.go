@@ -6,9 +6,7 @@ package signer
 import (
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -17,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 const (
@@ -77,29 +77,18 @@ func (p *Program) Public(ctx context.Context) (crypto.PublicKey, error) {
 
 // Sign has a digest signed: `PROGRAM sign HASH KEY` gets the digest as it is on its standard input,
 // and prints the signature as it is: ASN.1 (DER) for ECDSA, PKCS #1 v1.5 for RSA. HASH is sha256,
-// sha384 or sha512; KEY is what ID says. Whoever uses the signature verifies it first.
+// sha384 or sha512; KEY is its identity.KeyPrint. Whoever uses the signature verifies it first.
 func (p *Program) Sign(ctx context.Context, key crypto.PublicKey, digest []byte,
 	hash crypto.Hash) ([]byte, error) {
 	name, err := hashName(hash)
 	if err != nil {
 		return nil, err
 	}
-	id, err := ID(key)
+	id, err := identity.KeyPrintOf(key)
 	if err != nil {
 		return nil, err
 	}
 	return p.run(ctx, digest, "sign", name, id)
-}
-
-// ID is the name of a key for a program that has several: the SHA-256 of its PKIX form (DER), in
-// lower-case hexadecimal.
-func ID(key crypto.PublicKey) (string, error) {
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(der)
-	return hex.EncodeToString(sum[:]), nil
 }
 
 // hashName refuses what is weak: a signer is never asked for it.

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/controlplane/internal/signer"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -100,7 +101,7 @@ func TestWhatTheProgramGets(t *testing.T) {
 	if _, err := p.Sign(t.Context(), &key.PublicKey, digest[:], crypto.SHA256); err != nil {
 		t.Fatal(err)
 	}
-	id, err := signer.ID(&key.PublicKey)
+	id, err := identity.KeyPrintOf(&key.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}

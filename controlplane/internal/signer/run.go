@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-db/understudy/proto/capped"
 )
 
 // killGrace is how long a program that was killed may take to be gone; pipeGrace how long what it
@@ -35,7 +37,7 @@ func (p *Program) run(ctx context.Context, input []byte, args ...string) ([]byte
 	}
 	command := append(append([]string{}, p.config.Command[1:]...), args...)
 	run.cmd = exec.Command(p.config.Command[0], command...) //nolint:gosec,noctx // the operator's
-	run.out.limit, run.said.limit, run.out.full = maxOutput, maxSaid, run.kill
+	run.out.Limit, run.said.Limit, run.out.Full = maxOutput, maxSaid, run.kill
 	run.cmd.Dir, run.cmd.Stdin = "/", bytes.NewReader(input)
 	run.cmd.Stdout, run.cmd.Stderr = &run.out, &run.said
 	run.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -57,7 +59,7 @@ type oneRun struct {
 	name      string
 	limit     time.Duration
 	cmd       *exec.Cmd
-	out, said capped
+	out, said capped.Buffer
 	done      chan error
 
 	mu     sync.Mutex
@@ -117,7 +119,7 @@ func (r *oneRun) answer(ctx context.Context) ([]byte, error) {
 }
 
 func (r *oneRun) ended(err error) ([]byte, error) {
-	if r.out.overflowed {
+	if r.out.Overflowed() {
 		return nil, fmt.Errorf("%s printed more than %d bytes", r.name, maxOutput)
 	}
 	var exit *exec.ExitError
@@ -129,38 +131,16 @@ func (r *oneRun) ended(err error) ([]byte, error) {
 		return nil, fmt.Errorf("%s failed with exit code %d%s", r.name, exit.ExitCode(), r.quoted())
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		return nil, fmt.Errorf("cannot run %s: %w", r.name, err)
-	case r.out.kept.Len() == 0:
+	case len(r.out.Bytes()) == 0:
 		return nil, fmt.Errorf("%s printed nothing%s", r.name, r.quoted())
 	}
-	return r.out.kept.Bytes(), nil
+	return r.out.Bytes(), nil
 }
 
 // quoted is the first line that the program said on its standard error.
 func (r *oneRun) quoted() string {
-	if line := firstLine(r.said.kept.Bytes()); line != "" {
+	if line := firstLine(r.said.Bytes()); line != "" {
 		return ": " + line
 	}
 	return ""
-}
-
-// capped keeps the first bytes that are written to it. It is no bytes.Buffer itself, whose ReadFrom
-// io.Copy would use, past any limit.
-type capped struct {
-	kept       bytes.Buffer
-	limit      int
-	overflowed bool
-	full       func() // called when there are more; nil drops them
-}
-
-// Write never fails: what the program says is read to its end, or to its own.
-func (c *capped) Write(p []byte) (int, error) {
-	room := c.limit - c.kept.Len()
-	c.kept.Write(p[:min(room, len(p))])
-	if len(p) > room && !c.overflowed {
-		c.overflowed = true
-		if c.full != nil {
-			c.full()
-		}
-	}
-	return len(p), nil
 }

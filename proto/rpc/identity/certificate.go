@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -46,7 +47,20 @@ func Serial(cert *x509.Certificate) string { return cert.SerialNumber.Text(16) }
 // KeyPrint is how a certificate's key is named in records and in grants: SHA-256 of the public key
 // in its PKIX form, in lower-case hexadecimal. A renewed certificate for the same key has the same.
 func KeyPrint(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return keyPrint(cert.RawSubjectPublicKeyInfo)
+}
+
+// KeyPrintOf is the same of a key without a certificate.
+func KeyPrintOf(key crypto.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return "", err
+	}
+	return keyPrint(der), nil
+}
+
+func keyPrint(der []byte) string {
+	sum := sha256.Sum256(der)
 	return hex.EncodeToString(sum[:])
 }
 
