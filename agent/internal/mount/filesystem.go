@@ -27,6 +27,7 @@ const (
 const (
 	fsckCorrected       = 1
 	fsckCorrectedReboot = 2
+	fsckUncorrected     = 4
 )
 
 // filesystems changes filesystems that are not mounted, with their own tools.
@@ -45,24 +46,38 @@ func (f *filesystems) check(ctx context.Context, device Device) ([]string, error
 }
 
 func (f *filesystems) checkExt4(ctx context.Context, device Device) ([]string, error) {
-	result, err := f.host.exec.Run(ctx,
-		hostexec.Command{Tool: "e2fsck", Args: []string{"-f", "-p", "--", device.Path},
-			Timeout: checkTimeout,
-			OKCodes: []int{fsckCorrected, fsckCorrectedReboot,
-				fsckCorrected | fsckCorrectedReboot}})
-	switch {
-	case err == nil && result.Code == 0:
-		return nil, nil
-	case err == nil:
-		return []string{"filesystem errors corrected by e2fsck"}, nil
-	}
+	result, err := f.e2fsck(ctx, device, "-p")
 	var exit *hostexec.ExitError
 	if errors.As(err, &exit) {
 		if err := tooNew(device, exit); err != nil {
 			return nil, err
 		}
+		growing, recordErr := f.wasGrowing(device)
+		switch {
+		case recordErr != nil:
+			return nil, recordErr
+		case growing && exit.Code&fsckUncorrected != 0:
+			f.host.log.Info("repairing a growth that was interrupted", "device", device.Path)
+			result, err = f.e2fsck(ctx, device, "-y")
+		}
 	}
-	return nil, broken(device, "e2fsck", err)
+	if err != nil {
+		return nil, broken(device, "e2fsck", err)
+	}
+	if result.Code == 0 {
+		return nil, forgetRecord(f.growthRecord(device))
+	}
+	return []string{"filesystem errors corrected by e2fsck"}, forgetRecord(f.growthRecord(device))
+}
+
+// e2fsck checks an ext4 and corrects it: with "-p" what needs no choice, with "-y" everything.
+func (f *filesystems) e2fsck(ctx context.Context, device Device,
+	mode string) (hostexec.Result, error) {
+	return f.host.exec.Run(ctx,
+		hostexec.Command{Tool: "e2fsck", Args: []string{"-f", mode, "--", device.Path},
+			Timeout: checkTimeout,
+			OKCodes: []int{fsckCorrected, fsckCorrectedReboot,
+				fsckCorrected | fsckCorrectedReboot}})
 }
 
 // checkXFS replays the log, which only the kernel can do, and checks for damage without correcting

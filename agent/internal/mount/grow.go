@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
+	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
@@ -54,10 +55,44 @@ func (f *filesystems) growUnmounted(ctx context.Context, device Device) (bool, e
 	if err != nil || !room {
 		return false, err
 	}
+	record := f.growthRecord(device)
+	if err := writeRecord(record, growth{UUID: device.UUID, Boot: bootID()}); err != nil {
+		return false, fmt.Errorf("cannot record the growth of %s: %w", device.Path, err)
+	}
 	_, err = f.host.exec.Run(ctx, hostexec.Command{Tool: "resize2fs", Args: []string{device.Path},
 		Timeout: checkTimeout})
-	return err == nil, toolError("grow the filesystem on "+device.Path, err)
+	if err != nil {
+		return false, toolError("grow the filesystem on "+device.Path, err)
+	}
+	return true, forgetRecord(record)
 }
+
+// growth is on record while resize2fs grows an ext4 that is not mounted. Ended in the middle, it
+// leaves one that e2fsck corrects only when it may choose; each choice then ends in the same files
+// with the same content, whichever write was the last. After a crash of the host, which loses
+// writes in no order, nobody knows that.
+type growth struct {
+	// UUID is the filesystem's.
+	UUID string `json:"uuid"`
+	// Boot is the kernel's id of the boot in which it began.
+	Boot string `json:"boot"`
+}
+
+// wasGrowing says whether the filesystem is one whose growth was cut off by the end of a process.
+func (f *filesystems) wasGrowing(device Device) (bool, error) {
+	var record growth
+	found, err := atomicfile.ReadJSON(f.growthRecord(device), &record)
+	if err != nil {
+		return false, fmt.Errorf("cannot read the record of a growth: %w", err)
+	}
+	return found && record == growth{UUID: device.UUID, Boot: bootID()}, nil
+}
+
+func (f *filesystems) growthRecord(device Device) string {
+	return f.record("ext4-growth", device)
+}
+
+func bootID() string { return strings.TrimSpace(readText("/proc/sys/kernel/random/boot_id")) }
 
 // room says whether the device is larger than the ext4 on it by more than what cannot be used: a
 // last group of blocks that would be too small for its own tables.

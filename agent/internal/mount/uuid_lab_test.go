@@ -113,6 +113,12 @@ func endOfLog(t *testing.T, v *lab.Volume) span {
 		t.Fatalf("%q: %v", out, err)
 	}
 	s := span{offset: sector*512 + blocks*size/2, content: make([]byte, blocks*size/2)}
+	s.read(t, v)
+	return s
+}
+
+func (s span) read(t *testing.T, v *lab.Volume) {
+	t.Helper()
 	file, err := os.Open(v.Device)
 	if err == nil {
 		_, err = file.ReadAt(s.content, s.offset)
@@ -121,7 +127,6 @@ func endOfLog(t *testing.T, v *lab.Volume) span {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 func (s span) restore(t *testing.T, v *lab.Volume) {

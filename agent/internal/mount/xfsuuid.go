@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/understudy-db/understudy/agent/internal/hostexec"
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -26,10 +23,7 @@ type uuidChange struct {
 // setXFSUUID gives an XFS whose log was just replayed another UUID.
 func (f *filesystems) setXFSUUID(ctx context.Context, device Device, uuid string) error {
 	path := f.uuidRecord(device)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("cannot record the change of a UUID: %w", err)
-	}
-	if err := atomicfile.WriteJSON(path, uuidChange{Old: device.UUID, New: uuid}); err != nil {
+	if err := writeRecord(path, uuidChange{Old: device.UUID, New: uuid}); err != nil {
 		return fmt.Errorf("cannot record the change of a UUID: %w", err)
 	}
 	if changed, err := f.changeXFSUUID(ctx, device, uuid); err != nil || !changed {
@@ -80,18 +74,4 @@ func (f *filesystems) repairUUID(ctx context.Context, device Device) error {
 	return forgetRecord(path)
 }
 
-// uuidRecord is where the record of a device is; its first name stands for the volume.
-func (f *filesystems) uuidRecord(device Device) string {
-	id := "unnamed"
-	if len(device.IDs) > 0 {
-		id = device.IDs[0]
-	}
-	return filepath.Join(f.stateDir, "xfs-uuid", id+".json")
-}
-
-func forgetRecord(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot remove the record of a change of UUID: %w", err)
-	}
-	return nil
-}
+func (f *filesystems) uuidRecord(device Device) string { return f.record("xfs-uuid", device) }
