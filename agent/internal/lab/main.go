@@ -23,7 +23,7 @@ import (
 const (
 	insideEnv = "UNDERSTUDY_LAB_INSIDE"
 	rootfsEnv = "UNDERSTUDY_LAB_ROOTFS"
-	imageGlob = "/var/cache/understudy/images/trixie-*/rootfs"
+	imageGlob = "/var/cache/understudy/images/trixie-????????????/rootfs"
 	// shared is where the scratch directory of the host is seen inside.
 	shared    = "/lab"
 	bootLimit = time.Minute
