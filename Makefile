@@ -9,8 +9,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # without gRPC's own pages of traces, which nobody serves: their templates have the linker keep each
 # method of each library, half of a program
 TAGS := grpcnotrace
-# of programs and tests alike, so that each package is compiled once
-GO_TEST := go test -trimpath -tags
+# of programs and tests alike, so that each package is compiled once; nobody debugs what is linked for
+# a test, and `make lint` vets
+GO_TEST := go test -trimpath -vet=off -ldflags '-s -w' -tags
 BUF := go tool -modfile=deploy/tools/buf.mod buf
 comma := ,
 LINT := go tool -modfile=deploy/tools/lint.mod golangci-lint
@@ -47,8 +48,8 @@ test-mutants: setup build ## Take out the code that carries a row of the matrix,
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
-	@# some wait more than they work, and the longest begin first; nobody debugs what is linked here
-	deploy/lab/in-memory $(GO_TEST) $(TAGS) -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) -ldflags '-s -w' \
+	@# some wait more than they work, and the longest begin first
+	deploy/lab/in-memory $(GO_TEST) $(TAGS) -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) \
 		./controlplane/internal/{app,workflow,job,store} ./...
 
 .PHONY: test-ec2
