@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 export CGO_ENABLED := 0
+# for the tools too: what is compiled with other flags is compiled once more
+export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
 
 VERSION ?= $(shell deploy/packages/version)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -12,6 +14,7 @@ TAGS := grpcnotrace
 # of programs and tests alike, so that each package is compiled once; nobody debugs what is linked for
 # a test, and `make lint` vets
 GO_TEST := go test -trimpath -vet=off -ldflags '-s -w' -tags
+SLOWLY := deploy/lab/slowly 'compiling, which takes minutes the first time'
 BUF := go tool -modfile=deploy/tools/buf.mod buf
 comma := ,
 LINT := go tool -modfile=deploy/tools/lint.mod golangci-lint
@@ -23,8 +26,9 @@ help: ## List the targets
 
 .PHONY: demo
 demo: ## Show a primary under load get a verified replica (KEEP=1 leaves it up, DEMO_REPORT=file writes figures, PROVIDER=ec2, LAB=name)
-	@deploy/lab/setup demo & setup=$$!; \
-		deploy/lab/slowly 'compiling, which takes minutes the first time' $(MAKE) --no-print-directory build; wait $$setup
+	@# what builds the images is compiled first: two compilers at a time would both compile all of it
+	@deploy/lab/setup demo packages & packages=$$!; $(SLOWLY) go build -trimpath -tags $(TAGS) -o bin/ ./controlplane/cmd/understudy-lab; wait $$packages
+	@deploy/lab/setup demo images & images=$$!; $(SLOWLY) $(MAKE) --no-print-directory build; wait $$images
 	@bin/demo $(if $(LAB),--lab "$(LAB)") up $(if $(PROVIDER),--provider "$(PROVIDER)") $(if $(KEEP),--keep) $(if $(DEMO_REPORT),--report "$(DEMO_REPORT)")
 
 .PHONY: demo-down
