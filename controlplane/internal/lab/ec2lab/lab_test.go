@@ -18,29 +18,12 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider/ec2"
 )
 
-func TestMain(m *testing.M) {
-	if handled, err := nspawn.Supervise(os.Args); handled {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	for key, value := range map[string]string{"AWS_ACCESS_KEY_ID": ec2lab.AccessKey,
-		"AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"} {
-		os.Setenv(key, value)
-	}
-	os.Exit(m.Run())
-}
-
 // lab is an EC2 of the test's own.
 type lab struct {
 	nspawn *nspawn.Provider
 	server *ec2lab.Server
 	url    string
 }
-
-const fleet = "default"
 
 // documented is the policy of docs/ec2.md, for a fleet.
 func documented(t *testing.T, fleet string) ec2lab.Access {

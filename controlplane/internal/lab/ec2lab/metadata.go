@@ -14,10 +14,10 @@ import (
 // Account is the account that the lab plays.
 const Account = accountID
 
-const identityPath = "/latest/dynamic/instance-identity/"
+const identityPath = "dynamic/instance-identity/"
 
 // MetadataService is that of all instances: it knows by its address which of them asks. It
-// has sessions (IMDSv2) and what EC2 signs about an instance, and no more.
+// has sessions (IMDSv2), what EC2 signs about an instance, and what cloud-init asks for.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html
 func (s *Server) MetadataService() http.Handler { return http.HandlerFunc(s.serveMetadata) }
 
@@ -72,13 +72,15 @@ func (s *Server) asking(r *http.Request) (provider.Machine, *instanceState, bool
 func (s *Server) metadataOf(m provider.Machine, kept *instanceState,
 	path string) (body []byte, status int) {
 	document, err := identityDocument(m, kept)
+	_, item, versioned := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if text, is := metadataItems(m, kept)[strings.TrimSuffix(item, "/")]; is && versioned {
+		return []byte(text), http.StatusOK
+	}
 	switch {
 	case err != nil:
-	case path == "/latest/meta-data/instance-id":
-		return []byte(ec2ID(m.ID)), http.StatusOK
-	case path == identityPath+"document":
+	case item == identityPath+"document":
 		return document, http.StatusOK
-	case path == identityPath+"rsa2048":
+	case item == identityPath+"rsa2048":
 		var signed []byte
 		if signed, err = s.signed(document); err == nil {
 			return lined(signed), http.StatusOK
@@ -88,6 +90,28 @@ func (s *Server) metadataOf(m provider.Machine, kept *instanceState,
 	}
 	s.cfg.Log.Error("cannot answer for an instance", "instance", m.ID, "error", err)
 	return nil, http.StatusInternalServerError
+}
+
+// metadataItems are texts about an instance by their path below that of a version.
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html
+func metadataItems(m provider.Machine, kept *instanceState) map[string]string {
+	items := map[string]string{
+		"meta-data": "ami-id\ninstance-id\ninstance-type\nlocal-hostname\nlocal-ipv4\n" +
+			"placement/",
+		"meta-data/ami-id":                      kept.Image,
+		"meta-data/instance-id":                 ec2ID(m.ID),
+		"meta-data/instance-type":               kept.InstanceType,
+		"meta-data/local-hostname":              defaultHost + "." + Region + ".compute.internal",
+		"meta-data/local-ipv4":                  m.Address,
+		"meta-data/placement":                   "availability-zone",
+		"meta-data/placement/availability-zone": m.Zone,
+		"dynamic":                               "instance-identity/",
+		"dynamic/instance-identity":             "document\nrsa2048",
+	}
+	if data, err := base64.StdEncoding.DecodeString(kept.UserData); err == nil && len(data) > 0 {
+		items["user-data"] = string(data)
+	}
+	return items
 }
 
 // identityDocument is that of an instance: pendingTime is that of its launch, or of its start after

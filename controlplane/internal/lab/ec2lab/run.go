@@ -1,23 +1,19 @@
 package ec2lab
 
 import (
+	"cmp"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"gopkg.in/yaml.v3"
-
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-const (
-	maxUserData = 16 << 10
-	joinPath    = "/etc/understudy-agent/join.json"
-)
+// defaultHost is the host name of an instance whose user data give it none.
+const defaultHost = "ip-10-0-0-1"
 
 func (s *Server) runInstances(ctx context.Context,
 	in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput, error) {
@@ -48,15 +44,15 @@ func (s *Server) runInstances(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	seed, err := cloudInit(aws.ToString(in.UserData))
-	if err != nil {
+	if err := checkUserData(aws.ToString(in.UserData)); err != nil {
 		return nil, err
 	}
+	config := readUserData(aws.ToString(in.UserData))
 	m, err := s.cfg.Lab.CreateMachine(ctx,
 		provider.CreateMachineRequest{ClientToken: digest(aws.ToString(in.ClientToken))[:40],
-			Name:  seed.host,
+			Name:  cmp.Or(config.Hostname, defaultHost),
 			Image: tagMap(image.Tags)["understudy:image"], Zone: zone, Tags: tags,
-			UserData: seed.join})
+			UserData: []byte(config.join())})
 	if err != nil {
 		return nil, translate(err, "i", "")
 	}
@@ -66,7 +62,9 @@ func (s *Server) runInstances(ctx context.Context,
 		Subnet: aws.ToString(in.SubnetId), VolumeTags: volumeTags,
 		Metadata: metadataOf(in.MetadataOptions), UserData: aws.ToString(in.UserData),
 		CreatedAt: s.cfg.Now(), Public: publicAddress(in), Credits: creditsOf(in),
-		Encrypted: s.encryptImage(s.rootDevice(), in), KMSKey: s.imageKey(in)}
+		Encrypted: s.encryptImage(s.rootDevice(), in), KMSKey: s.imageKey(in),
+		Root: cloudInit{Host: defaultHost}}
+	s.booted(id)
 	if err := s.tagDefaults(ctx, m.ID, volumeTags, image, in); err != nil {
 		return nil, err
 	}
@@ -181,42 +179,6 @@ func (s *Server) tagDefaults(ctx context.Context, machine string, tags map[strin
 			"its instance: say so in BlockDeviceMapping")
 	}
 	return nil
-}
-
-type seed struct {
-	host string
-	join []byte
-}
-
-// cloudInit does what cloud-init does on an instance, with the little of it that is needed.
-func cloudInit(userData string) (seed, error) {
-	found := seed{host: "ip-10-0-0-1"}
-	data, err := base64.StdEncoding.DecodeString(userData)
-	if err != nil {
-		return found, refuse("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
-	}
-	if len(data) > maxUserData {
-		return found, refuse("InvalidParameterValue", "User data is limited to 16384 bytes")
-	}
-	var config struct {
-		Hostname         string
-		PreserveHostname bool `yaml:"preserve_hostname"`
-		WriteFiles       []struct {
-			Path, Owner, Permissions, Encoding,
-			Content string
-		} `yaml:"write_files"`
-	}
-	_ = yaml.Unmarshal(data, &config) // what cloud-init cannot read it logs, and boots the machine
-	if config.Hostname != "" {
-		found.host = config.Hostname
-	}
-	for _, f := range config.WriteFiles {
-		if f.Path == joinPath && f.Permissions == "0600" && f.Owner == "root:root" &&
-			f.Encoding == "b64" {
-			found.join, _ = base64.StdEncoding.DecodeString(f.Content) // as above
-		}
-	}
-	return found, nil
 }
 
 func metadataOf(o *types.InstanceMetadataOptionsRequest) metadataState {

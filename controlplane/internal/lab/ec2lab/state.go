@@ -38,8 +38,9 @@ type instanceState struct {
 	Public, Credits string
 	// Letters are the device names, by their last letter, that volumes had on it.
 	Letters map[string]bool
-	// CloudInitID is what cloud-init takes for its ID; empty: the true one.
-	CloudInitID string
+	// Root is what cloud-init keeps on it, Booted what it made of the last boot.
+	Root   cloudInit
+	Booted Booted
 	// Ended is the reason by which EC2 ended it by itself.
 	Ended      string
 	Encrypted  bool   // its root volume

@@ -3,6 +3,7 @@ package nspawn
 import (
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,6 +44,9 @@ type Config struct {
 	// DevicePattern is how a volume's device is called below /dev/disk/by-id, {id} being the part
 	// of the volume's ID behind "vol-"; default virtio-vol-{id}. It is fixed when the lab is made.
 	DevicePattern string
+	// LoopbackAddresses are what each machine has on its loopback interface beside 127.0.0.1 and
+	// ::1, such as that of a metadata service.
+	LoopbackAddresses []netip.Addr
 	// Delays are how long things seem to take.
 	Delays Delays
 	// Limits are the lab's quotas.

@@ -30,12 +30,12 @@
 //
 // # Root file system
 //
-// Overlayfs, with the image as the lowest layer, one layer for what all machines of this
-// image and lab share (masks, the agent) and the machine's own upper directory on the
-// pool. A clone by reflink of the 13,000 files took 4 s on two cores and needs the image
-// on the pool first (another 5 s); the overlay took 10 ms, and systemd and MariaDB were up
-// 1.9 s after the start on it. Its price is that an image must not be changed while
-// machines use it, so images are never changed: they have a content key in their name.
+// Overlayfs, with the image of the suite as the lowest layer, one with the packages that an image
+// has beside it, one for what all machines of this image and lab share (masks, the agent) and the
+// machine's own upper directory on the pool. A clone by reflink of the 13,000 files took 4 s on two
+// cores and needs the image on the pool first (another 5 s); the overlay took 10 ms, and systemd
+// and MariaDB were up 1.9 s after the start on it. Its price is that an image must not be changed
+// while machines use it, so images are never changed: they have a content key in their name.
 //
 // # Devices
 //

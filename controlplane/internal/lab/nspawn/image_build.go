@@ -34,10 +34,21 @@ func (p *Provider) BuildImage(ctx context.Context, name string, progress func(st
 		return err
 	}
 	defer unlock()
-	if _, ready, err := readImage(p.cfg.ImageCacheDir, spec.Suite); ready || err != nil {
+	return ensureImage(ctx, p.cfg.ImageCacheDir, spec, progress)
+}
+
+func ensureImage(ctx context.Context, cache string, spec ImageSpec, progress func(string)) error {
+	if _, ready, err := isBuilt(cache, spec); ready || err != nil {
 		return err
 	}
-	if err := buildImage(ctx, p.cfg.ImageCacheDir, spec.Suite, progress); err != nil {
+	_, below, err := readImage(cache, spec.Suite)
+	if err == nil && !below {
+		err = buildImage(ctx, cache, spec.Suite, progress)
+	}
+	if err == nil && len(spec.Packages) > 0 {
+		err = addPackages(ctx, cache, spec, progress)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot build image %s: %w", spec.Suite, err)
 	}
 	return nil

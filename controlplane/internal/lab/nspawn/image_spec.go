@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -23,6 +24,8 @@ type ImageSpec struct {
 	Description string
 	// Suite is the Debian release to build: trixie (MariaDB 11.8) or bookworm (10.11).
 	Suite string
+	// Packages of the suite are installed beside those of every image, in a layer of their own.
+	Packages []string
 	// MaskUnits, EnableUnits (wanted by multi-user.target) and DisableUnits change what
 	// Debian's packages set up.
 	MaskUnits, EnableUnits, DisableUnits []string
@@ -82,8 +85,32 @@ type imageRecord struct {
 func imageDir(cache, suite string) string {
 	recipe := strings.Join(append([]string{imageFormat, suite, runtime.GOARCH},
 		append(imagePackages, uselessUnits...)...), "\n")
+	return filepath.Join(cache, suite+"-"+keyOf(recipe))
+}
+
+// packagesDir is where the layer of the image's own packages is: with the image of its suite, for it
+// fits no other one.
+func packagesDir(cache string, spec ImageSpec) string {
+	return filepath.Join(imageDir(cache, spec.Suite),
+		"packages-"+keyOf(strings.Join(spec.Packages, "\n")))
+}
+
+func keyOf(recipe string) string {
 	sum := sha256.Sum256([]byte(recipe))
-	return filepath.Join(cache, suite+"-"+hex.EncodeToString(sum[:6]))
+	return hex.EncodeToString(sum[:6])
+}
+
+// isBuilt is true when nothing of the image is missing.
+func isBuilt(cache string, spec ImageSpec) (imageRecord, bool, error) {
+	record, ready, err := readImage(cache, spec.Suite)
+	if err != nil || !ready || len(spec.Packages) == 0 {
+		return record, ready, err
+	}
+	_, err = os.Stat(packagesDir(cache, spec))
+	if errors.Is(err, fs.ErrNotExist) {
+		return record, false, nil
+	}
+	return record, err == nil, err
 }
 
 func readImage(cache, suite string) (imageRecord, bool, error) {
@@ -100,7 +127,7 @@ func (p *Provider) Images(_ context.Context) ([]provider.Image, error) {
 	var images []provider.Image
 	for _, name := range p.imageNames() {
 		spec := p.specs[name]
-		record, ready, err := readImage(p.cfg.ImageCacheDir, spec.Suite)
+		record, ready, err := isBuilt(p.cfg.ImageCacheDir, spec)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +153,7 @@ func (p *Provider) spec(name string) (ImageSpec, error) {
 
 // layers are the overlay's lower directories for machines of the image, topmost first.
 func (p *Provider) layers(spec ImageSpec) ([]string, error) {
-	_, ready, err := readImage(p.cfg.ImageCacheDir, spec.Suite)
+	_, ready, err := isBuilt(p.cfg.ImageCacheDir, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +165,11 @@ func (p *Provider) layers(spec ImageSpec) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the layer of image %s: %w", spec.Name, err)
 	}
-	return []string{shared, filepath.Join(imageDir(p.cfg.ImageCacheDir, spec.Suite), "rootfs")}, nil
+	layers := []string{shared}
+	if len(spec.Packages) > 0 {
+		layers = append(layers, filepath.Join(packagesDir(p.cfg.ImageCacheDir, spec), "rootfs"))
+	}
+	return append(layers, filepath.Join(imageDir(p.cfg.ImageCacheDir, spec.Suite), "rootfs")), nil
 }
 
 func checkSpec(spec ImageSpec) error {

@@ -72,7 +72,8 @@ func (p *Provider) recordMachine(req provider.CreateMachineRequest, spec ImageSp
 		Tags: req.Tags, Image: req.Image,
 		Zone: req.Zone, Ordinal: ordinal, Address: nthAddress(record.Subnet, ordinal),
 		MachineID: randomHex(16), Lower: lower,
-		StopLimit: p.cfg.StopLimit, Phase: phaseStarting, PhaseAt: now, CreatedAt: now}
+		Loopback: p.cfg.LoopbackAddresses, StopLimit: p.cfg.StopLimit, Phase: phaseStarting,
+		PhaseAt: now, CreatedAt: now}
 	if spec.DefaultVolume != nil {
 		m.Default = &defaultVolumeRecord{ID: newID("vol"),
 			Filesystem: spec.DefaultVolume.Filesystem}

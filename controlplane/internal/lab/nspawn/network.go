@@ -147,6 +147,9 @@ func (l lab) makeNetwork(ctx context.Context, m *machineRecord) error {
 	}
 	inside := fmt.Sprintf("address add %s/24 dev host0\nlink set lo up\nlink set host0 up\n",
 		m.Address)
+	for _, address := range m.Loopback {
+		inside += fmt.Sprintf("address add %s dev lo\n", address)
+	}
 	_, err := tool(ctx, inside, "ip", "-n", ns, "-batch", "-")
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -45,6 +46,7 @@ type machineRecord struct {
 	Zone       string
 	Ordinal    int
 	Address    string
+	Loopback   []netip.Addr
 	MachineID  string
 	Lower      []string
 	Default    *defaultVolumeRecord

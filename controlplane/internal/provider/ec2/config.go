@@ -68,7 +68,8 @@ type Config struct {
 	// charged extra; 0: on first read.
 	InitializationRate int32
 	// SealMetadata turns the metadata service off once the agent has enrolled. cloud-init then
-	// trusts what it kept of the first boot, so no AMI may be made of such a machine.
+	// trusts what it kept of the first boot, so no AMI may be made of such a machine
+	// without `cloud-init clean`.
 	SealMetadata bool
 	// Consistency is how long EC2 may not know what it has made; default 90 s.
 	Consistency time.Duration

@@ -39,7 +39,7 @@ func TestSealedMachineBootsAsTheSameInstance(t *testing.T) {
 			if err := again(); err != nil {
 				t.Fatal(err)
 			}
-			if id := f.server.CloudInitID(m.ID); id != m.ID {
+			if id := f.server.Booted(m.ID).ID; id != m.ID {
 				t.Errorf("sealing %v: after %s cloud-init sees instance %s", test.seal, name, id)
 			}
 		}

@@ -11,17 +11,24 @@ import (
 // JoinPath is where an agent looks for its join file.
 const JoinPath = "/etc/understudy-agent/join.json"
 
+// cachePath is where cloud-init looks for settings that are no user data's: it knows
+// manual_cache_clean in user data too, but then calls them invalid at each boot.
+const cachePath = "/etc/cloud/cloud.cfg.d/90-understudy.cfg"
+
 // userData is what cloud-init makes of a fresh instance: its host name, and the join file that root
 // alone can read. One whose metadata service will be off trusts what it kept of its first boot.
 func userData(host string, join []byte, sealed bool) (*string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#cloud-config\nhostname: %s\npreserve_hostname: false\n", host)
+	if sealed || len(join) > 0 {
+		b.WriteString("write_files:\n")
+	}
 	if sealed {
-		b.WriteString("manual_cache_clean: true\n")
+		fmt.Fprintf(&b, "- path: %s\n"+
+			"  content: \"manual_cache_clean: true\\n\"\n", cachePath)
 	}
 	if len(join) > 0 {
-		fmt.Fprintf(&b, "write_files:\n"+
-			"- path: %s\n"+
+		fmt.Fprintf(&b, "- path: %s\n"+
 			"  owner: root:root\n"+
 			"  permissions: \"0600\"\n"+
 			"  encoding: b64\n"+

@@ -20,19 +20,22 @@ func TestUserDataIsCloudConfig(t *testing.T) {
 	}
 	var config struct {
 		Hostname   string
-		Trust      bool                `yaml:"manual_cache_clean"`
 		WriteFiles []map[string]string `yaml:"write_files"`
 	}
 	if err := yaml.Unmarshal(data, &config); err != nil {
 		t.Fatal(err)
 	}
-	if config.Hostname != "db1" || !config.Trust || len(config.WriteFiles) != 1 {
+	if config.Hostname != "db1" || len(config.WriteFiles) != 2 {
 		t.Fatalf("cloud-init reads %+v", config)
+	}
+	if cache := config.WriteFiles[0]; cache["path"] != cachePath ||
+		cache["content"] != "manual_cache_clean: true\n" {
+		t.Errorf("a machine that is to be sealed has %+v", cache)
 	}
 	for key, want := range map[string]string{"path": JoinPath, "owner": "root:root",
 		"permissions": "0600", "encoding": "b64",
 		"content": base64.StdEncoding.EncodeToString([]byte("join file"))} {
-		if got := config.WriteFiles[0][key]; got != want {
+		if got := config.WriteFiles[1][key]; got != want {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
 	}
