@@ -27,8 +27,8 @@ type Booted struct {
 	New bool
 }
 
-// cloudInit is what cloud-init has on a root filesystem: the instance of the last boot with its user
-// data, the instances that it has done its work for, and whether it trusts that.
+// cloudInit is what cloud-init has on a root filesystem: the instance of the last boot with its
+// user data, the instances that it has done its work for, and whether it trusts that.
 type cloudInit struct {
 	ID, Host string
 	UserData string

@@ -88,8 +88,8 @@ func imageDir(cache, suite string) string {
 	return filepath.Join(cache, suite+"-"+keyOf(recipe))
 }
 
-// packagesDir is where the layer of the image's own packages is: with the image of its suite, for it
-// fits no other one.
+// packagesDir is where the layer of the image's own packages is: with the image of its suite, for
+// it fits no other one.
 func packagesDir(cache string, spec ImageSpec) string {
 	return filepath.Join(imageDir(cache, spec.Suite),
 		"packages-"+keyOf(strings.Join(spec.Packages, "\n")))
