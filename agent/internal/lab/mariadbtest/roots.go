@@ -23,7 +23,8 @@ func Roots(t testing.TB, named string) []string {
 	}
 	var roots []string
 	for _, release := range []string{"bookworm", "trixie"} {
-		found, err := filepath.Glob("/var/cache/understudy/images/" + release + "-????????????/rootfs")
+		found, err := filepath.Glob("/var/cache/understudy/images/" + release +
+			"-????????????/rootfs")
 		must(t, err)
 		if len(found) == 0 {
 			t.Fatalf("no image of a host with %s: run `make setup`, or name roots in %s", release,
