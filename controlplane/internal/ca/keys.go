@@ -13,9 +13,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
+	"github.com/understudy-db/understudy/controlplane/internal/ownfile"
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -64,8 +67,9 @@ func holdsPublicKey(data []byte) bool {
 	return block != nil && block.Type == blockPublicKey
 }
 
-// readRootKey reads a file of the folder: a key, or the public part of one that is elsewhere.
-func (a *Authority) readRootKey(path string) (*rootKey, error) {
+// readRootKey reads a file of the folder: a key, or the public part of one that is elsewhere. What
+// is of none of the roots, as an interrupted step leaves it, needs no key: nil.
+func (a *Authority) readRootKey(path string, roots []*x509.Certificate) (*rootKey, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -81,6 +85,16 @@ func (a *Authority) readRootKey(path string) (*rootKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if !slices.ContainsFunc(roots, func(root *x509.Certificate) bool {
+		return equalKeys(public, root.PublicKey)
+	}) {
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	return a.elsewhere(path, public)
+}
+
+// elsewhere has the key whose public part the file has.
+func (a *Authority) elsewhere(path string, public crypto.PublicKey) (*rootKey, error) {
 	for _, file := range a.config.KeyFiles {
 		signer, err := readKeyFile(file)
 		if err != nil {
@@ -97,18 +111,13 @@ func (a *Authority) readRootKey(path string) (*rootKey, error) {
 		"ca_signer has it: set what has it", path)
 }
 
-// readKeyFile reads a private key (PKCS #8, PEM) that the operator made. Its errors tell nothing of
-// the content.
+// mostKeyFile is how many bytes a file with a key may have.
+const mostKeyFile = 64 << 10
+
+// readKeyFile reads a private key (PKCS #8, PEM) that the operator made. Who could put another one
+// in its place would be the CA. Its errors tell nothing of the content.
 func readKeyFile(path string) (crypto.Signer, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, notThere(err)
-	}
-	if info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("%s can be read by everybody on this host: make a new key in a "+
-			"file of mode 0600", path)
-	}
-	data, err := os.ReadFile(path)
+	data, err := ownfile.Read(path, mostKeyFile)
 	if err != nil {
 		return nil, notThere(err)
 	}
@@ -138,13 +147,9 @@ func notThere(err error) error {
 
 // parsePublicKey reads a public key (PKIX, PEM) that may be one of a root.
 func parsePublicKey(data []byte) (crypto.PublicKey, error) {
-	block, _ := pem.Decode(data)
-	if block == nil || block.Type != blockPublicKey {
-		return nil, errors.New("holds no public key in PEM (\"BEGIN PUBLIC KEY\")")
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	key, err := identity.ParsePublicKey(data)
 	if err != nil {
-		return nil, errors.New("holds no usable public key")
+		return nil, fmt.Errorf("holds %w", err)
 	}
 	return key, checkRootKey(key)
 }
@@ -177,10 +182,11 @@ func (a *Authority) newKey(ctx context.Context, path string, old crypto.PublicKe
 				return nil, err
 			}
 		}
-		if _, err := ensureKey(path); err != nil {
+		key, err := ensureKey(path)
+		if err != nil {
 			return nil, err
 		}
-		return a.readRootKey(path)
+		return &rootKey{public: &key.PublicKey, signer: key}, nil
 	}
 	public, err := a.choose(ctx, old)
 	if err != nil {
@@ -199,29 +205,40 @@ func (a *Authority) newKey(ctx context.Context, path string, old crypto.PublicKe
 	} else if err != nil {
 		return nil, err
 	}
-	return a.readRootKey(path)
+	return a.elsewhere(path, public)
 }
 
-// choose is the public part of a key elsewhere that is not the old one.
+// choose is the public part of a key elsewhere that is neither the old one nor one of before.
 func (a *Authority) choose(ctx context.Context, old crypto.PublicKey) (crypto.PublicKey, error) {
+	taken, err := a.former()
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		taken = append(taken, old)
+	}
 	if a.config.NewKey == KeyInSigner {
-		return a.chooseOfSigner(ctx, old)
+		return a.chooseOfSigner(ctx, taken)
 	}
 	for _, file := range a.config.KeyFiles {
 		key, err := readKeyFile(file)
 		if err != nil {
 			return nil, err
 		}
-		if old == nil || !equalKeys(key.Public(), old) {
+		if !isOf(key.Public(), taken) {
 			return key.Public(), nil
 		}
 	}
-	return nil, errors.New("no file of ca_key_files has another key than the root's: add one, " +
-		"and start the control plane again")
+	return nil, errors.New("no file of ca_key_files has another key than the root's and those of " +
+		"roots of before: add one, and start the control plane again")
 }
 
-func (a *Authority) chooseOfSigner(ctx context.Context, old crypto.PublicKey) (crypto.PublicKey,
-	error) {
+func isOf(key crypto.PublicKey, keys []crypto.PublicKey) bool {
+	return slices.ContainsFunc(keys, func(one crypto.PublicKey) bool { return equalKeys(key, one) })
+}
+
+func (a *Authority) chooseOfSigner(ctx context.Context,
+	taken []crypto.PublicKey) (crypto.PublicKey, error) {
 	if a.config.Signer == nil {
 		return nil, errors.New("there is no signer: set ca_signer")
 	}
@@ -232,9 +249,10 @@ func (a *Authority) chooseOfSigner(ctx context.Context, old crypto.PublicKey) (c
 	if err := checkRootKey(key); err != nil {
 		return nil, fmt.Errorf("the signer's key cannot be that of a root: %w", err)
 	}
-	if old != nil && equalKeys(key, old) {
+	if isOf(key, taken) {
 		return nil, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
-			"the signer has no other key than the root's for its successor",
+			"the signer has no other key than the root's, or that of a root of before, for the "+
+				"successor",
 			errs.WithHint("have the command of ca_signer print another key for public-key, and "+
 				"sign with the one that it is asked for"))
 	}
@@ -253,4 +271,44 @@ func takeOver(path string, data []byte) error {
 			"key is elsewhere: restore the folder from a backup, or move the file away", path)
 	}
 	return atomicfile.Write(path, data, 0o644)
+}
+
+// formerKeys has the public parts of the keys of roots that went, PEM after PEM.
+const formerKeys = "former-keys.pem"
+
+// former are the keys of roots that went. None of them becomes a root's again: with its name, which
+// stays, all that it has signed would be believed again.
+func (a *Authority) former() (keys []crypto.PublicKey, err error) {
+	data, err := os.ReadFile(a.path(formerKeys))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		key, err := identity.ParsePublicKey(pem.EncodeToMemory(block))
+		if err != nil {
+			return nil, fmt.Errorf("%s holds %w", a.path(formerKeys), err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// noteFormer keeps the key of a root that is about to go from becoming a root's again.
+func (a *Authority) noteFormer(root *x509.Certificate) error {
+	known, err := a.former()
+	if err != nil || isOf(root.PublicKey, known) {
+		return err
+	}
+	var data []byte
+	for _, key := range append(known, root.PublicKey) {
+		der, err := x509.MarshalPKIXPublicKey(key)
+		if err != nil {
+			return err
+		}
+		data = append(data, encode(blockPublicKey, der)...)
+	}
+	return atomicfile.Write(a.path(formerKeys), data, 0o644)
 }

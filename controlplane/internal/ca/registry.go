@@ -75,6 +75,7 @@ type Registry struct {
 	keeps    keeps
 	shows    shows
 	refusals refusals
+	signing  lines
 	rotating sync.RWMutex // held while the root is replaced, and shared by what names a root
 }
 

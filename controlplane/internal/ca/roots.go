@@ -97,7 +97,7 @@ func (a *Authority) read() (s signing, err error) {
 	if s.roots, err = parseRoots(data); err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
 	}
-	key, next, err := a.keys()
+	key, next, err := a.keys(s.roots)
 	if err != nil {
 		return s, err
 	}
@@ -176,16 +176,16 @@ func (a *Authority) lost() (*x509.Certificate, error) {
 	return roots[0], nil
 }
 
-// keys are those of a root and of its successor, which is nil when there is none.
-func (a *Authority) keys() (key, next *rootKey, err error) {
-	key, err = a.readRootKey(a.path(keyFile))
+// keys are those of a root and of its successor, nil for one that is of none of the roots.
+func (a *Authority) keys(roots []*x509.Certificate) (key, next *rootKey, err error) {
+	key, err = a.readRootKey(a.path(keyFile), roots)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w: %w: restore the folder from a backup", errLost, err)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	next, err = a.readRootKey(a.path(nextKeyFile))
+	next, err = a.readRootKey(a.path(nextKeyFile), roots)
 	if errors.Is(err, fs.ErrNotExist) {
 		return key, nil, nil
 	}
@@ -305,6 +305,11 @@ func (a *Authority) swap(_ context.Context, since time.Time) error {
 // drop believes the root alone that signs. The key of the other one goes.
 func (a *Authority) drop(_ context.Context, since time.Time) error {
 	s := a.now()
+	if s.next {
+		if err := a.noteFormer(s.roots[1]); err != nil {
+			return err
+		}
+	}
 	if err := a.become(since, s.roots[0]); err != nil || s.next {
 		return err
 	}

@@ -240,7 +240,9 @@ type turn struct {
 	all bool
 	// pin is that of the root which stays alone, to be noted first; empty where both stay.
 	pin string
-	do  func(ctx context.Context, since time.Time) error
+	// signs is the key that begins to sign; nil where it is the one of before, or made first.
+	signs *rootKey
+	do    func(ctx context.Context, since time.Time) error
 }
 
 // Rotate takes the replacement of the root one phase on, or back: no phase refuses what was issued
@@ -256,6 +258,9 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 	}
 	defer release()
 	next, err := r.turn(req)
+	if err == nil && next.signs != nil { // else nothing could be issued after the step
+		err = r.config.Authority.tryKey(ctx, next.signs)
+	}
 	if err != nil {
 		return Status{}, err
 	}
@@ -339,7 +344,7 @@ func (r *Rotation) turn(req RotateRequest) (turn, error) {
 	case s.phase == PhaseSingle && !back:
 		return turn{says: "a successor is believed beside it", do: a.introduce}, nil
 	case s.phase == PhaseIntroduced && !back:
-		return turn{says: "the successor signs", all: true, do: a.swap}, nil
+		return turn{says: "the successor signs", all: true, signs: s.keys[1], do: a.swap}, nil
 	case s.phase == PhaseIntroduced:
 		return turn{says: "back to the old root alone", all: signed,
 			pin: identity.Pin(s.roots[0]), do: a.drop}, nil
@@ -347,7 +352,8 @@ func (r *Rotation) turn(req RotateRequest) (turn, error) {
 		return turn{says: "the old root is believed no longer", all: true,
 			pin: identity.Pin(s.roots[0]), do: a.drop}, nil
 	case s.phase == PhaseRenewing:
-		return turn{says: "back to the old root, which signs again", do: a.swap}, nil
+		return turn{says: "back to the old root, which signs again", signs: s.keys[1],
+			do: a.swap}, nil
 	}
 	return turn{}, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
 		"the root is not being replaced", errs.WithHint("see its state",

@@ -200,7 +200,7 @@ func TestTheRootIsReplacedAndNobodyIsRefused(t *testing.T) {
 		t.Error("the control plane's certificate is of the old root")
 	}
 	entries, err := os.ReadDir(filepath.Join(e.dir, "ca"))
-	if err != nil || len(entries) != 2 {
+	if err != nil || len(entries) != 3 { // with the public part of the key that went
 		t.Errorf("left in the folder: %v %v", entries, err)
 	}
 	e.registry = e.open()

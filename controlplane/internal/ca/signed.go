@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"io"
@@ -93,10 +95,16 @@ func verify(key crypto.PublicKey, digest []byte, hash crypto.Hash, signature []b
 		"is", len(signature))
 }
 
-// sample is what a signer that is checked signs: no digest of a certificate.
-func sample(now time.Time) []byte {
-	sum := sha256.Sum256([]byte("understudy: the signer is there, " + now.UTC().String()))
-	return sum[:]
+// sample is what a signer that is checked signs: no digest of a certificate, by the hash that those
+// of the key have. Some take no other one.
+func sample(key crypto.PublicKey, now time.Time) ([]byte, crypto.Hash) {
+	text := []byte("understudy: the signer is there, " + now.UTC().String())
+	if wide, ok := key.(*ecdsa.PublicKey); ok && wide.Curve == elliptic.P384() {
+		sum := sha512.Sum384(text)
+		return sum[:], crypto.SHA384
+	}
+	sum := sha256.Sum256(text)
+	return sum[:], crypto.SHA256
 }
 
 // away are the keys of the roots that a signer has.
@@ -113,12 +121,21 @@ func (a *Authority) away() (keys []*rootKey) {
 // gone before a renewal needs it.
 func (a *Authority) CheckSigner(ctx context.Context) error {
 	for _, key := range a.away() {
-		_, err := a.with(ctx, key).Sign(nil, sample(a.config.Now()), crypto.SHA256)
-		if err != nil {
+		if err := a.tryKey(ctx, key); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tryKey has a sample signed with a key that the signer has.
+func (a *Authority) tryKey(ctx context.Context, key *rootKey) error {
+	if key.signer != nil {
+		return nil
+	}
+	digest, hash := sample(key.public, a.config.Now())
+	_, err := a.with(ctx, key).Sign(nil, digest, hash)
+	return err
 }
 
 // checking has the signer looked at again and again.
@@ -128,9 +145,9 @@ func checking() loop.Spec {
 		Means: "no certificate is issued or renewed: those of agents and operators may expire"}
 }
 
-// mostSigned is how often one call has certificates signed: each of its two, and again where
-// another call was faster.
-const mostSigned = 6
+// mostSigned is how often one call is tried that has certificates signed: for the line of each of
+// its two, for each, and again where another call was faster.
+const mostSigned = 8
 
 // errUnsigned ends a transaction that needs a signature first.
 var errUnsigned = errors.New("a certificate has to be signed first")
@@ -142,6 +159,8 @@ type issuing struct {
 	*Authority
 	made []signedRequest
 	want request
+	// leave gives up the lines of the signer that the call is in, by name.
+	leave map[string]func()
 }
 
 type signedRequest struct {
@@ -168,7 +187,8 @@ func (i *issuing) issue(ctx context.Context, want request) (Issued, error) {
 // issuing runs a transaction that issues certificates, while no other does.
 func (r *Registry) issuing(ctx context.Context, what string,
 	fn func(ctx context.Context, records Records, certs *issuing) error) error {
-	certs := &issuing{Authority: r.config.Authority}
+	certs := &issuing{Authority: r.config.Authority, leave: map[string]func(){}}
+	defer certs.end()
 	for range mostSigned {
 		err := r.alone(ctx, what, func(ctx context.Context, records Records) error {
 			return fn(ctx, records, certs)
@@ -176,13 +196,36 @@ func (r *Registry) issuing(ctx context.Context, what string,
 		if !errors.Is(err, errUnsigned) {
 			return err
 		}
-		m := signedRequest{request: certs.want, by: certs.now()}
-		if m.issued, err = certs.Authority.issue(ctx, certs.want); err != nil {
+		if err := certs.sign(ctx, &r.signing); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		certs.made = append(certs.made, m)
 	}
 	return othersFaster(what)
+}
+
+// sign has the certificate signed that the call needs, in the line of whose it is: from then on
+// until the call ends, so that what is signed is still right when it is recorded.
+func (i *issuing) sign(ctx context.Context, l *lines) error {
+	if name := i.want.recordedAs; i.leave[name] == nil {
+		leave, err := l.enter(ctx, name)
+		if err != nil {
+			return unsigned(ctx, err)
+		}
+		i.leave[name] = leave
+		return nil // others of the name may have been recorded meanwhile
+	}
+	m := signedRequest{request: i.want, by: i.now()}
+	var err error
+	if m.issued, err = i.Authority.issue(ctx, i.want); err == nil {
+		i.made = append(i.made, m)
+	}
+	return err
+}
+
+func (i *issuing) end() {
+	for _, leave := range i.leave {
+		leave()
+	}
 }
 
 func othersFaster(what string) error {

@@ -6,16 +6,14 @@ package signer
 import (
 	"context"
 	"crypto"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/understudy-db/understudy/controlplane/internal/ownfile"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
 )
 
@@ -63,14 +61,9 @@ func (p *Program) Public(ctx context.Context) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(out)
-	if block == nil || block.Type != "PUBLIC KEY" {
-		return nil, fmt.Errorf("%s public-key printed no public key in PEM (\"BEGIN PUBLIC KEY\")",
-			p)
-	}
-	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	key, err := identity.ParsePublicKey(out)
 	if err != nil {
-		return nil, fmt.Errorf("%s public-key printed no usable public key", p)
+		return nil, fmt.Errorf("%s public-key printed %w", p, err)
 	}
 	return key, nil
 }
@@ -121,21 +114,27 @@ func (p *Program) enter(ctx context.Context) error {
 	}
 }
 
-// check refuses a program that somebody else can change: it would sign for them.
+// check refuses a program that somebody else can change: it would sign for them. So would a script
+// or a configuration among its arguments.
 func (p *Program) check() error {
-	for _, path := range []string{p.config.Command[0], filepath.Dir(p.config.Command[0])} {
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
+	for i, path := range p.config.Command {
+		if i > 0 && !isFile(path) {
+			continue
 		}
-		stat, ok := info.Sys().(*syscall.Stat_t)
-		if !ok || info.Mode().Perm()&0o022 != 0 ||
-			stat.Uid != 0 && int(stat.Uid) != os.Getuid() {
-			return fmt.Errorf("%s can be changed by others than root and this user: "+
-				"chown root:root and chmod go-w it", path)
+		if err := ownfile.Check(path); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// isFile says whether an argument is a regular file by its absolute path, and no socket, say.
+func isFile(path string) bool {
+	if !filepath.IsAbs(path) {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // firstLine is what a program said first, for an error's text.

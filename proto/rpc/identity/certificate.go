@@ -59,6 +59,19 @@ func KeyPrintOf(key crypto.PublicKey) (string, error) {
 	return keyPrint(der), nil
 }
 
+// ParsePublicKey reads a public key (PKIX, PEM).
+func ParsePublicKey(data []byte) (crypto.PublicKey, error) {
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != "PUBLIC KEY" {
+		return nil, errors.New("no public key in PEM (\"BEGIN PUBLIC KEY\")")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("no usable public key")
+	}
+	return key, nil
+}
+
 func keyPrint(der []byte) string {
 	sum := sha256.Sum256(der)
 	return hex.EncodeToString(sum[:])
