@@ -16,8 +16,9 @@ import (
 
 const archiveKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// BuildImage builds the Debian image under the named one unless it is in the cache.
-// Builders of one suite wait for each other, over processes.
+// BuildImage builds what the named image is made of unless it is in the cache: the Debian image of
+// its suite, and the layer of its packages. Builders of one suite wait for each other, over
+// processes.
 func (p *Provider) BuildImage(ctx context.Context, name string, progress func(string)) error {
 	spec, err := p.spec(name)
 	if err != nil {
@@ -25,6 +26,9 @@ func (p *Provider) BuildImage(ctx context.Context, name string, progress func(st
 	}
 	if progress == nil {
 		progress = func(string) {}
+	}
+	if _, ready, err := isBuilt(p.cfg.ImageCacheDir, spec); ready || err != nil {
+		return err
 	}
 	if err := os.MkdirAll(p.cfg.ImageCacheDir, 0o755); err != nil {
 		return err
