@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -89,6 +90,10 @@ func plan(c *cli, job *cpv1.Job) error {
 	return err
 }
 
+// imagesLimit is how long the images are asked for: a job is no less welcome while the provider does
+// not answer, and finds out itself.
+const imagesLimit = 5 * time.Second
+
 // machine adds the flags of every verb that makes a server, and says how to find out that there is
 // no such image before a job does.
 func machine[Q interface {
@@ -106,10 +111,12 @@ func machine[Q interface {
 		if v.req.GetImage() == "" {
 			return nil
 		}
+		ctx, cancel := context.WithTimeout(ctx, imagesLimit)
+		defer cancel()
 		answer, err := pages(ctx, a, (*api).ListImages, &cpv1.ListImagesRequest{}, 0)
 		names := each(answer.GetImages(), (*cpv1.Image).GetName)
 		if err != nil || slices.Contains(names, v.req.GetImage()) {
-			return err
+			return nil
 		}
 		return usageError{message: "--image " + quote(v.req.GetImage()) + " must be one of " +
 			strings.Join(names, ", ")}
