@@ -58,7 +58,7 @@ func runScripted(ctx context.Context, w World, terminal bool) int {
 	sent := w.getenv("SENT")
 	stale, _ := strconv.Atoi(w.getenv("STALE"))
 	w.Tap = func(to grpc.ClientConnInterface) grpc.ClientConnInterface {
-		return tapped{to, sent, &stale}
+		return tapped{to, sent, &stale, w.getenv("HANGS")}
 	}
 	if w.getenv("RAW") == "" && !terminal {
 		out := &scrubbed{to: w.Stdout, moving: slices.Concat(ids, times)}

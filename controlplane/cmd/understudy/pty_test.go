@@ -91,8 +91,8 @@ func openTerminal(columns string) (keyboard, screen *os.File, err error) {
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{"UNDERSTUDY_ADDRESS", "UNDERSTUDY_CREDENTIALS",
-		"UNDERSTUDY_CONTEXT", "HOME", "SENT", "RAW", "STALE", "CLOCK", "TZ", "LANG", "TERM",
-		"NO_COLOR"} {
+		"UNDERSTUDY_CONTEXT", "HOME", "SENT", "RAW", "STALE", "HANGS", "CLOCK", "TZ", "LANG",
+		"TERM", "NO_COLOR"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

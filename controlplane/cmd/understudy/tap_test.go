@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -15,17 +16,23 @@ import (
 )
 
 // tapped is a connection whose requests are written to a file, one line each. The first servers
-// that it reads, as many as stale says, change as soon as they were read.
+// that it reads, as many as stale says, change as soon as they were read. A method that hangs is
+// never answered.
 type tapped struct {
 	grpc.ClientConnInterface
 	file  string
 	stale *int
+	hangs string
 }
 
 // Invoke makes a unary call.
 func (t tapped) Invoke(ctx context.Context, method string, request, answer any,
 	options ...grpc.CallOption) error {
 	t.note(method, request)
+	if t.hangs != "" && path.Base(method) == t.hangs {
+		<-ctx.Done()
+		return status.FromContextError(ctx.Err()).Err()
+	}
 	err := t.ClientConnInterface.Invoke(ctx, method, request, answer, options...)
 	if read, is := answer.(*cpv1.GetServerResponse); is && *t.stale > 0 {
 		*t.stale--
