@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/understudy-db/understudy/proto/visible"
 )
 
 // LogConfig says how a daemon logs.
@@ -87,6 +89,7 @@ type lineWriter struct {
 
 // Write is called by the handler with one line, under mu.
 func (l *lineWriter) Write(line []byte) (int, error) {
+	line = visible.JSON(line)
 	if l.priorities {
 		line = bytes.Join([][]byte{fmt.Appendf(nil, "<%d>", priority(l.level)), line}, nil)
 	}

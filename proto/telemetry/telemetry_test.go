@@ -20,6 +20,7 @@ import (
 
 	"github.com/understudy-db/understudy/proto/loop"
 	"github.com/understudy-db/understudy/proto/telemetry"
+	"github.com/understudy-db/understudy/proto/visible"
 )
 
 func TestLinesOfTheJournal(t *testing.T) {
@@ -135,5 +136,18 @@ func TestEndpoint(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// A log is read on terminals: what they obey or hide is escaped in either format.
+func TestALogHidesNothing(t *testing.T) {
+	t.Parallel()
+	for _, inJSON := range []bool{true, false} {
+		var out strings.Builder
+		telemetry.NewLogger(&out, telemetry.LogConfig{JSON: inJSON}).Info("said\u202e",
+			"who", "ann\u3164", "what", "a\u009b31m\x1b[2J\u200bb")
+		if strings.ContainsFunc(strings.TrimSuffix(out.String(), "\n"), visible.Hidden) {
+			t.Errorf("%q", &out)
+		}
 	}
 }

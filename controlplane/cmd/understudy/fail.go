@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/hint"
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/visible"
 )
 
 // usageError is a mistake in the command line or in what it needs on this host: nothing was sent.
@@ -160,7 +161,7 @@ func (c *cli) failJSON(p problem) {
 		fmt.Fprintln(c.Stderr, "understudy:", p.Message)
 		return
 	}
-	fmt.Fprintln(c.Stderr, string(out))
+	fmt.Fprintln(c.Stderr, string(visible.JSON(out)))
 }
 
 func quote(s string) string { return strconv.Quote(s) }

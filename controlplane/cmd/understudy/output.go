@@ -16,6 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
+	"github.com/understudy-db/understudy/proto/visible"
 )
 
 // styleFor is how texts look on an output: coloured on a terminal that has colours, unless they are
@@ -111,13 +112,14 @@ func encode(msg proto.Message, format string, pretty bool) (string, error) {
 	} else {
 		err = json.Compact(&out, raw)
 	}
-	return out.String() + "\n", err
+	return string(visible.JSON(out.Bytes())) + "\n", err
 }
 
 // yamlOf is JSON as YAML, its keys in the same order.
 func yamlOf(raw []byte, whole bool) (string, error) {
 	var doc yaml.Node
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
+	// The library reads no control characters.
+	if err := yaml.Unmarshal(visible.YAML(raw), &doc); err != nil {
 		return "", err
 	}
 	plain(&doc)
@@ -127,15 +129,21 @@ func yamlOf(raw []byte, whole bool) (string, error) {
 	if err := encoder.Encode(&doc); err != nil {
 		return "", err
 	}
+	text := string(visible.YAML(out.Bytes()))
 	if whole {
-		return out.String(), encoder.Close()
+		return text, encoder.Close()
 	}
-	return "---\n" + out.String(), encoder.Close()
+	return "---\n" + text, encoder.Close()
 }
 
-// plain takes the braces and quotes of JSON away.
+// plain takes the braces and quotes of JSON away, but where something is to be escaped.
 func plain(node *yaml.Node) {
 	node.Style = 0
+	if strings.ContainsFunc(node.Value, func(r rune) bool {
+		return r != '\n' && r != '\t' && visible.Hidden(r)
+	}) {
+		node.Style = yaml.DoubleQuotedStyle
+	}
 	for _, inner := range node.Content {
 		plain(inner)
 	}

@@ -5,8 +5,9 @@ import (
 	"math"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/understudy-db/understudy/proto/visible"
 )
 
 const (
@@ -85,7 +86,7 @@ func clean(text string) string {
 		switch {
 		case r == '\n', r == '\t', r == '\r':
 			return ' '
-		case !unicode.IsPrint(r):
+		case visible.Hidden(r):
 			return -1
 		}
 		return r

@@ -312,6 +312,7 @@ func TestAHostileNameIsClean(t *testing.T) {
 		"\x1b[31mroot\x1b[0m":     "[31mroot[0m",
 		"root\nlogin: admin":      "root login: admin",
 		"\u202etoor":              "toor",
+		"ann\u3164\u115f\ufe0f":   "ann",
 		" \t ":                    "alice",
 		"":                        "alice",
 		strings.Repeat("é", 5000): strings.Repeat("é", 100),

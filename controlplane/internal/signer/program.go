@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-db/understudy/controlplane/internal/ownfile"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/proto/visible"
 )
 
 const (
@@ -140,12 +141,7 @@ func isFile(path string) bool {
 // firstLine is what a program said first, for an error's text.
 func firstLine(said []byte) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
-	line = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(line, "?"))
+	line = visible.Line(line)
 	const most = 200
 	if len(line) > most {
 		line = strings.ToValidUTF8(line[:most], "") + "…"

@@ -129,7 +129,7 @@ func TestAProgramThatMisbehaves(t *testing.T) {
 		"floods and hangs": {"trap '' PIPE; yes & sleep 600", "printed more than"},
 		"says much":        {"yes >&2 & sleep 0.1; exit 4", "exit code 4: y"},
 		"writes over a terminal": {`printf 'a\033[2Jb\n' >&2; exit 1`,
-			"exit code 1: a [2Jb"},
+			`exit code 1: a\x1b[2Jb`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,41 +1,16 @@
 package show
 
 import (
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/understudy-db/understudy/proto/visible"
 )
 
 // Clean makes one line of a text that came over the wire. What a terminal would obey, what turns
 // the order of what is read, and what is not seen stands there escaped: a text says what it is.
-func Clean(text string) string {
-	if strings.IndexFunc(text, func(r rune) bool { return hidden(r) || r == utf8.RuneError }) < 0 {
-		return text
-	}
-	var line strings.Builder
-	for _, r := range text {
-		switch {
-		case r == '\n', r == '\t', unicode.Is(unicode.Zs, r):
-			line.WriteByte(' ')
-		case hidden(r):
-			escaped := strconv.QuoteRuneToASCII(r)
-			line.WriteString(escaped[1 : len(escaped)-1])
-		default:
-			line.WriteRune(r)
-		}
-	}
-	return line.String()
-}
-
-// hidden says whether a character is not one that is seen as itself. IsPrint has it but for letters
-// and marks that show nothing.
-func hidden(r rune) bool {
-	return !unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point,
-		unicode.Variation_Selector)
-}
+func Clean(text string) string { return visible.Line(text) }
 
 // cut shortens a text to so many columns; a width of 0 or less leaves it as it is.
 func cut(text string, columns int, ellipsis string) string {
