@@ -90,8 +90,8 @@ func plan(c *cli, job *cpv1.Job) error {
 	return err
 }
 
-// imagesLimit is how long the images are asked for: a job is no less welcome while the provider does
-// not answer, and finds out itself.
+// imagesLimit is how long the images are asked for: a job is no less welcome while the provider
+// does not answer, and finds out itself.
 const imagesLimit = 5 * time.Second
 
 // machine adds the flags of every verb that makes a server, and says how to find out that there is
