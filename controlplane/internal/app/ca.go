@@ -49,12 +49,16 @@ func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []s
 	if err != nil {
 		return nil, err
 	}
+	nat, err := cfg.attestNAT()
+	if err != nil {
+		return nil, fmt.Errorf("cannot use attest_nat: %w", err)
+	}
 	registry, err := ca.New(ctx, ca.Config{
 		Authority: authority, Store: ca.StoreOf(st, identityRecords), ControlPlane: advertise,
 		AgentLife: cfg.AgentCertificateLife, AgentGrace: cfg.AgentCertificateGrace,
 		MariaDBLife: cfg.MariaDBCertificateLife, OperatorLife: cfg.OperatorCertificateLife,
 		OperatorGrace: cfg.OperatorCertificateGrace,
-		Enrolled:      enrolled, Attestor: attestor, Loops: loops, Logger: log,
+		Enrolled:      enrolled, Attestor: attestor, NAT: nat, Loops: loops, Logger: log,
 	})
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -106,7 +107,7 @@ func (e enrolment) admit(ctx context.Context, p proof) (Bundle, error) {
 	}
 	return e.certify(ctx, "cannot enrol "+req.Server, certification{
 		agent: agent, generation: generation, keys: e.keys,
-		names:  namesOf(req.Server, req.Address),
+		names:  e.namesOf(req.Server, req.Address),
 		action: "server.enrol", by: p.by(), caller: Caller{Peer: identity.Peer{Identity: agent},
 			RequestID: req.RequestID},
 		before: func(ctx context.Context, print string) error {
@@ -185,7 +186,7 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 	}
 	bundle, err := r.certify(ctx, "cannot renew certificates of "+agent.Name, certification{
 		agent: agent, generation: req.Generation, keys: keys,
-		names:  namesOf(agent.Name, host),
+		names:  r.namesOf(agent.Name, host),
 		action: actionRenew, caller: Caller{Peer: req.Peer, RequestID: req.RequestID},
 		admit: func(ctx context.Context, records Records, _ string) error {
 			return r.stillGood(ctx, records, req.Peer)
@@ -378,10 +379,13 @@ func (k Keys) read(alone bool) (keys publicKeys, err error) {
 }
 
 // namesOf is what a client of another make checks: the server's name, and the address that it
-// called from.
-func namesOf(server, address string) []string {
+// called from, unless that is a NAT's, which is no host's.
+func (r *Registry) namesOf(server, address string) []string {
 	names := []string{server}
-	if ip := net.ParseIP(address); ip != nil && !slices.Contains(names, ip.String()) {
+	ip, err := netip.ParseAddr(address)
+	ip = ip.Unmap().WithZone("")
+	if err == nil && !slices.ContainsFunc(r.config.NAT,
+		func(nat netip.Prefix) bool { return nat.Contains(ip) }) {
 		names = append(names, ip.String())
 	}
 	return names

@@ -84,7 +84,7 @@ func (e *expired) renew(ctx context.Context, req ExpiredRequest) (Renewed, error
 		host = ""
 	}
 	bundle, err := e.certify(ctx, what, certification{agent: who, keys: publicKeys{agent: e.key},
-		names: namesOf(who.Name, host), action: "server.renew_expired", caller: by,
+		names: e.namesOf(who.Name, host), action: "server.renew_expired", caller: by,
 		admit: func(ctx context.Context, records Records, _ string) error {
 			return e.admit(ctx, records)
 		}})

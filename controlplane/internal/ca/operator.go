@@ -250,6 +250,9 @@ func (r *Registry) certifyOperator(ctx context.Context, req OperatorRequest, act
 			if err == nil {
 				issued, err = issuedBefore(before, who)
 			}
+			if err == nil { // its servers may be others by now
+				bundle.Scope, err = r.scoped(ctx, records, who, nil)
+			}
 			return err
 		}
 		want := peerRequest(who, nil, r.config.OperatorLife, key)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -56,6 +57,9 @@ type Config struct {
 	TokenLife time.Duration
 	// Attestor lets machines join that their provider signs for; nil: a token alone does.
 	Attestor Attestor
+	// NAT are the addresses from which machines come that are behind a NAT: no certificate names
+	// one.
+	NAT []netip.Prefix
 	// Enrolled hears of each server whose agent got its certificates by a token, after that was
 	// recorded; may be nil.
 	Enrolled func(server string)

@@ -66,6 +66,7 @@ type TokenRequest struct {
 // operator whose certificate is revoked or has expired. A repeat is refused as Enroll refuses the
 // token, once that cannot be used any more.
 func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, time.Time, error) {
+	once := askedFor(req.RequestID, req.Caller, "CreateJoinToken", req.Server, req.Machine, req.TTL)
 	if req.TTL == 0 {
 		req.TTL = r.config.TokenLife
 	}
@@ -84,7 +85,6 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 		return nil, time.Time{}, err
 	}
 	by := req.Caller.Peer
-	once := askedFor(req.RequestID, req.Caller, "CreateJoinToken", req.Server, req.Machine, req.TTL)
 	err = r.alone(ctx, "cannot make a join token for "+req.Server,
 		func(ctx context.Context, records Records) error {
 			if by.Identity.Role.IsOperator() {
