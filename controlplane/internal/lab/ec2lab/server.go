@@ -166,6 +166,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	action := r.PostForm.Get("Action")
 	fault := s.nextFault(action)
 	if fault.LoseRequest {
+		s.cfg.Log.Info("lost the request", "action", action)
 		cut(w)
 		return
 	}
