@@ -82,6 +82,13 @@ which removes the key of the old root.`,
 // mostShown laggards are listed; -o json has more of them.
 const mostShown = 20
 
+// keyPlaces say where the key of a root is; a control plane of before does not.
+var keyPlaces = map[cpv1.AuthorityStatus_Root_Key]string{
+	cpv1.AuthorityStatus_Root_KEY_STATE_DIR: ", its key in the state directory",
+	cpv1.AuthorityStatus_Root_KEY_FILE:      ", its key in a file of ca_key_files",
+	cpv1.AuthorityStatus_Root_KEY_SIGNER:    ", its key in the signer",
+}
+
 func authorityText(s *cpv1.AuthorityStatus) string {
 	var text strings.Builder
 	since := ""
@@ -90,8 +97,9 @@ func authorityText(s *cpv1.AuthorityStatus) string {
 	}
 	fmt.Fprintf(&text, "phase    %s%s\n", enum.Word(s.GetPhase()), since)
 	for _, root := range s.GetRoots() {
-		fmt.Fprintf(&text, "root     %s %s, valid until %s\n", root.GetPin(),
-			word(root.GetSigns(), "signs", "is believed"), stamp(root.GetExpireTime().AsTime()))
+		fmt.Fprintf(&text, "root     %s %s, valid until %s%s\n", root.GetPin(),
+			word(root.GetSigns(), "signs", "is believed"), stamp(root.GetExpireTime().AsTime()),
+			keyPlaces[root.GetKey()])
 	}
 	if s.GetPhase() == cpv1.AuthorityPhase_AUTHORITY_PHASE_SINGLE {
 		return text.String()

@@ -40,6 +40,17 @@ const (
 type rootKey struct {
 	public crypto.PublicKey
 	signer crypto.Signer // nil when the authority's Signer has it
+	inFile bool          // one of KeyFiles
+}
+
+func (k *rootKey) place() KeyPlace {
+	switch {
+	case k.signer == nil:
+		return KeyInSigner
+	case k.inFile:
+		return KeyInFile
+	}
+	return KeyInStateDir
 }
 
 // with is the key for the time of a call.
@@ -101,7 +112,7 @@ func (a *Authority) elsewhere(path string, public crypto.PublicKey) (*rootKey, e
 			return nil, err
 		}
 		if equalKeys(signer.Public(), public) {
-			return &rootKey{public: public, signer: signer}, nil
+			return &rootKey{public: public, signer: signer, inFile: true}, nil
 		}
 	}
 	if a.config.Signer != nil { // which is not asked: it may be away for a while

@@ -261,3 +261,28 @@ func TestASuccessorWhoseKeyIsGone(t *testing.T) {
 	h.set(func() { h.keys = append(h.keys, next) })
 	e.goes(ca.PhaseRenewing, false)
 }
+
+// The status says of each root where its key is, also of one whose setting is another by now.
+func TestTheStatusSaysWhereAKeyIs(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, "db-1")
+	places := func(want ...ca.KeyPlace) {
+		t.Helper()
+		status, err := ca.NewRotation(e.registry).Status(t.Context())
+		if err != nil || len(status.Roots) != len(want) {
+			t.Fatalf("%+v, %v", status.Roots, err)
+		}
+		for i, root := range status.Roots {
+			if root.Key != want[i] {
+				t.Errorf("root %d: %s, want %s", i, root.Key, want[i])
+			}
+		}
+	}
+	h := newHSM(t)
+	e.reopen(inSigner(h))
+	places(ca.KeyInStateDir)
+	e.goes(ca.PhaseIntroduced, false)
+	places(ca.KeyInStateDir, ca.KeyInSigner)
+	e = estateOf(buildWith(t, inFiles(keyFile(t, newKey(t), 0o600))), "db-1")
+	places(ca.KeyInFile)
+}

@@ -24,6 +24,8 @@ type Root struct {
 	Expires time.Time
 	// Signs is true for the one that signs.
 	Signs bool
+	// Key is where its key is.
+	Key KeyPlace
 }
 
 // Status is how far the replacement of the root is.
@@ -100,7 +102,7 @@ func (r *Rotation) status(ctx context.Context, records Records) (Status, error) 
 	status := Status{Phase: s.phase}
 	for i, root := range s.roots {
 		status.Roots = append(status.Roots, Root{Pin: identity.Pin(root), Expires: root.NotAfter,
-			Signs: i == 0})
+			Signs: i == 0, Key: s.keys[i].place()})
 	}
 	if s.phase == PhaseSingle {
 		return status, nil

@@ -40,7 +40,7 @@ type bound struct {
 // Public is the key.
 func (b bound) Public() crypto.PublicKey { return b.public }
 
-// Sign has a digest signed, and verifies what it gets. UNAVAILABLE with TOOL_FAILED, of a
+// Sign has a digest signed, and verifies what it gets. UNAVAILABLE with SIGNER_UNAVAILABLE, of a
 // *NoSignature.
 func (b bound) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	signature, err := b.signer.Sign(b.ctx, b.public, digest, opts.HashFunc())
@@ -67,7 +67,7 @@ func unsigned(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return err
 	}
-	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_TOOL_FAILED,
+	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_SIGNER_UNAVAILABLE,
 		"the signer of the certificate authority gives no signature", errs.Wrap(&NoSignature{err}),
 		errs.Retry(10*time.Second),
 		errs.WithHint("try again; if it stays, run the command of ca_signer by hand on the "+

@@ -100,7 +100,7 @@ func inSigner(s ca.Signer) func(*ca.AuthorityConfig) {
 func unsigned(t *testing.T, what string, err error) {
 	t.Helper()
 	if errs.KindOf(err) != errs.Unavailable || errs.HintOf(err).Empty() ||
-		errs.ReasonOf(err) != errorsv1.Reason_REASON_TOOL_FAILED {
+		errs.ReasonOf(err) != errorsv1.Reason_REASON_SIGNER_UNAVAILABLE {
 		t.Errorf("%s: %v", what, err)
 	}
 }

@@ -43,7 +43,8 @@ func authorityStatus(status ca.Status) *controlplanev1.AuthorityStatus {
 	for _, root := range status.Roots {
 		shown.Roots = append(shown.Roots, &controlplanev1.AuthorityStatus_Root{
 			Pin: identity.ShowPin(root.Pin), ExpireTime: wire.Time(root.Expires),
-			Signs: root.Signs})
+			Signs: root.Signs,
+			Key:   enum.Of[controlplanev1.AuthorityStatus_Root_Key](string(root.Key))})
 	}
 	for _, l := range status.Lagging[:min(len(status.Lagging), mostLagging)] {
 		shown.Lagging = append(shown.Lagging, &controlplanev1.AuthorityStatus_Laggard{

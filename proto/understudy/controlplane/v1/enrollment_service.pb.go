@@ -195,6 +195,63 @@ func (AgentGrant_State) EnumDescriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// Key is where the key of a root is.
+type AuthorityStatus_Root_Key int32
+
+const (
+	// Unspecified.
+	AuthorityStatus_Root_KEY_UNSPECIFIED AuthorityStatus_Root_Key = 0
+	// A file of the state directory.
+	AuthorityStatus_Root_KEY_STATE_DIR AuthorityStatus_Root_Key = 1
+	// One of `ca_key_files`.
+	AuthorityStatus_Root_KEY_FILE AuthorityStatus_Root_Key = 2
+	// What `ca_signer` signs with.
+	AuthorityStatus_Root_KEY_SIGNER AuthorityStatus_Root_Key = 3
+)
+
+// Enum value maps for AuthorityStatus_Root_Key.
+var (
+	AuthorityStatus_Root_Key_name = map[int32]string{
+		0: "KEY_UNSPECIFIED",
+		1: "KEY_STATE_DIR",
+		2: "KEY_FILE",
+		3: "KEY_SIGNER",
+	}
+	AuthorityStatus_Root_Key_value = map[string]int32{
+		"KEY_UNSPECIFIED": 0,
+		"KEY_STATE_DIR":   1,
+		"KEY_FILE":        2,
+		"KEY_SIGNER":      3,
+	}
+)
+
+func (x AuthorityStatus_Root_Key) Enum() *AuthorityStatus_Root_Key {
+	p := new(AuthorityStatus_Root_Key)
+	*p = x
+	return p
+}
+
+func (x AuthorityStatus_Root_Key) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuthorityStatus_Root_Key) Descriptor() protoreflect.EnumDescriptor {
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3].Descriptor()
+}
+
+func (AuthorityStatus_Root_Key) Type() protoreflect.EnumType {
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3]
+}
+
+func (x AuthorityStatus_Root_Key) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuthorityStatus_Root_Key.Descriptor instead.
+func (AuthorityStatus_Root_Key) EnumDescriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9, 0, 0}
+}
+
 // Kind says what lags.
 type AuthorityStatus_Laggard_Kind int32
 
@@ -240,11 +297,11 @@ func (x AuthorityStatus_Laggard_Kind) String() string {
 }
 
 func (AuthorityStatus_Laggard_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4].Descriptor()
 }
 
 func (AuthorityStatus_Laggard_Kind) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[3]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4]
 }
 
 func (x AuthorityStatus_Laggard_Kind) Number() protoreflect.EnumNumber {
@@ -301,11 +358,11 @@ func (x JoinToken_State) String() string {
 }
 
 func (JoinToken_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[5].Descriptor()
 }
 
 func (JoinToken_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[4]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[5]
 }
 
 func (x JoinToken_State) Number() protoreflect.EnumNumber {
@@ -358,11 +415,11 @@ func (x Operator_State) String() string {
 }
 
 func (Operator_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[5].Descriptor()
+	return file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[6].Descriptor()
 }
 
 func (Operator_State) Type() protoreflect.EnumType {
-	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[5]
+	return &file_understudy_controlplane_v1_enrollment_service_proto_enumTypes[6]
 }
 
 func (x Operator_State) Number() protoreflect.EnumNumber {
@@ -3525,7 +3582,9 @@ type AuthorityStatus_Root struct {
 	// When it expires.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Whether it is the one that signs.
-	Signs         bool `protobuf:"varint,3,opt,name=signs,proto3" json:"signs,omitempty"`
+	Signs bool `protobuf:"varint,3,opt,name=signs,proto3" json:"signs,omitempty"`
+	// Where its key is.
+	Key           AuthorityStatus_Root_Key `protobuf:"varint,4,opt,name=key,proto3,enum=understudy.controlplane.v1.AuthorityStatus_Root_Key" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3579,6 +3638,13 @@ func (x *AuthorityStatus_Root) GetSigns() bool {
 		return x.Signs
 	}
 	return false
+}
+
+func (x *AuthorityStatus_Root) GetKey() AuthorityStatus_Root_Key {
+	if x != nil {
+		return x.Key
+	}
+	return AuthorityStatus_Root_KEY_UNSPECIFIED
 }
 
 // Laggard is who has no certificate of this phase yet, or a join token that names the old root.
@@ -3712,19 +3778,26 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x13GetAuthorityRequest\"]\n" +
 	"\x14GetAuthorityResponse\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x85\x06\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9b\a\n" +
 	"\x0fAuthorityStatus\x12@\n" +
 	"\x05phase\x18\x01 \x01(\x0e2*.understudy.controlplane.v1.AuthorityPhaseR\x05phase\x129\n" +
 	"\n" +
 	"phase_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tphaseTime\x12F\n" +
 	"\x05roots\x18\x03 \x03(\v20.understudy.controlplane.v1.AuthorityStatus.RootR\x05roots\x12M\n" +
 	"\alagging\x18\x04 \x03(\v23.understudy.controlplane.v1.AuthorityStatus.LaggardR\alagging\x12#\n" +
-	"\rlagging_count\x18\x05 \x01(\x05R\flaggingCount\x1ak\n" +
+	"\rlagging_count\x18\x05 \x01(\x05R\flaggingCount\x1a\x80\x02\n" +
 	"\x04Root\x12\x10\n" +
 	"\x03pin\x18\x01 \x01(\tR\x03pin\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x14\n" +
-	"\x05signs\x18\x03 \x01(\bR\x05signs\x1a\xcb\x02\n" +
+	"\x05signs\x18\x03 \x01(\bR\x05signs\x12F\n" +
+	"\x03key\x18\x04 \x01(\x0e24.understudy.controlplane.v1.AuthorityStatus.Root.KeyR\x03key\"K\n" +
+	"\x03Key\x12\x13\n" +
+	"\x0fKEY_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rKEY_STATE_DIR\x10\x01\x12\f\n" +
+	"\bKEY_FILE\x10\x02\x12\x0e\n" +
+	"\n" +
+	"KEY_SIGNER\x10\x03\x1a\xcb\x02\n" +
 	"\aLaggard\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12L\n" +
 	"\x04kind\x18\x02 \x01(\x0e28.understudy.controlplane.v1.AuthorityStatus.Laggard.KindR\x04kind\x129\n" +
@@ -3975,165 +4048,167 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescData
 }
 
-var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
 var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(AuthorityPhase)(0),                // 0: understudy.controlplane.v1.AuthorityPhase
 	(OperatorRole)(0),                  // 1: understudy.controlplane.v1.OperatorRole
 	(AgentGrant_State)(0),              // 2: understudy.controlplane.v1.AgentGrant.State
-	(AuthorityStatus_Laggard_Kind)(0),  // 3: understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
-	(JoinToken_State)(0),               // 4: understudy.controlplane.v1.JoinToken.State
-	(Operator_State)(0),                // 5: understudy.controlplane.v1.Operator.State
-	(*AgentGrant)(nil),                 // 6: understudy.controlplane.v1.AgentGrant
-	(*CreateAgentGrantRequest)(nil),    // 7: understudy.controlplane.v1.CreateAgentGrantRequest
-	(*CreateAgentGrantResponse)(nil),   // 8: understudy.controlplane.v1.CreateAgentGrantResponse
-	(*ListAgentGrantsRequest)(nil),     // 9: understudy.controlplane.v1.ListAgentGrantsRequest
-	(*ListAgentGrantsResponse)(nil),    // 10: understudy.controlplane.v1.ListAgentGrantsResponse
-	(*RevokeAgentGrantRequest)(nil),    // 11: understudy.controlplane.v1.RevokeAgentGrantRequest
-	(*RevokeAgentGrantResponse)(nil),   // 12: understudy.controlplane.v1.RevokeAgentGrantResponse
-	(*GetAuthorityRequest)(nil),        // 13: understudy.controlplane.v1.GetAuthorityRequest
-	(*GetAuthorityResponse)(nil),       // 14: understudy.controlplane.v1.GetAuthorityResponse
-	(*AuthorityStatus)(nil),            // 15: understudy.controlplane.v1.AuthorityStatus
-	(*GetAuthorityStatusRequest)(nil),  // 16: understudy.controlplane.v1.GetAuthorityStatusRequest
-	(*GetAuthorityStatusResponse)(nil), // 17: understudy.controlplane.v1.GetAuthorityStatusResponse
-	(*RotateAuthorityRequest)(nil),     // 18: understudy.controlplane.v1.RotateAuthorityRequest
-	(*RotateAuthorityResponse)(nil),    // 19: understudy.controlplane.v1.RotateAuthorityResponse
-	(*CheckJoinTokenRequest)(nil),      // 20: understudy.controlplane.v1.CheckJoinTokenRequest
-	(*CheckJoinTokenResponse)(nil),     // 21: understudy.controlplane.v1.CheckJoinTokenResponse
-	(*CheckAgentRequest)(nil),          // 22: understudy.controlplane.v1.CheckAgentRequest
-	(*CheckAgentResponse)(nil),         // 23: understudy.controlplane.v1.CheckAgentResponse
-	(*CreateJoinTokenRequest)(nil),     // 24: understudy.controlplane.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil),    // 25: understudy.controlplane.v1.CreateJoinTokenResponse
-	(*ListJoinTokensRequest)(nil),      // 26: understudy.controlplane.v1.ListJoinTokensRequest
-	(*ListJoinTokensResponse)(nil),     // 27: understudy.controlplane.v1.ListJoinTokensResponse
-	(*JoinToken)(nil),                  // 28: understudy.controlplane.v1.JoinToken
-	(*EnrollRequest)(nil),              // 29: understudy.controlplane.v1.EnrollRequest
-	(*EnrollResponse)(nil),             // 30: understudy.controlplane.v1.EnrollResponse
-	(*RenewExpiredRequest)(nil),        // 31: understudy.controlplane.v1.RenewExpiredRequest
-	(*RenewExpiredResponse)(nil),       // 32: understudy.controlplane.v1.RenewExpiredResponse
-	(*RenewRequest)(nil),               // 33: understudy.controlplane.v1.RenewRequest
-	(*RenewResponse)(nil),              // 34: understudy.controlplane.v1.RenewResponse
-	(*Certificates)(nil),               // 35: understudy.controlplane.v1.Certificates
-	(*CreateOperatorRequest)(nil),      // 36: understudy.controlplane.v1.CreateOperatorRequest
-	(*UpdateOperatorRequest)(nil),      // 37: understudy.controlplane.v1.UpdateOperatorRequest
-	(*UpdateOperatorResponse)(nil),     // 38: understudy.controlplane.v1.UpdateOperatorResponse
-	(*CreateOperatorResponse)(nil),     // 39: understudy.controlplane.v1.CreateOperatorResponse
-	(*RenewOperatorRequest)(nil),       // 40: understudy.controlplane.v1.RenewOperatorRequest
-	(*RenewOperatorResponse)(nil),      // 41: understudy.controlplane.v1.RenewOperatorResponse
-	(*ListOperatorsRequest)(nil),       // 42: understudy.controlplane.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),      // 43: understudy.controlplane.v1.ListOperatorsResponse
-	(*Operator)(nil),                   // 44: understudy.controlplane.v1.Operator
-	(*Account)(nil),                    // 45: understudy.controlplane.v1.Account
-	(*GetLoginIssuerRequest)(nil),      // 46: understudy.controlplane.v1.GetLoginIssuerRequest
-	(*GetLoginIssuerResponse)(nil),     // 47: understudy.controlplane.v1.GetLoginIssuerResponse
-	(*LoginRequest)(nil),               // 48: understudy.controlplane.v1.LoginRequest
-	(*LoginResponse)(nil),              // 49: understudy.controlplane.v1.LoginResponse
-	(*ReadmitOperatorRequest)(nil),     // 50: understudy.controlplane.v1.ReadmitOperatorRequest
-	(*ReadmitOperatorResponse)(nil),    // 51: understudy.controlplane.v1.ReadmitOperatorResponse
-	(*OperatorCertificate)(nil),        // 52: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),              // 53: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),             // 54: understudy.controlplane.v1.RevokeResponse
-	(*AuthorityStatus_Root)(nil),       // 55: understudy.controlplane.v1.AuthorityStatus.Root
-	(*AuthorityStatus_Laggard)(nil),    // 56: understudy.controlplane.v1.AuthorityStatus.Laggard
-	(*timestamppb.Timestamp)(nil),      // 57: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 58: google.protobuf.Duration
+	(AuthorityStatus_Root_Key)(0),      // 3: understudy.controlplane.v1.AuthorityStatus.Root.Key
+	(AuthorityStatus_Laggard_Kind)(0),  // 4: understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	(JoinToken_State)(0),               // 5: understudy.controlplane.v1.JoinToken.State
+	(Operator_State)(0),                // 6: understudy.controlplane.v1.Operator.State
+	(*AgentGrant)(nil),                 // 7: understudy.controlplane.v1.AgentGrant
+	(*CreateAgentGrantRequest)(nil),    // 8: understudy.controlplane.v1.CreateAgentGrantRequest
+	(*CreateAgentGrantResponse)(nil),   // 9: understudy.controlplane.v1.CreateAgentGrantResponse
+	(*ListAgentGrantsRequest)(nil),     // 10: understudy.controlplane.v1.ListAgentGrantsRequest
+	(*ListAgentGrantsResponse)(nil),    // 11: understudy.controlplane.v1.ListAgentGrantsResponse
+	(*RevokeAgentGrantRequest)(nil),    // 12: understudy.controlplane.v1.RevokeAgentGrantRequest
+	(*RevokeAgentGrantResponse)(nil),   // 13: understudy.controlplane.v1.RevokeAgentGrantResponse
+	(*GetAuthorityRequest)(nil),        // 14: understudy.controlplane.v1.GetAuthorityRequest
+	(*GetAuthorityResponse)(nil),       // 15: understudy.controlplane.v1.GetAuthorityResponse
+	(*AuthorityStatus)(nil),            // 16: understudy.controlplane.v1.AuthorityStatus
+	(*GetAuthorityStatusRequest)(nil),  // 17: understudy.controlplane.v1.GetAuthorityStatusRequest
+	(*GetAuthorityStatusResponse)(nil), // 18: understudy.controlplane.v1.GetAuthorityStatusResponse
+	(*RotateAuthorityRequest)(nil),     // 19: understudy.controlplane.v1.RotateAuthorityRequest
+	(*RotateAuthorityResponse)(nil),    // 20: understudy.controlplane.v1.RotateAuthorityResponse
+	(*CheckJoinTokenRequest)(nil),      // 21: understudy.controlplane.v1.CheckJoinTokenRequest
+	(*CheckJoinTokenResponse)(nil),     // 22: understudy.controlplane.v1.CheckJoinTokenResponse
+	(*CheckAgentRequest)(nil),          // 23: understudy.controlplane.v1.CheckAgentRequest
+	(*CheckAgentResponse)(nil),         // 24: understudy.controlplane.v1.CheckAgentResponse
+	(*CreateJoinTokenRequest)(nil),     // 25: understudy.controlplane.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil),    // 26: understudy.controlplane.v1.CreateJoinTokenResponse
+	(*ListJoinTokensRequest)(nil),      // 27: understudy.controlplane.v1.ListJoinTokensRequest
+	(*ListJoinTokensResponse)(nil),     // 28: understudy.controlplane.v1.ListJoinTokensResponse
+	(*JoinToken)(nil),                  // 29: understudy.controlplane.v1.JoinToken
+	(*EnrollRequest)(nil),              // 30: understudy.controlplane.v1.EnrollRequest
+	(*EnrollResponse)(nil),             // 31: understudy.controlplane.v1.EnrollResponse
+	(*RenewExpiredRequest)(nil),        // 32: understudy.controlplane.v1.RenewExpiredRequest
+	(*RenewExpiredResponse)(nil),       // 33: understudy.controlplane.v1.RenewExpiredResponse
+	(*RenewRequest)(nil),               // 34: understudy.controlplane.v1.RenewRequest
+	(*RenewResponse)(nil),              // 35: understudy.controlplane.v1.RenewResponse
+	(*Certificates)(nil),               // 36: understudy.controlplane.v1.Certificates
+	(*CreateOperatorRequest)(nil),      // 37: understudy.controlplane.v1.CreateOperatorRequest
+	(*UpdateOperatorRequest)(nil),      // 38: understudy.controlplane.v1.UpdateOperatorRequest
+	(*UpdateOperatorResponse)(nil),     // 39: understudy.controlplane.v1.UpdateOperatorResponse
+	(*CreateOperatorResponse)(nil),     // 40: understudy.controlplane.v1.CreateOperatorResponse
+	(*RenewOperatorRequest)(nil),       // 41: understudy.controlplane.v1.RenewOperatorRequest
+	(*RenewOperatorResponse)(nil),      // 42: understudy.controlplane.v1.RenewOperatorResponse
+	(*ListOperatorsRequest)(nil),       // 43: understudy.controlplane.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),      // 44: understudy.controlplane.v1.ListOperatorsResponse
+	(*Operator)(nil),                   // 45: understudy.controlplane.v1.Operator
+	(*Account)(nil),                    // 46: understudy.controlplane.v1.Account
+	(*GetLoginIssuerRequest)(nil),      // 47: understudy.controlplane.v1.GetLoginIssuerRequest
+	(*GetLoginIssuerResponse)(nil),     // 48: understudy.controlplane.v1.GetLoginIssuerResponse
+	(*LoginRequest)(nil),               // 49: understudy.controlplane.v1.LoginRequest
+	(*LoginResponse)(nil),              // 50: understudy.controlplane.v1.LoginResponse
+	(*ReadmitOperatorRequest)(nil),     // 51: understudy.controlplane.v1.ReadmitOperatorRequest
+	(*ReadmitOperatorResponse)(nil),    // 52: understudy.controlplane.v1.ReadmitOperatorResponse
+	(*OperatorCertificate)(nil),        // 53: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),              // 54: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),             // 55: understudy.controlplane.v1.RevokeResponse
+	(*AuthorityStatus_Root)(nil),       // 56: understudy.controlplane.v1.AuthorityStatus.Root
+	(*AuthorityStatus_Laggard)(nil),    // 57: understudy.controlplane.v1.AuthorityStatus.Laggard
+	(*timestamppb.Timestamp)(nil),      // 58: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 59: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
 	2,  // 0: understudy.controlplane.v1.AgentGrant.state:type_name -> understudy.controlplane.v1.AgentGrant.State
-	57, // 1: understudy.controlplane.v1.AgentGrant.create_time:type_name -> google.protobuf.Timestamp
-	57, // 2: understudy.controlplane.v1.AgentGrant.expire_time:type_name -> google.protobuf.Timestamp
-	57, // 3: understudy.controlplane.v1.AgentGrant.revoke_time:type_name -> google.protobuf.Timestamp
-	58, // 4: understudy.controlplane.v1.CreateAgentGrantRequest.duration:type_name -> google.protobuf.Duration
-	6,  // 5: understudy.controlplane.v1.CreateAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
-	6,  // 6: understudy.controlplane.v1.ListAgentGrantsResponse.grants:type_name -> understudy.controlplane.v1.AgentGrant
-	6,  // 7: understudy.controlplane.v1.RevokeAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
-	57, // 8: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	58, // 1: understudy.controlplane.v1.AgentGrant.create_time:type_name -> google.protobuf.Timestamp
+	58, // 2: understudy.controlplane.v1.AgentGrant.expire_time:type_name -> google.protobuf.Timestamp
+	58, // 3: understudy.controlplane.v1.AgentGrant.revoke_time:type_name -> google.protobuf.Timestamp
+	59, // 4: understudy.controlplane.v1.CreateAgentGrantRequest.duration:type_name -> google.protobuf.Duration
+	7,  // 5: understudy.controlplane.v1.CreateAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
+	7,  // 6: understudy.controlplane.v1.ListAgentGrantsResponse.grants:type_name -> understudy.controlplane.v1.AgentGrant
+	7,  // 7: understudy.controlplane.v1.RevokeAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
+	58, // 8: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 9: understudy.controlplane.v1.AuthorityStatus.phase:type_name -> understudy.controlplane.v1.AuthorityPhase
-	57, // 10: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
-	55, // 11: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
-	56, // 12: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
-	15, // 13: understudy.controlplane.v1.GetAuthorityStatusResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
+	58, // 10: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
+	56, // 11: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
+	57, // 12: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
+	16, // 13: understudy.controlplane.v1.GetAuthorityStatusResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
 	0,  // 14: understudy.controlplane.v1.RotateAuthorityRequest.from:type_name -> understudy.controlplane.v1.AuthorityPhase
-	15, // 15: understudy.controlplane.v1.RotateAuthorityResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
-	57, // 16: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	58, // 17: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	57, // 18: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	28, // 19: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
-	4,  // 20: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
-	57, // 21: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
-	57, // 22: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
-	57, // 23: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
-	57, // 24: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
-	35, // 25: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	57, // 26: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
-	35, // 27: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	57, // 28: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 15: understudy.controlplane.v1.RotateAuthorityResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
+	58, // 16: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	59, // 17: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	58, // 18: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	29, // 19: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
+	5,  // 20: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
+	58, // 21: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	58, // 22: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	58, // 23: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
+	58, // 24: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
+	36, // 25: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	58, // 26: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
+	36, // 27: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	58, // 28: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 29: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
-	52, // 30: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	52, // 31: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	44, // 32: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
+	53, // 30: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	53, // 31: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	45, // 32: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
 	1,  // 33: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
-	5,  // 34: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
-	57, // 35: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
-	57, // 36: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
-	57, // 37: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
-	45, // 38: understudy.controlplane.v1.Operator.account:type_name -> understudy.controlplane.v1.Account
-	57, // 39: understudy.controlplane.v1.Account.login_time:type_name -> google.protobuf.Timestamp
-	57, // 40: understudy.controlplane.v1.Account.revoke_time:type_name -> google.protobuf.Timestamp
+	6,  // 34: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
+	58, // 35: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	58, // 36: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	58, // 37: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	46, // 38: understudy.controlplane.v1.Operator.account:type_name -> understudy.controlplane.v1.Account
+	58, // 39: understudy.controlplane.v1.Account.login_time:type_name -> google.protobuf.Timestamp
+	58, // 40: understudy.controlplane.v1.Account.revoke_time:type_name -> google.protobuf.Timestamp
 	1,  // 41: understudy.controlplane.v1.LoginResponse.role:type_name -> understudy.controlplane.v1.OperatorRole
-	52, // 42: understudy.controlplane.v1.LoginResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	57, // 43: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	57, // 44: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 45: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
-	57, // 46: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
-	57, // 47: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 48: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	20, // 49: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	22, // 50: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	24, // 51: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	26, // 52: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
-	29, // 53: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	33, // 54: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	31, // 55: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
-	36, // 56: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	37, // 57: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
-	40, // 58: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	46, // 59: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:input_type -> understudy.controlplane.v1.GetLoginIssuerRequest
-	48, // 60: understudy.controlplane.v1.EnrollmentService.Login:input_type -> understudy.controlplane.v1.LoginRequest
-	50, // 61: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:input_type -> understudy.controlplane.v1.ReadmitOperatorRequest
-	42, // 62: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
-	16, // 63: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
-	18, // 64: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
-	53, // 65: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	7,  // 66: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:input_type -> understudy.controlplane.v1.CreateAgentGrantRequest
-	9,  // 67: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:input_type -> understudy.controlplane.v1.ListAgentGrantsRequest
-	11, // 68: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:input_type -> understudy.controlplane.v1.RevokeAgentGrantRequest
-	14, // 69: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	21, // 70: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	23, // 71: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	25, // 72: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	27, // 73: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
-	30, // 74: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	34, // 75: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	32, // 76: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
-	39, // 77: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	38, // 78: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
-	41, // 79: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	47, // 80: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:output_type -> understudy.controlplane.v1.GetLoginIssuerResponse
-	49, // 81: understudy.controlplane.v1.EnrollmentService.Login:output_type -> understudy.controlplane.v1.LoginResponse
-	51, // 82: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:output_type -> understudy.controlplane.v1.ReadmitOperatorResponse
-	43, // 83: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
-	17, // 84: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
-	19, // 85: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
-	54, // 86: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	8,  // 87: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:output_type -> understudy.controlplane.v1.CreateAgentGrantResponse
-	10, // 88: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:output_type -> understudy.controlplane.v1.ListAgentGrantsResponse
-	12, // 89: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:output_type -> understudy.controlplane.v1.RevokeAgentGrantResponse
-	69, // [69:90] is the sub-list for method output_type
-	48, // [48:69] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	53, // 42: understudy.controlplane.v1.LoginResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	58, // 43: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	58, // 44: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 45: understudy.controlplane.v1.AuthorityStatus.Root.key:type_name -> understudy.controlplane.v1.AuthorityStatus.Root.Key
+	4,  // 46: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	58, // 47: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
+	58, // 48: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 49: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	21, // 50: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	23, // 51: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	25, // 52: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	27, // 53: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
+	30, // 54: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	34, // 55: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	32, // 56: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
+	37, // 57: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	38, // 58: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
+	41, // 59: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	47, // 60: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:input_type -> understudy.controlplane.v1.GetLoginIssuerRequest
+	49, // 61: understudy.controlplane.v1.EnrollmentService.Login:input_type -> understudy.controlplane.v1.LoginRequest
+	51, // 62: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:input_type -> understudy.controlplane.v1.ReadmitOperatorRequest
+	43, // 63: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	17, // 64: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
+	19, // 65: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
+	54, // 66: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	8,  // 67: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:input_type -> understudy.controlplane.v1.CreateAgentGrantRequest
+	10, // 68: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:input_type -> understudy.controlplane.v1.ListAgentGrantsRequest
+	12, // 69: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:input_type -> understudy.controlplane.v1.RevokeAgentGrantRequest
+	15, // 70: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	22, // 71: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	24, // 72: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	26, // 73: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	28, // 74: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
+	31, // 75: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	35, // 76: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	33, // 77: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
+	40, // 78: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	39, // 79: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
+	42, // 80: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	48, // 81: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:output_type -> understudy.controlplane.v1.GetLoginIssuerResponse
+	50, // 82: understudy.controlplane.v1.EnrollmentService.Login:output_type -> understudy.controlplane.v1.LoginResponse
+	52, // 83: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:output_type -> understudy.controlplane.v1.ReadmitOperatorResponse
+	44, // 84: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	18, // 85: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
+	20, // 86: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
+	55, // 87: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	9,  // 88: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:output_type -> understudy.controlplane.v1.CreateAgentGrantResponse
+	11, // 89: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:output_type -> understudy.controlplane.v1.ListAgentGrantsResponse
+	13, // 90: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:output_type -> understudy.controlplane.v1.RevokeAgentGrantResponse
+	70, // [70:91] is the sub-list for method output_type
+	49, // [49:70] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -4150,7 +4225,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
-			NumEnums:      6,
+			NumEnums:      7,
 			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,

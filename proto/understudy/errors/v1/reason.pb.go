@@ -173,6 +173,8 @@ const (
 	Reason_REASON_SUPERSEDED Reason = 510
 	// The call cannot be recorded in the audit, so it was not made.
 	Reason_REASON_AUDIT_UNAVAILABLE Reason = 511
+	// The signer that has the root's key gives no signature, so no certificate is issued.
+	Reason_REASON_SIGNER_UNAVAILABLE Reason = 512
 	// The provider refused or failed the request; its own words are in the message.
 	Reason_REASON_PROVIDER_ERROR Reason = 600
 	// The provider asks to slow down.
@@ -291,6 +293,7 @@ var (
 		509: "REASON_STORE_MISMATCH",
 		510: "REASON_SUPERSEDED",
 		511: "REASON_AUDIT_UNAVAILABLE",
+		512: "REASON_SIGNER_UNAVAILABLE",
 		600: "REASON_PROVIDER_ERROR",
 		601: "REASON_PROVIDER_THROTTLED",
 		602: "REASON_MACHINE_GONE",
@@ -385,6 +388,7 @@ var (
 		"REASON_STORE_MISMATCH":             509,
 		"REASON_SUPERSEDED":                 510,
 		"REASON_AUDIT_UNAVAILABLE":          511,
+		"REASON_SIGNER_UNAVAILABLE":         512,
 		"REASON_PROVIDER_ERROR":             600,
 		"REASON_PROVIDER_THROTTLED":         601,
 		"REASON_MACHINE_GONE":               602,
@@ -438,7 +442,7 @@ var File_understudy_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xa1\x14\n" +
+	"!understudy/errors/v1/reason.proto\x12\x14understudy.errors.v1*\xc1\x14\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -513,7 +517,8 @@ const file_understudy_errors_v1_reason_proto_rawDesc = "" +
 	"\x1eREASON_DATA_LOSS_NOT_CONFIRMED\x10\xfc\x03\x12\x1a\n" +
 	"\x15REASON_STORE_MISMATCH\x10\xfd\x03\x12\x16\n" +
 	"\x11REASON_SUPERSEDED\x10\xfe\x03\x12\x1d\n" +
-	"\x18REASON_AUDIT_UNAVAILABLE\x10\xff\x03\x12\x1a\n" +
+	"\x18REASON_AUDIT_UNAVAILABLE\x10\xff\x03\x12\x1e\n" +
+	"\x19REASON_SIGNER_UNAVAILABLE\x10\x80\x04\x12\x1a\n" +
 	"\x15REASON_PROVIDER_ERROR\x10\xd8\x04\x12\x1e\n" +
 	"\x19REASON_PROVIDER_THROTTLED\x10\xd9\x04\x12\x18\n" +
 	"\x13REASON_MACHINE_GONE\x10\xda\x04\x12%\n" +
