@@ -222,6 +222,25 @@ func TestAKeyThatWentIsNoSuccessors(t *testing.T) {
 	}
 }
 
+// Nor is one that was given up after it had signed.
+func TestASuccessorThatSignedIsNotTakenAgain(t *testing.T) {
+	t.Parallel()
+	one, two := keyFile(t, newKey(t), 0o600), keyFile(t, newKey(t), 0o600)
+	e := estateOf(buildWith(t, inFiles(one, two)), "db-1")
+	for _, phase := range []ca.Phase{ca.PhaseIntroduced, ca.PhaseRenewing} {
+		e.goes(phase, false)
+		e.renew("db-1", true)
+	}
+	for _, phase := range []ca.Phase{ca.PhaseIntroduced, ca.PhaseSingle} {
+		e.joined()
+		e.goes(phase, true)
+		e.renew("db-1", true)
+	}
+	if _, err := e.rotate(false); err == nil || !strings.Contains(err.Error(), "another key") {
+		t.Errorf("the key of the successor that was given up is the next one's: %v", err)
+	}
+}
+
 // The signer is asked for digests alone that go with the key: a KMS refuses SHA-256 for P-384.
 func TestASignerIsCheckedAsItSigns(t *testing.T) {
 	t.Parallel()

@@ -305,10 +305,12 @@ func (a *Authority) swap(_ context.Context, since time.Time) error {
 // drop believes the root alone that signs. The key of the other one goes.
 func (a *Authority) drop(_ context.Context, since time.Time) error {
 	s := a.now()
-	if s.next {
-		if err := a.noteFormer(s.roots[1]); err != nil {
-			return err
-		}
+	signed, err := a.successorSigned()
+	if err == nil && signed { // then both have
+		err = a.noteFormer(s.roots[1])
+	}
+	if err != nil {
+		return err
 	}
 	if err := a.become(since, s.roots[0]); err != nil || s.next {
 		return err
