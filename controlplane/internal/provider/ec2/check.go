@@ -25,12 +25,12 @@ func (p *Provider) Check(ctx context.Context) error {
 		p.cfg.Log.Info("EC2 tries permissions on keys only when it uses them", "key",
 			p.cfg.KMSKey, "actions", strings.Join(keyActions, ", ")+", "+grantAction)
 	}
-	var missing []string
+	missing := slices.Compact(t.forbidden)
 	if len(t.denied) > 0 {
 		missing = append(missing, "permissions are missing: allow "+strings.Join(t.denied, ", ")+
 			" to the control plane (docs/ec2.md has the whole policy)")
 	} else {
-		missing = append(t.refused, missingThings(ctx, p)...)
+		missing = slices.Concat(missing, t.refused, missingThings(ctx, p))
 	}
 	if len(missing) > 0 {
 		return provider.Errorf(provider.ErrIncorrectState, "", "provider ec2 cannot work here: %s",

@@ -31,6 +31,7 @@ type tryout struct {
 
 	machine, volume, snapshot string   // of the fleet; empty: there is none
 	denied                    []string // actions
+	forbidden                 []string // what EC2 says to actions that a policy denies
 	refused                   []string // what EC2 says to inputs of jobs
 	untried                   []string // actions for which the fleet has no object
 }
@@ -51,6 +52,8 @@ func (t *tryout) run(ctx context.Context, trials []trial) error {
 	for _, one := range trials {
 		err := one.call(ctx)
 		switch code := codeOf(err); {
+		case explicitlyDenied(err):
+			t.forbidden = append(t.forbidden, refused(err, one.action, "").Error())
 		case code == "UnauthorizedOperation":
 			if action := deniedAction(err, one.action); !slices.Contains(t.denied, action) {
 				t.denied = append(t.denied, action)

@@ -35,12 +35,18 @@ type sight struct {
 // ErrThrottled of what is young. Where the look fails its error counts, which may be tried again.
 // Other errors stay as they are.
 func (a *account) judged(ctx context.Context, err error, action string, ids ...string) error {
+	return a.judgedBy(ctx, err, action, nil, ids...)
+}
+
+// judgedBy is judged with options for the looks.
+func (a *account) judgedBy(ctx context.Context, err error, action string, how []option,
+	ids ...string) error {
 	if codeOf(err) != "UnauthorizedOperation" {
 		return err
 	}
 	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" })
 	for _, id := range ids {
-		seen, lookErr := a.look(ctx, id)
+		seen, lookErr := a.look(ctx, id, how...)
 		switch {
 		case errors.Is(lookErr, provider.ErrNotFound):
 			return provider.Because(err, provider.ErrNotFound, id, "%s not found", id)
@@ -57,7 +63,7 @@ func (a *account) judged(ctx context.Context, err error, action string, ids ...s
 			return provider.Because(err, provider.ErrDenied, id, "EC2 refused %s: it does not "+
 				"carry the tag %s=%s, which the policy of docs/ec2.md wants", about(action, id),
 				tagFleet, a.cfg.Fleet)
-		case a.cfg.Now().Sub(seen.made) < youth:
+		case a.new.isNew(id) || a.cfg.Now().Sub(seen.made) < youth:
 			return provider.Throttled(err, youthPause, "EC2 refused %s: it is new, and EC2 "+
 				"may not know its tags yet: waiting", about(action, id))
 		}
@@ -73,21 +79,22 @@ func (a *account) until(ctx context.Context, action, id string, call func() erro
 }
 
 // look reads one object, once. ErrNotFound.
-func (a *account) look(ctx context.Context, id string) (sight, error) {
+func (a *account) look(ctx context.Context, id string, how ...option) (sight, error) {
 	var seen []sight
 	var err error
 	switch kind, _, _ := strings.Cut(id, "-"); kind {
 	case "i":
 		var found []types.Instance
 		found, err = a.describeInstances(ctx,
-			&ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+			&ec2.DescribeInstancesInput{InstanceIds: []string{id}}, how...)
 		for _, i := range found {
 			seen = append(seen, sight{createdAt(i), machineState(i) == provider.MachineTerminated,
 				fromTags(i.Tags)})
 		}
 	case "vol":
 		var found []types.Volume
-		found, err = a.describeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}})
+		found, err = a.describeVolumes(ctx, &ec2.DescribeVolumesInput{VolumeIds: []string{id}},
+			how...)
 		for _, v := range found {
 			if v.State != types.VolumeStateDeleting && v.State != types.VolumeStateDeleted {
 				seen = append(seen, sight{aws.ToTime(v.CreateTime), false, fromTags(v.Tags)})
@@ -96,7 +103,7 @@ func (a *account) look(ctx context.Context, id string) (sight, error) {
 	case "snap":
 		var found []types.Snapshot
 		found, err = a.describeSnapshots(ctx,
-			&ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}})
+			&ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}}, how...)
 		for _, s := range found {
 			seen = append(seen, sight{aws.ToTime(s.StartTime), false, fromTags(s.Tags)})
 		}

@@ -164,11 +164,21 @@ func about(action, id string) string {
 	return action + " of " + id
 }
 
+// explicitlyDenied says that a policy denies a call, and not only that none allows it.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+func explicitlyDenied(err error) bool {
+	return codeOf(err) == "UnauthorizedOperation" &&
+		strings.Contains(err.Error(), "with an explicit deny")
+}
+
 func hint(err error, code, action string) string {
 	switch {
 	case code == "CustomerKeyHasBeenRevoked":
 		return " (the volume's key: see that it is enabled, and allow " + grantAction +
 			" and kms:Decrypt on it to the control plane; docs/ec2.md has the whole policy)"
+	case explicitlyDenied(err):
+		return " (a policy denies it, such as one of the organization, which no allow undoes: " +
+			"have that policy changed)"
 	case code == "UnauthorizedOperation":
 		return " (allow " + deniedAction(err, action) + " to the control plane; docs/ec2.md has " +
 			"the whole policy)"

@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -70,16 +73,23 @@ func (p *Provider) launchZones(ctx context.Context,
 }
 
 // launch runs the instance in the first of the zones that has room. Each zone has a client token of
-// its own, made from the request's, so that a repeated launch finds what the earlier one made.
+// its own, made from the request's, so that a repeated launch finds what the earlier one made. It
+// looks for that where it was made, or may have been: the zones before that one may have room by
+// now, and know nothing of it.
 func (p *Provider) launch(ctx context.Context, input *ec2.RunInstancesInput,
 	zones []string) (*ec2.RunInstancesOutput, error) {
-	token := aws.ToString(input.ClientToken)
+	token, asked := aws.ToString(input.ClientToken), zones[0]
+	zones = p.elsewhere.first(token, zones)
 	for i, zone := range zones {
 		p.cfg.place(input, zone)
-		if i > 0 {
+		input.ClientToken = aws.String(token)
+		if zone != asked {
 			input.ClientToken = aws.String(tokenFor(token, zone))
 		}
 		out, err := p.api.RunInstances(ctx, input)
+		if err == nil || mayHaveMade(err) {
+			p.elsewhere.note(token, zone, p.cfg.Now())
+		}
 		if err == nil || !slices.Contains(noCapacity, codeOf(err)) {
 			return out, err
 		}
@@ -92,6 +102,38 @@ func (p *Provider) launch(ctx context.Context, input *ec2.RunInstancesInput,
 			input.InstanceType, "error", err)
 	}
 	return nil, provider.Errorf(provider.ErrInvalid, "", "there is no zone to make a machine in")
+}
+
+// elsewhere remembers for an hour in which zone a client token made a machine last, or may have.
+type elsewhere struct {
+	mu    sync.Mutex
+	zones map[string]launched
+}
+
+type launched struct {
+	zone string
+	at   time.Time
+}
+
+func (e *elsewhere) note(token, zone string, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	maps.DeleteFunc(e.zones, func(_ string, l launched) bool { return now.Sub(l.at) > time.Hour })
+	if e.zones == nil {
+		e.zones = map[string]launched{}
+	}
+	e.zones[token] = launched{zone, now}
+}
+
+// first puts the zone first in which the token may have made a machine.
+func (e *elsewhere) first(token string, zones []string) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at := slices.Index(zones, e.zones[token].zone)
+	if at <= 0 {
+		return zones
+	}
+	return slices.Concat(zones[at:at+1], zones[:at], zones[at+1:])
 }
 
 func tokenFor(token, zone string) string {

@@ -179,11 +179,11 @@ func instanceTags(i types.Instance) (string, []types.Tag) {
 }
 
 func (a *account) describeInstances(ctx context.Context,
-	in *ec2.DescribeInstancesInput) ([]types.Instance, error) {
+	in *ec2.DescribeInstancesInput, how ...option) ([]types.Instance, error) {
 	var all []types.Instance
 	pages := ec2.NewDescribeInstancesPaginator(a.api, in)
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		page, err := pages.NextPage(ctx, how...)
 		if err != nil {
 			return nil, refused(err, "DescribeInstances", "")
 		}

@@ -19,7 +19,8 @@ import (
 type Provider struct {
 	*account
 	*pacer
-	letters letters
+	letters   letters
+	elsewhere elsewhere
 }
 
 // account is what EC2 has, as far as it was read. It changes nothing, and keeps nothing that

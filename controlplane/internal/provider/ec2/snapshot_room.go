@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,21 +53,29 @@ func (p *pacer) SnapshotRoom(ctx context.Context, volumeID string, last time.Tim
 	if err != nil {
 		return err
 	}
-	pending := p.deleted(volumeID, now)
+	pending, failed := p.deleted(volumeID, now), []string(nil)
 	for _, s := range all {
 		// EC2 counts those that ended in error too.
 		// https://repost.aws/knowledge-center/ebs-snapshot-stuck
 		if s.State != types.SnapshotStateCompleted {
 			pending++
 		}
+		if s.State == types.SnapshotStateError {
+			failed = append(failed, aws.ToString(s.SnapshotId))
+		}
 		if began := aws.ToTime(s.StartTime); began.After(last) {
 			last = began
 		}
 	}
 	if most := pendingLimit(v.VolumeType); pending >= most {
-		return provider.Throttled(nil, pendingPause, "volume %s has %d snapshots under way or "+
-			"just deleted, and EC2 takes no more than %d: waiting until one is complete", volumeID,
-			pending, most)
+		until := "one is complete"
+		if len(failed) > 0 {
+			until = "somebody deletes what failed (" + strings.Join(failed, ", ") + "), which " +
+				"counts until then, or another is complete"
+		}
+		return provider.Throttled(nil, pendingPause, "volume %s has %d snapshots under way, "+
+			"failed or just deleted, and EC2 takes no more than %d: waiting until %s", volumeID,
+			pending, most, until)
 	}
 	return paced(volumeID, last, now)
 }

@@ -32,8 +32,8 @@ func (p *Provider) CreateSnapshot(ctx context.Context,
 		return p.cutAfterAll(ctx, req, err)
 	}
 	if err != nil {
-		err = refused(p.judged(ctx, err, "CreateSnapshot", req.VolumeID), "CreateSnapshot",
-			req.VolumeID)
+		err = refused(p.judgedBy(ctx, err, "CreateSnapshot", []option{unrepeated}, req.VolumeID),
+			"CreateSnapshot", req.VolumeID)
 		return none, p.new.unknownYet(err, req.VolumeID)
 	}
 	s := toSnapshot(types.Snapshot{SnapshotId: out.SnapshotId, State: out.State,
@@ -116,11 +116,11 @@ func snapshotTags(s types.Snapshot) (string, []types.Tag) {
 }
 
 func (a *account) describeSnapshots(ctx context.Context,
-	in *ec2.DescribeSnapshotsInput) ([]types.Snapshot, error) {
+	in *ec2.DescribeSnapshotsInput, how ...option) ([]types.Snapshot, error) {
 	var all []types.Snapshot
 	pages := ec2.NewDescribeSnapshotsPaginator(a.api, in)
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		page, err := pages.NextPage(ctx, how...)
 		if err != nil {
 			return nil, refused(err, "DescribeSnapshots", "")
 		}

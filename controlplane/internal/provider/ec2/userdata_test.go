@@ -40,3 +40,28 @@ func TestUserDataIsCloudConfig(t *testing.T) {
 		}
 	}
 }
+
+// Names of servers that YAML reads as something else than a string end cloud-init before it writes
+// the join file: https://github.com/canonical/cloud-init/issues/7006.
+func TestHostNameStaysAString(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"on", "off", "yes", "no", "true", "false", "null", "1234", "0x1f",
+		"1e5", "2026-11-30"} {
+		made, err := userData(name, nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := base64.StdEncoding.DecodeString(*made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read yaml.Node
+		if err := yaml.Unmarshal(data, &read); err != nil {
+			t.Fatal(err)
+		}
+		host := read.Content[0].Content[1]
+		if host.Value != name || host.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0 {
+			t.Errorf("%s reads as %s %s, by its tag and no quotes", name, host.Tag, host.Value)
+		}
+	}
+}

@@ -77,11 +77,18 @@ func madeAtQuota(ctx context.Context, p *Provider, req provider.CreateVolumeRequ
 		return provider.Volume{}, err // it may not show yet
 	}
 	for _, v := range made {
-		if v.State == provider.VolumeCreating || v.State == provider.VolumeAvailable {
+		if (v.State == provider.VolumeCreating || v.State == provider.VolumeAvailable) &&
+			isAskedFor(v, req) {
 			return v, nil
 		}
 	}
 	return provider.Volume{}, errors.Join(limit, err)
+}
+
+// isAskedFor says that a volume is what the request would make.
+func isAskedFor(v provider.Volume, req provider.CreateVolumeRequest) bool {
+	return v.SnapshotID == req.SnapshotID && v.Zone == req.Zone && v.Type == req.Type &&
+		(req.SizeBytes == 0 || v.SizeBytes == int64(wholeGiB(req.SizeBytes))*gib)
 }
 
 func (p *Provider) volumeInput(req provider.CreateVolumeRequest) *ec2.CreateVolumeInput {
@@ -203,11 +210,11 @@ func (a *account) withItsVolumes(machine types.Instance, listed []types.Volume) 
 func volumeTags(v types.Volume) (string, []types.Tag) { return aws.ToString(v.VolumeId), v.Tags }
 
 func (a *account) describeVolumes(ctx context.Context,
-	in *ec2.DescribeVolumesInput) ([]types.Volume, error) {
+	in *ec2.DescribeVolumesInput, how ...option) ([]types.Volume, error) {
 	var all []types.Volume
 	pages := ec2.NewDescribeVolumesPaginator(a.api, in)
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		page, err := pages.NextPage(ctx, how...)
 		if err != nil {
 			return nil, refused(err, "DescribeVolumes", "")
 		}
