@@ -74,7 +74,8 @@ func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineReq
 func (p *Provider) runInput(req provider.CreateMachineRequest,
 	image types.Image, ofVolumes map[string]string) *ec2.RunInstancesInput {
 	name := map[string]string{"Name": req.Name}
-	own := map[string]string{tagHost: req.Name, tagImage: req.Image, tagRequest: requestHash(req)}
+	own := map[string]string{tagHost: req.Name, tagImage: req.Image, tagRequest: requestHash(req),
+		tagToken: req.ClientToken}
 	input := &ec2.RunInstancesInput{
 		ClientToken: aws.String(req.ClientToken), ImageId: image.ImageId,
 		InstanceType: types.InstanceType(p.cfg.InstanceType),
@@ -149,7 +150,8 @@ func (a *account) instance(ctx context.Context, id string) (types.Instance, erro
 	return found[0], nil
 }
 
-// ListMachines lists instances, oldest first.
+// ListMachines lists instances, oldest first. Those with certain tags are without what somebody
+// else gave them to.
 func (p *Provider) ListMachines(ctx context.Context,
 	f provider.Filter) ([]provider.Machine, error) {
 	list, err := find(ctx, p.new, "i", f, instanceTags, func() ([]types.Instance, error) {
@@ -161,7 +163,7 @@ func (p *Provider) ListMachines(ctx context.Context,
 	}
 	var machines []provider.Machine
 	for _, i := range list {
-		if m := toMachine(i); f.Matches(m.Tags) {
+		if m := toMachine(i); f.Matches(m.Tags) && (len(f.Tags) == 0 || !instanceCopied(i)) {
 			machines = append(machines, m)
 		}
 	}

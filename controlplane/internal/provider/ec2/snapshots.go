@@ -46,7 +46,8 @@ func (p *Provider) CreateSnapshot(ctx context.Context,
 
 func (a *account) snapshotInput(req provider.CreateSnapshotRequest) *ec2.CreateSnapshotInput {
 	return &ec2.CreateSnapshotInput{VolumeId: aws.String(req.VolumeID),
-		TagSpecifications: specification(types.ResourceTypeSnapshot, a.tagged(req.Tags))}
+		TagSpecifications: specification(types.ResourceTypeSnapshot, with(map[string]string{
+			tagVolume: req.VolumeID}, a.tagged(req.Tags)))}
 }
 
 func (p *Provider) cutAfterAll(ctx context.Context, req provider.CreateSnapshotRequest,
@@ -88,7 +89,8 @@ func (p *Provider) GetSnapshot(ctx context.Context, id string) (provider.Snapsho
 	return toSnapshot(found[0]), nil
 }
 
-// ListSnapshots lists the account's own snapshots, oldest first.
+// ListSnapshots lists the account's own snapshots, oldest first. Those with certain tags are
+// without what somebody else gave them to.
 func (p *Provider) ListSnapshots(ctx context.Context,
 	f provider.Filter) ([]provider.Snapshot, error) {
 	list, err := find(ctx, p.new, "snap", f, snapshotTags, func() ([]types.Snapshot, error) {
@@ -100,7 +102,8 @@ func (p *Provider) ListSnapshots(ctx context.Context,
 	}
 	var snapshots []provider.Snapshot
 	for _, found := range list {
-		if s := toSnapshot(found); f.Matches(s.Tags) {
+		if s := toSnapshot(found); f.Matches(s.Tags) &&
+			(len(f.Tags) == 0 || !snapshotCopied(found)) {
 			snapshots = append(snapshots, s)
 		}
 	}

@@ -34,7 +34,7 @@ const (
 )
 
 var ownTags = []string{tagHost, tagImage, tagRequest, tagOfImage, tagRootDevice,
-	tagDataDevice}
+	tagDataDevice, tagSource, tagVolume, tagToken}
 
 func toTags(tags map[string]string) []types.Tag {
 	var list []types.Tag

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -95,7 +96,8 @@ func (p *Provider) volumeInput(req provider.CreateVolumeRequest) *ec2.CreateVolu
 	kind := types.VolumeType(req.Type)
 	input := &ec2.CreateVolumeInput{ClientToken: aws.String(req.ClientToken),
 		AvailabilityZone: aws.String(req.Zone), VolumeType: kind,
-		TagSpecifications: specification(types.ResourceTypeVolume, p.tagged(req.Tags))}
+		TagSpecifications: specification(types.ResourceTypeVolume, with(map[string]string{
+			tagSource: cmp.Or(req.SnapshotID, noSource)}, p.tagged(req.Tags)))}
 	if req.SizeBytes > 0 {
 		input.Size = aws.Int32(wholeGiB(req.SizeBytes))
 	}
@@ -145,7 +147,8 @@ func (a *account) volume(ctx context.Context, id string) (types.Volume, error) {
 	return found[0], nil
 }
 
-// ListVolumes lists volumes, oldest first, without the root volumes of instances.
+// ListVolumes lists volumes, oldest first, without the root volumes of instances. Those with
+// certain tags are without what somebody else gave them to.
 func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provider.Volume, error) {
 	by, machine := p.filters(f), types.Instance{}
 	if f.MachineID != "" {
@@ -176,7 +179,8 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 	for _, found := range list {
 		v := toVolume(found)
 		if isRoot(found, root) || v.State == provider.VolumeDeleted || !f.Matches(v.Tags) ||
-			f.MachineID != "" && v.MachineID != f.MachineID {
+			f.MachineID != "" && v.MachineID != f.MachineID ||
+			f.MachineID == "" && len(f.Tags) > 0 && volumeCopied(found) {
 			continue
 		}
 		volumes = append(volumes, v)
