@@ -180,3 +180,40 @@ func TestCheckNamesAnExplicitDeny(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A zone that has not the type, or whose subnet has no address left, is passed over as a full one.
+func TestZoneWithoutTheTypeIsPassedOver(t *testing.T) {
+	t.Parallel()
+	zones := ec2lab.Zones()
+	for _, test := range []struct {
+		codes []string
+		kind  error
+	}{
+		{[]string{"Unsupported"}, nil},
+		{[]string{"InsufficientFreeAddressesInSubnet"}, nil},
+		{[]string{"InsufficientInstanceCapacity", "Unsupported"}, provider.ErrThrottled},
+		{[]string{"InsufficientFreeAddressesInSubnet", "InsufficientFreeAddressesInSubnet"},
+			provider.ErrThrottled},
+		{[]string{"Unsupported", "Unsupported"}, provider.ErrInvalid},
+	} {
+		runs := 0
+		f := newFake(t, Config{Subnets: map[string]string{zones[0]: ec2lab.Subnets()[zones[0]],
+			zones[1]: ec2lab.Subnets()[zones[1]]}}, ec2lab.Behaviour{
+			Fault: func(action string) ec2lab.Fault {
+				if action != "RunInstances" {
+					return ec2lab.Fault{}
+				}
+				runs++
+				if runs > len(test.codes) {
+					return ec2lab.Fault{}
+				}
+				return ec2lab.Fault{Refuse: test.codes[runs-1]}
+			}})
+		req := newMachine
+		req.OtherZones = true
+		m, err := f.CreateMachine(t.Context(), req)
+		if !errors.Is(err, test.kind) || err == nil && m.Zone != zones[1] || mayHaveMade(err) {
+			t.Errorf("%v: in %q, %v", test.codes, m.Zone, err)
+		}
+	}
+}

@@ -26,6 +26,7 @@ var throttling = map[string]time.Duration{
 	"InsufficientInstanceCapacity":            time.Minute,
 	"InsufficientHostCapacity":                time.Minute,
 	"InsufficientCapacity":                    time.Minute,
+	"InsufficientFreeAddressesInSubnet":       time.Minute,
 	"InsufficientVolumeCapacity":              30 * time.Second,
 	"MaxConcurrentVolumeModificationExceeded": 30 * time.Second,
 }
@@ -73,6 +74,8 @@ var kinds = map[string]error{
 	"ResourceLimitExceeded":           provider.ErrLimitExceeded,
 	"SnapshotLimitExceeded":           provider.ErrLimitExceeded,
 	"VolumeModificationRateExceeded":  provider.ErrLimitExceeded,
+
+	"VolumeModificationSizeLimitExceeded": provider.ErrLimitExceeded,
 }
 
 // codeOf is EC2's code of an error; empty when EC2 did not answer.

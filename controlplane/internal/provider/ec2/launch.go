@@ -17,9 +17,12 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 )
 
-// noCapacity are the codes of a zone that is full. They have had no effect.
+// noCapacity are the codes of a zone that is full, or whose subnet is. They have had no effect.
 var noCapacity = []string{"InsufficientInstanceCapacity", "InsufficientHostCapacity",
-	"InsufficientCapacity"}
+	"InsufficientCapacity", "InsufficientFreeAddressesInSubnet"}
+
+// notThere is the code of a zone that does not have the type of instance.
+const notThere = "Unsupported"
 
 // launchInput is the call that makes a machine, without its place, and the zones where it may be,
 // the first of which becomes the request's.
@@ -80,6 +83,7 @@ func (p *Provider) launch(ctx context.Context, input *ec2.RunInstancesInput,
 	zones []string) (*ec2.RunInstancesOutput, error) {
 	token, asked := aws.ToString(input.ClientToken), zones[0]
 	zones = p.elsewhere.first(token, zones)
+	var full error
 	for i, zone := range zones {
 		p.cfg.place(input, zone)
 		input.ClientToken = aws.String(token)
@@ -90,15 +94,20 @@ func (p *Provider) launch(ctx context.Context, input *ec2.RunInstancesInput,
 		if err == nil || mayHaveMade(err) {
 			p.elsewhere.note(token, zone, p.cfg.Now())
 		}
-		if err == nil || !slices.Contains(noCapacity, codeOf(err)) {
+		if slices.Contains(noCapacity, codeOf(err)) {
+			full = err
+		} else if codeOf(err) != notThere {
 			return out, err
 		}
-		if i == len(zones)-1 {
-			return nil, provider.Throttled(err, throttling[codeOf(err)], "EC2 has no capacity for "+
-				"%s in %s: wait, ask for another zone, or choose another type of instance "+
-				"(--ec2-instance-type): %w", input.InstanceType, strings.Join(zones, ", "), err)
+		switch last := i == len(zones)-1; {
+		case last && full == nil:
+			return nil, err
+		case last:
+			return nil, provider.Throttled(full, throttling[codeOf(full)], "EC2 has no capacity "+
+				"for %s in %s: wait, ask for another zone, or choose another type of instance "+
+				"(--ec2-instance-type): %w", input.InstanceType, strings.Join(zones, ", "), full)
 		}
-		p.cfg.Log.Warn("the zone is full, the next one is tried", "zone", zone, "instance_type",
+		p.cfg.Log.Warn("the zone takes no machine, the next one is tried", "zone", zone, "instance_type",
 			input.InstanceType, "error", err)
 	}
 	return nil, provider.Errorf(provider.ErrInvalid, "", "there is no zone to make a machine in")
