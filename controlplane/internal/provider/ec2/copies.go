@@ -13,7 +13,8 @@ const (
 	noSource  = "none"
 	// tagVolume is on a snapshot: the volume that it is of.
 	tagVolume = "understudy:volume"
-	// tagToken is the client token on an instance; that of its launch is made from it.
+	// tagToken is the client token on an instance and on the volumes that came with it; that of the
+	// launch is made from it.
 	tagToken = "understudy:token"
 )
 
@@ -33,6 +34,14 @@ func instanceCopied(i types.Instance) bool {
 		zone = aws.ToString(i.Placement.AvailabilityZone)
 	}
 	return tagged && launched != token && launched != tokenFor(token, zone)
+}
+
+// cameWith says that a volume of an image came with that instance, as far as they are tagged with
+// that.
+func cameWith(v types.Volume, i types.Instance) bool {
+	with, tagged := fromTags(v.Tags)[tagToken]
+	token, known := fromTags(i.Tags)[tagToken]
+	return !tagged || !known || with == token
 }
 
 // snapshotCopied says that somebody else made a snapshot: one of a volume of ours, whose tags

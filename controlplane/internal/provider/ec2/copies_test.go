@@ -134,3 +134,52 @@ func TestRestoredInstanceIsNotOurs(t *testing.T) {
 		}
 	})
 }
+
+// The default volume of one machine that somebody attaches to another, under the name that its own
+// one had, is not the other's: jobs delete what is.
+func TestDefaultVolumeOfAnotherMachineIsNotDefault(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, Config{}, ec2lab.Behaviour{Access: ec2lab.Access{Policy: everything}})
+		ctx := t.Context()
+		its := func(machine string) provider.Volume {
+			t.Helper()
+			time.Sleep(time.Hour)
+			list, err := f.ListVolumes(ctx, provider.Filter{MachineID: machine})
+			if err != nil || len(list) != 1 {
+				t.Fatalf("machine %s has %+v, %v", machine, list, err)
+			}
+			return list[0]
+		}
+		var machines []string
+		for _, name := range []string{"db1", "db2"} {
+			req := newMachine
+			req.ClientToken, req.Name = name, name
+			m, err := f.CreateMachine(ctx, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			machines = append(machines, m.ID)
+		}
+		var device *string
+		own, moved := its(machines[1]), its(machines[0])
+		for i, v := range []provider.Volume{moved, own} {
+			found, err := f.volume(ctx, v.ID)
+			if err != nil || !v.Default {
+				t.Fatalf("%+v is the default one of machine %s: %v", v, machines[i], err)
+			}
+			device = found.Attachments[0].Device
+			if _, err := f.DetachVolume(ctx, v.ID, machines[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Hour)
+		if _, err := f.api.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: aws.String(moved.ID),
+			InstanceId: aws.String(machines[1]), Device: device}); err != nil {
+			t.Fatal(err)
+		}
+		if v := its(machines[1]); v.ID != moved.ID || v.Default {
+			t.Errorf("the volume of another machine is %+v", v)
+		}
+	})
+}

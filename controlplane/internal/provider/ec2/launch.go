@@ -107,8 +107,8 @@ func (p *Provider) launch(ctx context.Context, input *ec2.RunInstancesInput,
 				"for %s in %s: wait, ask for another zone, or choose another type of instance "+
 				"(--ec2-instance-type): %w", input.InstanceType, strings.Join(zones, ", "), full)
 		}
-		p.cfg.Log.Warn("the zone takes no machine, the next one is tried", "zone", zone, "instance_type",
-			input.InstanceType, "error", err)
+		p.cfg.Log.Warn("the zone takes no machine, the next one is tried", "zone", zone,
+			"instance_type", input.InstanceType, "error", err)
 	}
 	return nil, provider.Errorf(provider.ErrInvalid, "", "there is no zone to make a machine in")
 }

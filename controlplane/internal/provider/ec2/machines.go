@@ -74,8 +74,8 @@ func (p *Provider) madeBefore(ctx context.Context, req provider.CreateMachineReq
 func (p *Provider) runInput(req provider.CreateMachineRequest,
 	image types.Image, ofVolumes map[string]string) *ec2.RunInstancesInput {
 	name := map[string]string{"Name": req.Name}
-	own := map[string]string{tagHost: req.Name, tagImage: req.Image, tagRequest: requestHash(req),
-		tagToken: req.ClientToken}
+	own := map[string]string{tagHost: req.Name, tagImage: req.Image, tagRequest: requestHash(req)}
+	token := map[string]string{tagToken: req.ClientToken}
 	input := &ec2.RunInstancesInput{
 		ClientToken: aws.String(req.ClientToken), ImageId: image.ImageId,
 		InstanceType: types.InstanceType(p.cfg.InstanceType),
@@ -89,9 +89,9 @@ func (p *Provider) runInput(req provider.CreateMachineRequest,
 		},
 		InstanceInitiatedShutdownBehavior: types.ShutdownBehaviorStop,
 		TagSpecifications: append(specification(types.ResourceTypeInstance,
-			with(own, with(p.tagged(req.Tags), name))),
+			with(token, with(own, with(p.tagged(req.Tags), name)))),
 			specification(types.ResourceTypeVolume,
-				with(ofVolumes, with(p.tagged(req.Tags), name)))...),
+				with(token, with(ofVolumes, with(p.tagged(req.Tags), name))))...),
 	}
 	if p.cfg.InstanceProfile != "" {
 		input.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String(

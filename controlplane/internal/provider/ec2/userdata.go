@@ -15,9 +15,9 @@ const JoinPath = "/etc/understudy-agent/join.json"
 // manual_cache_clean in user data too, but then calls them invalid at each boot.
 const cachePath = "/etc/cloud/cloud.cfg.d/90-understudy.cfg"
 
-// userData is what cloud-init makes of a fresh instance: its host name, in quotes as "on" and "null"
-// are names too, and the join file that root alone can read. One whose metadata service will be off
-// trusts what it kept of its first boot.
+// userData is what cloud-init makes of a fresh instance: its host name, in quotes as "on" and
+// "null" are names too, and the join file that root alone can read. One whose metadata service will
+// be off trusts what it kept of its first boot.
 func userData(host string, join []byte, sealed bool) (*string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#cloud-config\nhostname: %q\npreserve_hostname: false\n", host)

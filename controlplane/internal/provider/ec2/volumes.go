@@ -183,6 +183,7 @@ func (p *Provider) ListVolumes(ctx context.Context, f provider.Filter) ([]provid
 			f.MachineID == "" && len(f.Tags) > 0 && volumeCopied(found) {
 			continue
 		}
+		v.Default = v.Default && cameWith(found, machine)
 		volumes = append(volumes, v)
 	}
 	return byCreation(volumes, func(v provider.Volume) (time.Time, string) {
