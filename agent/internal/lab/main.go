@@ -23,7 +23,6 @@ import (
 const (
 	insideEnv = "UNDERSTUDY_LAB_INSIDE"
 	rootfsEnv = "UNDERSTUDY_LAB_ROOTFS"
-	imageGlob = "/var/cache/understudy/images/trixie-????????????/rootfs"
 	// shared is where the scratch directory of the host is seen inside.
 	shared    = "/lab"
 	bootLimit = time.Minute
@@ -109,13 +108,22 @@ func findRootfs(options Options) (string, error) {
 	if path := options.env(rootfsEnv); path != "" {
 		return path, nil
 	}
-	found, err := filepath.Glob(imageGlob)
-	if err != nil || len(found) == 0 {
+	newest := NewestImage("trixie")
+	if newest == "" {
 		return "", fmt.Errorf("no image of a host: run `make setup`, or set %s to the root of one",
 			rootfsEnv)
 	}
+	return newest, nil
+}
+
+// NewestImage is the root directory of the newest image of a Debian release; "" when there is none.
+func NewestImage(release string) string {
+	found, err := filepath.Glob("/var/cache/understudy/images/" + release + "-*/rootfs")
+	if err != nil || len(found) == 0 {
+		return ""
+	}
 	newest := func(a, b string) int { return modTime(a).Compare(modTime(b)) }
-	return slices.MaxFunc(found, newest), nil
+	return slices.MaxFunc(found, newest)
 }
 
 func modTime(path string) time.Time {

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -56,7 +57,7 @@ func (f *filesystems) growUnmounted(ctx context.Context, device Device) (bool, e
 		return false, err
 	}
 	record := f.growthRecord(device)
-	if err := writeRecord(record, growth{UUID: device.UUID, Boot: bootID()}); err != nil {
+	if err := writeRecord(record, growthOf(device)); err != nil {
 		return false, fmt.Errorf("cannot record the growth of %s: %w", device.Path, err)
 	}
 	_, err = f.host.exec.Run(ctx, hostexec.Command{Tool: "resize2fs", Args: []string{device.Path},
@@ -69,30 +70,39 @@ func (f *filesystems) growUnmounted(ctx context.Context, device Device) (bool, e
 
 // growth is on record while resize2fs grows an ext4 that is not mounted. Ended in the middle, it
 // leaves one that e2fsck corrects only when it may choose; each choice then ends in the same files
-// with the same content, whichever write was the last. After a crash of the host, which loses
-// writes in no order, nobody knows that.
+// with the same content, whichever write was the last. After a crash of the host, or of a disk that
+// came back, which lose writes in no order, nobody knows that.
 type growth struct {
 	// UUID is the filesystem's.
 	UUID string `json:"uuid"`
-	// Boot is the kernel's id of the boot in which it began.
+	// Boot is the kernel's id of the boot in which it began, Disk the number by which that boot
+	// tells this disk from one that was there before under its name.
 	Boot string `json:"boot"`
+	Disk string `json:"disk"`
 }
 
-// wasGrowing says whether the filesystem is one whose growth was cut off by the end of a process.
+func growthOf(device Device) growth {
+	at := fmt.Sprintf("/sys/dev/block/%d:%d/", device.Major, device.Minor)
+	return growth{UUID: device.UUID, Boot: readText("/proc/sys/kernel/random/boot_id"),
+		// a partition has none
+		Disk: cmp.Or(readText(at+"diskseq"), readText(at+"../diskseq"))}
+}
+
+// wasGrowing says whether the filesystem is one whose growth was cut off by the end of a process. It
+// is not where the kernel does not say which boot and which disk this is.
 func (f *filesystems) wasGrowing(device Device) (bool, error) {
 	var record growth
 	found, err := atomicfile.ReadJSON(f.growthRecord(device), &record)
 	if err != nil {
 		return false, fmt.Errorf("cannot read the record of a growth: %w", err)
 	}
-	return found && record == growth{UUID: device.UUID, Boot: bootID()}, nil
+	now := growthOf(device)
+	return found && record == now && now.Boot != "" && now.Disk != "", nil
 }
 
 func (f *filesystems) growthRecord(device Device) string {
 	return f.record("ext4-growth", device)
 }
-
-func bootID() string { return strings.TrimSpace(readText("/proc/sys/kernel/random/boot_id")) }
 
 // room says whether the device is larger than the ext4 on it by more than what cannot be used: a
 // last group of blocks that would be too small for its own tables.

@@ -3,6 +3,7 @@
 package mount_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,22 +17,27 @@ import (
 
 // TestAGrowthThatWasCutOff plants what resize2fs leaves that was killed before its last write, that
 // of the superblock: e2fsck corrects it only when it may choose, which nobody allowed unless the
-// agent recorded that it was growing this filesystem, in this boot.
+// agent recorded that it was growing this filesystem, in this boot, on this disk.
 func TestAGrowthThatWasCutOff(t *testing.T) {
 	boot := strings.TrimSpace(lab.Run(t, "cat", "/proc/sys/kernel/random/boot_id"))
-	for name, record := range map[string]string{
-		"the agent ended":    fmt.Sprintf(`{"uuid":%q,"boot":%q}`, uuidA, boot),
-		"the host crashed":   fmt.Sprintf(`{"uuid":%q,"boot":%q}`, uuidA, uuidA),
-		"another filesystem": fmt.Sprintf(`{"uuid":%q,"boot":%q}`, uuidB, boot),
-		"nobody was growing": "",
+	type recorded struct{ uuid, boot, disk string }
+	for name, record := range map[string]recorded{
+		"the agent ended":    {uuidA, boot, ""},
+		"the host crashed":   {uuidA, uuidA, ""},
+		"the disk was away":  {uuidA, boot, "1"},
+		"another filesystem": {uuidB, boot, ""},
+		"nobody was growing": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
 			v := halfGrown(t)
 			path := "/var/lib/understudy-agent/ext4-growth/" + v.ID + ".json"
 			t.Cleanup(func() { os.Remove(path) })
-			if record != "" {
-				lab.Write(t, path, record)
+			disk := cmp.Or(record.disk, strings.TrimSpace(lab.Run(t, "cat",
+				"/sys/block/"+filepath.Base(v.Device)+"/diskseq")))
+			if record.uuid != "" {
+				lab.Write(t, path, fmt.Sprintf(`{"uuid":%q,"boot":%q,"disk":%q}`, record.uuid,
+					record.boot, disk))
 			}
 			if name == "the agent ended" {
 				h.ensure(t, v, request(v))

@@ -59,18 +59,7 @@ func TestAHostDoesNotWaitForAnothersSignature(t *testing.T) {
 	t.Parallel()
 	h := newHSM(t)
 	e := estateOf(buildWith(t, inSigner(h)), "db-1", "db-2")
-	asked, free := make(chan struct{}, 8), make(chan struct{})
-	h.set(func() {
-		h.during = func(ctx context.Context) error {
-			asked <- struct{}{}
-			select {
-			case <-free:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	})
+	asked, free := h.hangs()
 	var wait sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	for _, server := range []string{"db-1", "db-1", "db-2"} {

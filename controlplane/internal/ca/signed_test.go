@@ -40,6 +40,23 @@ type hsm struct {
 	sizes map[int]bool
 }
 
+// hangs has each signature wait until free is closed; asked hears of each.
+func (h *hsm) hangs() (asked <-chan struct{}, free chan<- struct{}) {
+	began, end := make(chan struct{}, 8), make(chan struct{})
+	h.set(func() {
+		h.during = func(ctx context.Context) error {
+			began <- struct{}{}
+			select {
+			case <-end:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	return began, end
+}
+
 func (h *hsm) Public(context.Context) (crypto.PublicKey, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -220,18 +237,7 @@ func TestASignerThatHangsIsInNobodysWay(t *testing.T) {
 	t.Parallel()
 	h := newHSM(t)
 	e := estateOf(buildWith(t, inSigner(h)), "db-1", "db-2")
-	asked, free := make(chan struct{}, 8), make(chan struct{})
-	h.set(func() {
-		h.during = func(ctx context.Context) error {
-			asked <- struct{}{}
-			select {
-			case <-free:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	})
+	asked, free := h.hangs()
 	renewed := make(chan error, 1)
 	go func() {
 		_, err := e.registry.Renew(context.WithoutCancel(t.Context()), ca.RenewRequest{

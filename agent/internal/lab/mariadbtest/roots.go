@@ -3,11 +3,11 @@
 package mariadbtest
 
 import (
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/understudy-db/understudy/agent/internal/lab"
 )
 
 // RootsEnv names root directories with colons between, one a version, oldest first; "/" is the host
@@ -23,24 +23,14 @@ func Roots(t testing.TB, named string) []string {
 	}
 	var roots []string
 	for _, release := range []string{"bookworm", "trixie"} {
-		found, err := filepath.Glob("/var/cache/understudy/images/" + release +
-			"-????????????/rootfs")
-		must(t, err)
-		if len(found) == 0 {
+		newest := lab.NewestImage(release)
+		if newest == "" {
 			t.Fatalf("no image of a host with %s: run `make setup`, or name roots in %s", release,
 				RootsEnv)
 		}
-		roots = append(roots,
-			slices.MaxFunc(found, func(a, b string) int { return modified(t, a) - modified(t, b) }))
+		roots = append(roots, newest)
 	}
 	return roots
-}
-
-func modified(t testing.TB, path string) int {
-	t.Helper()
-	info, err := os.Stat(path)
-	must(t, err)
-	return int(info.ModTime().Unix())
 }
 
 // Name of the version in a root, for subtests.
