@@ -156,8 +156,9 @@ func tune2fsField(output, name string) string {
 	return ""
 }
 
-// peek mounts the device where no other process sees it for as long as look takes. Log or journal
-// are replayed by it.
+// peek mounts a checked device where no other process sees it for as long as look takes. The log of
+// an XFS is replayed by it. An ext4 stays as it was checked: resize2fs takes none that was mounted
+// for writing since.
 func (f *filesystems) peek(device Device, look func(dir string) error) (err error) {
 	if err := os.MkdirAll(f.runtimeDir, 0o700); err != nil {
 		return err
@@ -167,12 +168,13 @@ func (f *filesystems) peek(device Device, look func(dir string) error) (err erro
 		return err
 	}
 	defer os.Remove(dir)
-	options := ""
+	options, flags := "", uintptr(untrusted.DataMount|unix.MS_NOATIME)
 	if device.Filesystem == xfs {
 		options = "nouuid" // a copy whose original is mounted
+	} else {
+		flags |= unix.MS_RDONLY
 	}
-	if err := unix.Mount(device.Path, dir, device.Filesystem, untrusted.DataMount|unix.MS_NOATIME,
-		options); err != nil {
+	if err := unix.Mount(device.Path, dir, device.Filesystem, flags, options); err != nil {
 		return fmt.Errorf("cannot mount %s: %w", device.Path, err)
 	}
 	defer func() {

@@ -52,6 +52,30 @@ func TestAGrowthThatWasCutOff(t *testing.T) {
 	}
 }
 
+// TestALookAtTheNonceWritesNothing counts the mounts for writing: after one that was later than the
+// check, by the seconds of its clock, resize2fs refuses to grow the filesystem.
+func TestALookAtTheNonceWritesNothing(t *testing.T) {
+	h := newHost(t)
+	v := formatted(t, "vol-n", "ext4")
+	mounts := func() string {
+		out := lab.Run(t, "tune2fs", "-l", v.Device)
+		_, rest, _ := strings.Cut(out, "\nLast mount time:")
+		_, count, _ := strings.Cut(out, "\nMount count:")
+		time, _, _ := strings.Cut(rest, "\n")
+		count, _, _ = strings.Cut(count, "\n")
+		return time + count
+	}
+	lab.Run(t, "e2fsck", "-f", "-p", v.Device)
+	before := mounts()
+	r := request(v)
+	r.Nonce = nonceA[1:] + "0"
+	_, err := h.mounts.Ensure(t.Context(), r, nil)
+	want(t, err, errs.FailedPrecondition, errorsv1.Reason_REASON_NONCE_MISMATCH)
+	if after := mounts(); after != before {
+		t.Errorf("mounted at %s, before at %s", after, before)
+	}
+}
+
 // halfGrown is a volume whose filesystem has its new groups, and the superblock from before.
 func halfGrown(t *testing.T) *lab.Volume {
 	t.Helper()
