@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -29,7 +30,10 @@ func TestARunningDatabaseIsSeenByItsDatadir(t *testing.T) {
 	bin, datadir := t.TempDir(), t.TempDir()
 	program, err := os.ReadFile("/bin/sleep")
 	if err == nil {
+		// A process that another test starts meanwhile would have it open for writing still.
+		syscall.ForkLock.RLock()
 		err = os.WriteFile(filepath.Join(bin, "mariadbd"), program, 0o755)
+		syscall.ForkLock.RUnlock()
 	}
 	if err == nil {
 		err = os.Mkdir(filepath.Join(datadir, "shop"), 0o755)

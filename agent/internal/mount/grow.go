@@ -88,8 +88,8 @@ func growthOf(device Device) growth {
 		Disk: cmp.Or(readText(at+"diskseq"), readText(at+"../diskseq"))}
 }
 
-// wasGrowing says whether the filesystem is one whose growth was cut off by the end of a process. It
-// is not where the kernel does not say which boot and which disk this is.
+// wasGrowing says whether the filesystem is one whose growth was cut off by the end of a process.
+// It is not where the kernel does not say which boot and which disk this is.
 func (f *filesystems) wasGrowing(device Device) (bool, error) {
 	var record growth
 	found, err := atomicfile.ReadJSON(f.growthRecord(device), &record)
