@@ -130,12 +130,13 @@ const loadBeat = 10 * time.Millisecond
 // Load writes to the primary until the test ends or stop is called: transactions, MyISAM rows and
 // DDL, at most 300 statements a second.
 func Load(t testing.TB, primary *Instance) *Writers {
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &Writers{stop: cancel}
+	statements, kill := context.WithCancel(context.Background())
+	load, stop := context.WithCancel(statements)
+	w := &Writers{stop: stop}
 	for n := range 3 {
-		w.wait.Go(func() { w.write(ctx, primary.DB, n) })
+		w.wait.Go(func() { w.write(load, statements, primary.DB, n) })
 	}
-	t.Cleanup(w.Stop)
+	t.Cleanup(func() { kill(); w.Stop() })
 	return w
 }
 
@@ -147,13 +148,14 @@ type Writers struct {
 	Commits, Errors, Slowest atomic.Int64
 }
 
-// Stop ends the load.
+// Stop ends the load, with its last statements: a server commits one that was given up whenever it
+// likes, behind who reads a position now.
 func (w *Writers) Stop() { w.stop(); w.wait.Wait() }
 
-func (w *Writers) write(ctx context.Context, db *sql.DB, n int) {
+func (w *Writers) write(load, statements context.Context, db *sql.DB, n int) {
 	beat := time.NewTicker(loadBeat)
 	defer beat.Stop()
-	for round := 0; ctx.Err() == nil; round++ {
+	for round := 0; load.Err() == nil; round++ {
 		<-beat.C
 		began := time.Now()
 		statement := "INSERT INTO shop.t (a, b) VALUES (RAND() * 1000, MD5(RAND()))"
@@ -166,8 +168,8 @@ func (w *Writers) write(ctx context.Context, db *sql.DB, n int) {
 		case n == 2:
 			statement = "INSERT INTO shop.m (a) VALUES (1)"
 		}
-		if _, err := db.ExecContext(ctx, statement); err != nil {
-			if ctx.Err() == nil {
+		if _, err := db.ExecContext(statements, statement); err != nil {
+			if statements.Err() == nil {
 				w.Errors.Add(1)
 			}
 			continue
