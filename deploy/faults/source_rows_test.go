@@ -195,9 +195,9 @@ func (l *lab) logs() (names []string) {
 
 func (l *lab) purgedMeanwhile() {
 	l.dropSnap() // else its own reservation would do
+	agent := l.agent(primary) // its grant comes from the control plane, which dies next
 	m := l.makeOf(primary, "before_effect:start_mariadb")
 	before, last := l.logs(), l.newLogs()
-	agent := l.agent(primary)
 	_, err := agent.PurgeBinlogs(l.t.Context(), &agentv1.PurgeBinlogsRequest{ToFile: last})
 	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "reserv") {
 		l.t.Errorf("the purge was to be refused for the reservation: %v", err)
