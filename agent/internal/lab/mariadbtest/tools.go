@@ -74,6 +74,9 @@ func (t tools) Run(ctx context.Context, c hostexec.Command) (hostexec.Result, er
 	if err != nil {
 		return hostexec.Result{}, err
 	}
+	if c.Tool == installer {
+		return t.install(ctx, r, c)
+	}
 	return r.Run(ctx, t.translate(c))
 }
 
