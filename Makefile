@@ -37,9 +37,15 @@ demo-down: ## Remove what `make demo KEEP=1` left up (LAB=name)
 	@bin/demo $(if $(LAB),--lab "$(LAB)") down
 
 .PHONY: test
-test: setup build ## Run every test, those on real hosts included (needs root)
+test: setup build ## Run the tests, those on real hosts included (needs root): each claim once, in ten minutes
 	@# the longest first, and one more at a time than there are cores: they wait for hosts
-	$(GO_TEST) lab,$(TAGS) -timeout 50m -p $$(($$(nproc) + 1)) ./deploy/... ./agent/... ./controlplane/... ./proto/...
+	$(GO_TEST) lab,$(TAGS) -timeout 50m -p $$(($$(nproc) + 1)) -skip '^TestLong' \
+		./deploy/... ./agent/... ./controlplane/... ./proto/...
+
+.PHONY: test-long
+test-long: setup build ## Run the tests that `make test` leaves out, those called TestLong… (needs root)
+	$(GO_TEST) lab,$(TAGS) -timeout 50m -p $$(($$(nproc) + 1)) -run '^TestLong' \
+		$$(grep -rl --include='*_test.go' '^func TestLong' deploy agent controlplane proto | xargs dirname | sort -ru | sed 's,^,./,')
 
 .PHONY: test-faults
 test-faults: setup build ## Run the whole fault matrix on real hosts, and write its table to docs/faults.md (ROW=H1 runs some; PROVIDER=ec2 those about volumes; goes on where it was interrupted)
@@ -58,7 +64,7 @@ test-unit: ## Run the tests that need nothing but Go
 
 .PHONY: test-ec2
 test-ec2: setup build ## Run a hundred jobs against an EC2 that misbehaves at random
-	EC2_JOBS=100 $(GO_TEST) lab,$(TAGS) -count=1 -v -timeout 40m -run TestManyJobs ./deploy/e2e
+	EC2_JOBS=100 $(GO_TEST) lab,$(TAGS) -count=1 -v -timeout 40m -run '^TestLongManyJobs$$' ./deploy/e2e
 
 .PHONY: test-aws
 test-aws: build ## Test the provider ec2 at Amazon, in about an hour for about one US dollar (needs an account and variables: docs/first-day.md)
@@ -72,7 +78,7 @@ test-aws-sweep: ## Remove what a `make test-aws` left that was killed
 
 .PHONY: test-crashes
 test-crashes: setup build ## Run a hundred jobs on real hosts while things die at random (CRASHES=20 runs some, SEED=7 runs the same again)
-	CRASHES=$(or $(CRASHES),100) CRASH_SEED=$(SEED) FAULTS_LABS=2 $(GO_TEST) lab,$(TAGS) -count=1 -v -timeout 60m -run TestCrashes ./deploy/faults
+	CRASHES=$(or $(CRASHES),100) CRASH_SEED=$(SEED) FAULTS_LABS=2 $(GO_TEST) lab,$(TAGS) -count=1 -v -timeout 60m -run '^TestLongCrashes$$' ./deploy/faults
 
 .PHONY: test-vm
 test-vm: build ## Run the story on virtual machines that lose power, devices and the time; without KVM it takes most of an hour (RUN=TestHost runs one)

@@ -12,10 +12,10 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// TestTheRootIsReplacedUnderLoad replaces the root of the CA while a primary is written to, a
+// TestLongTheRootIsReplacedUnderLoad replaces the root of the CA while a primary is written to, a
 // replica follows it and another one is made. No call, no job and no write fails, replication goes
 // on, and what connects afterwards shows and believes certificates of the new root alone.
-func TestTheRootIsReplacedUnderLoad(t *testing.T) {
+func TestLongTheRootIsReplacedUnderLoad(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "root")
 	l.run("server", "create", "db1")

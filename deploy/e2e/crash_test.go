@@ -11,9 +11,9 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// TestKilled kills the control plane (-9) in the middle of each job, starts it again, and expects
-// that the job goes on by itself and ends well, with everything made once.
-func TestKilled(t *testing.T) {
+// TestLongKilled kills the control plane (-9) in the middle of each job, starts it again, and
+// expects that the job goes on by itself and ends well, with everything made once.
+func TestLongKilled(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "killed")
 	l.run("server", "create", "db1", "--image", "trixie")

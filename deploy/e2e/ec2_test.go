@@ -79,8 +79,8 @@ func (l *lab) checkPolicy(t *testing.T) {
 		})
 }
 
-// TestShortStoryOnEC2 is what `make test-aws` walks at Amazon.
-func TestShortStoryOnEC2(t *testing.T) {
+// TestLongShortStoryOnEC2 is what `make test-aws` walks at Amazon.
+func TestLongShortStoryOnEC2(t *testing.T) {
 	t.Parallel()
 	l := newEC2(t, "short", 3)
 	if err := l.ShortStory(t.Context(), "trixie", t.Logf); err != nil {
@@ -105,10 +105,10 @@ func jobs(t *testing.T) int {
 	return n
 }
 
-// TestManyJobs runs jobs one after the other while EC2 misbehaves at random and the control plane
-// is killed now and then. Then nothing is without an owner, nothing was made twice, and no
+// TestLongManyJobs runs jobs one after the other while EC2 misbehaves at random and the control
+// plane is killed now and then. Then nothing is without an owner, nothing was made twice, and no
 // stranger's thing was touched.
-func TestManyJobs(t *testing.T) {
+func TestLongManyJobs(t *testing.T) {
 	t.Parallel()
 	l := newEC2(t, "hundred", 11)
 	strangers := l.strangers(t)

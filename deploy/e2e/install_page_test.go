@@ -72,7 +72,7 @@ func (p *page) do(t *testing.T, part part) {
 		return
 	}
 	switch part.how {
-	case "to upgrade", "to remove": // TestUpgrade does
+	case "to upgrade", "to remove": // TestLongUpgrade does
 		return
 	case "and leave it running":
 		p.leave(t, part.hosts[0], part.text)

@@ -12,8 +12,8 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// TestJoin pastes the line of `token create` on a host, as a user does.
-func TestJoin(t *testing.T) {
+// TestLongJoin pastes the line of `token create` on a host, as a user does.
+func TestLongJoin(t *testing.T) {
 	t.Parallel()
 	l := newLabOf(t, stack.Config{Name: "e2e-join",
 		Dir: filepath.Join("/var/lib/understudy-e2e", "join"), Provider: "manual"})

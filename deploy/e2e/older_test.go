@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// TestOlderPrimary makes replicas of a MariaDB 10.11 on a Debian 12 host: one of the same series,
-// and one of 11.8, whose copy has its system tables upgraded before it replicates. A 10.11 replica
-// of an 11.8 primary is refused before anything is made.
-func TestOlderPrimary(t *testing.T) {
+// TestLongOlderPrimary makes replicas of a MariaDB 10.11 on a Debian 12 host: one of the same
+// series, and one of 11.8, whose copy has its system tables upgraded before it replicates. A 10.11
+// replica of an 11.8 primary is refused before anything is made.
+func TestLongOlderPrimary(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "older")
 	l.run("server", "create", "old", "--image", "bookworm", "--filesystem", "xfs")

@@ -13,9 +13,9 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// TestRestore backs a control plane up in the middle of a job, lets it go on, kills it, and
+// TestLongRestore backs a control plane up in the middle of a job, lets it go on, kills it, and
 // restores it in another directory under another address.
-func TestRestore(t *testing.T) {
+func TestLongRestore(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, "restore")
 	l.run("server", "create", "db1")

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// TestRPM installs, upgrades and removes the rpm packages with rpm itself, on a host that runs. rpm
-// has another order than dpkg: what the old package does at its end comes after the new one has
+// TestLongRPM installs, upgrades and removes the rpm packages with rpm itself, on a host that runs.
+// rpm has another order than dpkg: what the old package does at its end comes after the new one has
 // begun. The host is a Debian, which has no rpm: it gets the program.
-func TestRPM(t *testing.T) {
+func TestLongRPM(t *testing.T) {
 	t.Parallel()
 	r := &rpmHost{site: newSite(t, "rpm"), t: t}
 	r.bringRPM()

@@ -17,9 +17,9 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// TestUpgrade upgrades and downgrades both programs by their packages while jobs run, so that each
-// version of the control plane meets agents of the other. The jobs go on to their end.
-func TestUpgrade(t *testing.T) {
+// TestLongUpgrade upgrades and downgrades both programs by their packages while jobs run, so that
+// each version of the control plane meets agents of the other. The jobs go on to their end.
+func TestLongUpgrade(t *testing.T) {
 	t.Parallel()
 	newer := buildPackages(t, "../..", "0.1.1")
 	for _, older := range olderPackages(t) {

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// TestWatched watches both programs as an operator does: by traces, the journal and metrics.
-func TestWatched(t *testing.T) {
+// TestLongWatched watches both programs as an operator does: by traces, the journal and metrics.
+func TestLongWatched(t *testing.T) {
 	received, port := startCollector(t)
 	l := newLab(t, "watched")
 	l.Stop()

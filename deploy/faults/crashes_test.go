@@ -15,10 +15,10 @@ import (
 	cpv1 "github.com/understudy-db/understudy/proto/understudy/controlplane/v1"
 )
 
-// TestCrashes runs jobs on real hosts while things die at random. CRASHES is how many, CRASH_SEED
-// repeats a run, CRASH_ONLY one of its sequences. A sequence depends on its own dice alone, but for
-// the moments at which things happen on the hosts.
-func TestCrashes(t *testing.T) {
+// TestLongCrashes runs jobs on real hosts while things die at random. CRASHES is how many,
+// CRASH_SEED repeats a run, CRASH_ONLY one of its sequences. A sequence depends on its own dice
+// alone, but for the moments at which things happen on the hosts.
+func TestLongCrashes(t *testing.T) {
 	seed, count, only := number(t, "CRASH_SEED", time.Now().UnixNano()%1_000_000),
 		number(t, "CRASHES", 4), number(t, "CRASH_ONLY", -1)
 	t.Logf("seed %d: CRASH_SEED=%d CRASHES=%d runs these sequences again", seed, seed, count)

@@ -24,8 +24,8 @@ func matrixOf(provider string) []row {
 	})
 }
 
-// TestFaultsOnEC2 runs the rows that can be planted at EC2 alone: the quick ones, or all.
-func TestFaultsOnEC2(t *testing.T) {
+// TestLongFaultsOnEC2 runs the rows that can be planted at EC2 alone: the quick ones, or all.
+func TestLongFaultsOnEC2(t *testing.T) {
 	if providerName() == onEC2 {
 		t.Skip("TestFaults runs them")
 	}

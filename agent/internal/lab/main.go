@@ -95,8 +95,8 @@ func outside(ctx context.Context, options Options) (code int, err error) {
 }
 
 func buildAgent(ctx context.Context, path string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", path,
-		agentMain)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace",
+		"-ldflags", "-s -w", "-o", path, agentMain)
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot build the agent: %w: %s", err, out)

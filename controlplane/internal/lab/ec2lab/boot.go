@@ -39,7 +39,7 @@ type cloudInit struct {
 // boot does what cloud-init does at a boot, with the little of it that is needed. Its EC2 data
 // source asks the metadata service for the instance ID, and where that does not answer, cloud-init
 // takes the machine for a new one. With manual_cache_clean it trusts what it kept of the last boot,
-// and asks nobody. TestRealCloudInit holds this to the program.
+// and asks nobody. TestLongRealCloudInit holds this to the program.
 // https://github.com/canonical/cloud-init: cloudinit/cmd/main.py (existing = "check" or "trust"),
 // doc/rtd/explanation/first_boot.rst, and its issue 6270.
 func (c *cloudInit) boot(id, userData string, answers bool) Booted {

@@ -238,7 +238,7 @@ func (h *realHost) again(t *testing.T, m *model, as string, clean bool) {
 
 // Debian's cloud-init makes of the provider's user data, at each boot, what the table says and with
 // it the lab's model.
-func TestRealCloudInit(t *testing.T) {
+func TestLongRealCloudInit(t *testing.T) {
 	lab, front := newCloudInitLab(t)
 	for seal, all := range boots {
 		t.Run(fmt.Sprintf("seal=%v", seal), func(t *testing.T) {

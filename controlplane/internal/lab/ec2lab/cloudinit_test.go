@@ -19,7 +19,7 @@ import (
 const none = "iid-datasource-none"
 
 // aBoot is a boot of a root filesystem, and what cloud-init makes of it: TestModelOfCloudInit has
-// the lab's model say so, TestRealCloudInit the program.
+// the lab's model say so, TestLongRealCloudInit the program.
 type aBoot struct {
 	what string
 	// of is the instance that boots: one more is of an AMI that was made of the last one.

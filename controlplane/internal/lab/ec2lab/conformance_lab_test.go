@@ -14,24 +14,22 @@ import (
 )
 
 // TestConformance holds the lab's EC2 to what Amazon's is held to by `make test-aws`.
-func TestConformance(t *testing.T) {
-	for name, behaviour := range map[string]ec2lab.Behaviour{
-		"good":  {},
-		"usual": usualBehaviour(),
-	} {
-		t.Run(name, func(t *testing.T) {
-			fleet := "understudy-test-" + name
-			behaviour.Access = documented(t, fleet)
-			l := newLab(t, name, behaviour)
-			cfg := l.config()
-			cfg.Fleet = fleet
-			ec2test.Conformance(t, ec2test.Target{Config: cfg, Image: "test-masked",
-				OtherZone: ec2lab.Zones()[1], Limit: 90 * time.Second, Poll: 20 * time.Millisecond,
-				Run: func(ctx context.Context, m provider.Machine, argv ...string) (string, error) {
-					return l.nspawn.Exec(ctx, labMachine(m.ID), nspawn.Command{Argv: argv})
-				}})
-		})
-	}
+func TestConformance(t *testing.T) { conforms(t, "usual", usualBehaviour()) }
+
+func TestLongConformanceOnAGoodDay(t *testing.T) { conforms(t, "good", ec2lab.Behaviour{}) }
+
+func conforms(t *testing.T, name string, behaviour ec2lab.Behaviour) {
+	t.Helper()
+	fleet := "understudy-test-" + name
+	behaviour.Access = documented(t, fleet)
+	l := newLab(t, name, behaviour)
+	cfg := l.config()
+	cfg.Fleet = fleet
+	ec2test.Conformance(t, ec2test.Target{Config: cfg, Image: "test-masked",
+		OtherZone: ec2lab.Zones()[1], Limit: 90 * time.Second, Poll: 20 * time.Millisecond,
+		Run: func(ctx context.Context, m provider.Machine, argv ...string) (string, error) {
+			return l.nspawn.Exec(ctx, labMachine(m.ID), nspawn.Command{Argv: argv})
+		}})
 }
 
 // usualBehaviour are EC2 on a bad day, without what no caller can repair.
