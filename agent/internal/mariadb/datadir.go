@@ -173,6 +173,14 @@ func guardVersion(dir string, done *DatadirDone) error {
 			errs.Meta("datadir_version", done.Datadir.String()),
 			errs.Meta("binary_version", done.Binary.String()))
 	}
+	if halfUpgraded(dir) && !done.Binary.newerSeries(done.Datadir) {
+		return unsafe(errorsv1.Reason_REASON_DATADIR_NEWER,
+			fmt.Sprintf("cannot use datadir %s: an upgrade from MariaDB %s to a newer one has "+
+				"begun, and %s is installed", dir, done.Datadir, done.Binary),
+			errs.WithHint("use a machine image with the MariaDB that began the upgrade"),
+			errs.Meta("datadir_version", done.Datadir.String()),
+			errs.Meta("binary_version", done.Binary.String()))
+	}
 	done.UpgradeNeeded = !done.Datadir.sameSeries(done.Binary)
 	return nil
 }

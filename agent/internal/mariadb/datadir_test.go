@@ -162,6 +162,24 @@ func TestGuardOfVersions(t *testing.T) {
 	}
 }
 
+// MariaDB 11 makes the newer file empty when its upgrade begins: one that was cut off goes on, and
+// an older binary gets nothing of it.
+func TestAnUpgradeThatWasCutOffGoesOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	plant(t, dir, map[string]string{"mysql/": "", "mysql_upgrade_info": "10.11.18-MariaDB",
+		"mariadb_upgrade_info": ""})
+	done := DatadirDone{Binary: Version{11, 8, 9}}
+	if err := guardVersion(dir, &done); err != nil || !done.UpgradeNeeded ||
+		done.Datadir != (Version{10, 11, 18}) {
+		t.Errorf("%+v %v", done, err)
+	}
+	if err := guardVersion(dir, &DatadirDone{Binary: Version{10, 11, 19}}); errs.ReasonOf(err) !=
+		errorsv1.Reason_REASON_DATADIR_NEWER {
+		t.Errorf("the version of before the upgrade: %v", err)
+	}
+}
+
 // A run that was cut off while moving is gone on with, one that was cut off before begins anew.
 func TestMovingANewDatadirIn(t *testing.T) {
 	t.Parallel()

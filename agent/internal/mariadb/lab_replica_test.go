@@ -37,6 +37,9 @@ func TestReplicaUnderLoad(t *testing.T) {
 		replica, point := mariadbtest.CopyOf(t, primary,
 			mariadbtest.Options{Root: replicaRoot, CA: mariadbtest.SameCA(primary)})
 		replica.Run()
+		if primaryRoot != replicaRoot {
+			mariadbtest.CutUpgrade(t, replica)
+		}
 		version, changed, err := replica.Datadirs.Upgrade(ctx, mariadbtest.Patience,
 			func(string) error { return nil })
 		if err != nil || changed != (primaryRoot != replicaRoot) || version.String() == "" {

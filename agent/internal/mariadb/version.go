@@ -107,11 +107,15 @@ func binaryVersion(ctx context.Context, exec Exec) (Version, error) {
 // mostVersion bounds a file with a version.
 const mostVersion = 1 << 10
 
+// upgradeInfo are the files that say the version of a datadir. MariaDB 11 and later write the first
+// one: empty when an upgrade begins, and the version at its end. Until then the second one counts.
+var upgradeInfo = [...]string{"mariadb_upgrade_info", "mysql_upgrade_info"}
+
 // datadirVersion is the version that last upgraded the datadir; none when it does not say.
 func datadirVersion(datadir string) (Version, error) {
-	for _, name := range []string{"mariadb_upgrade_info", "mysql_upgrade_info"} {
+	for _, name := range upgradeInfo {
 		text, err := untrusted.ReadBelow(datadir, name, mostVersion)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || err == nil && len(text) == 0 {
 			continue
 		}
 		if err != nil {
@@ -124,4 +128,10 @@ func datadirVersion(datadir string) (Version, error) {
 			text, name)
 	}
 	return Version{}, nil
+}
+
+// halfUpgraded says whether an upgrade of the datadir has begun that has not ended.
+func halfUpgraded(datadir string) bool {
+	text, err := untrusted.ReadBelow(datadir, upgradeInfo[0], mostVersion)
+	return err == nil && len(text) == 0
 }

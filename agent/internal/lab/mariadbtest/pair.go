@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -98,6 +99,12 @@ func CopyOf(t testing.TB, primary *Instance, o Options) (*Instance, consistentpo
 	_, err = i.Configuration.Set(t.Context(), i.Settings(int64(o.ServerID)))
 	must(t, err)
 	return i, point
+}
+
+// CutUpgrade leaves of an upgrade that was cut off what MariaDB 11 leaves: an empty file.
+func CutUpgrade(t testing.TB, i *Instance) {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(i.Datadir, "mariadb_upgrade_info"), nil, 0o644))
 }
 
 // Join makes it follow the primary; its threads do not run yet.
