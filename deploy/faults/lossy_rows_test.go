@@ -296,6 +296,10 @@ func (l *lab) anotherMeaning() {
 	l.degraded(name, "its data is not proved since")
 	l.refuse([]string{"DATA_MISMATCH", table}, "replica", "verify", name, "--level", "full")
 	l.rebuilds(name, old)
+	if l.standing != "" { // it is as wrong
+		l.sql(primary, "DROP TABLE "+table)
+		l.run("replica", "verify", l.standing, "--level", "full")
+	}
 }
 
 func (l *lab) lostRows() {

@@ -145,6 +145,9 @@ func (l *lab) do(r *row) {
 	}()
 	l.ready(primary)
 	r.run(l)
+	if l.standing != "" {
+		l.ready(l.standing) // else the next row that uses it is the one to fail
+	}
 	l.rest()
 	l.check()
 	l.tidy()
