@@ -54,7 +54,7 @@ func crashRows() []row {
 				c.row(point, "the snapshot's job",
 					[]string{"snapshot", "create", primary, "--quiesce-limit",
 						quiesceLimit.String()}),
-				c.growth(point))
+				c.growth(point), c.restart(point))
 		}
 	}
 	return append(rows, crashes()[0].row("after_effect", "the primary's job",
@@ -70,6 +70,17 @@ func (c crash) growth(point string) row {
 		happens: "the job goes on after each; the volume, its filesystem and its record have the " +
 			"size; MariaDB was not restarted",
 		why: c.why,
+	}
+}
+
+func (c crash) restart(point string) row {
+	at := where(point)
+	return row{
+		id: c.id, variant: fmt.Sprintf("%s %s of each step of a restart", c.what, at),
+		run:     func(l *lab) { l.strikeReboot(c, point) },
+		planted: fmt.Sprintf("%s, %s of each step in turn, in one job", c.what, at),
+		happens: "the job goes on after each; the machine has restarted once; READY and equal",
+		why:     c.why,
 	}
 }
 

@@ -31,6 +31,7 @@ func hostInfo(h *agentv1.GetHostResponse) kit.HostInfo {
 	info := kit.HostInfo{
 		Server: h.GetServer(), OS: h.GetOs(), SystemdVersion: h.GetSystemdVersion(),
 		MariaDBVersion: h.GetMariadbVersion(), AgentVersion: h.GetAgentVersion(),
+		BootID:  h.GetBootId(),
 		Digests: int(h.GetDigests()), RowHash: int(h.GetRowHash()),
 	}
 	for _, p := range h.GetDatabaseProcesses() {

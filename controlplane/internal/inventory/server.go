@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/rpc/errs"
@@ -93,6 +94,7 @@ type Server struct {
 	History      string    // of its primary's binary log: the id of what it follows
 	// AccessRevoked is when its agent was revoked, until what it reads of its primary is ended.
 	AccessRevoked time.Time
+	Power         Power
 
 	Job      string // job that made or last changed the server's state
 	Created  time.Time
@@ -100,6 +102,19 @@ type Server struct {
 	LastSeen time.Time // last answer of the agent; zero when there was none
 	Rev      int64     // grows with every change; see Etag
 }
+
+// Power is the latest change of the power of a server's machine that a job makes, or made.
+type Power struct {
+	Key  string `json:"key,omitempty"`  // effect key of its step
+	Boot string `json:"boot,omitempty"` // boot id that the host had before
+	// Asked is when the provider took the request; zero while it may not have.
+	Asked time.Time `json:"asked,omitzero"`
+	// Findings are those that the server had before.
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Of reports whether the job makes the change, or made it.
+func (p Power) Of(jobID string) bool { return strings.HasPrefix(p.Key, jobID+"/") }
 
 // Mount is a volume's place on a server.
 type Mount struct {

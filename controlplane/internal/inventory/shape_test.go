@@ -20,7 +20,8 @@ func TestShape(t *testing.T) {
 			"Zone Image Address AgentIdentity AgentVersion ControlPlane Port ServerID " +
 			"BinaryVersion DatadirVersion DataVolume Mounts ReplicationConfigured " +
 			"BinlogAutoPurge Verified Unproved DataUnproved MarksSeen FirstReady History " +
-			"AccessRevoked Job Created Updated LastSeen Rev"},
+			"AccessRevoked Power Job Created Updated LastSeen Rev"},
+		{inventory.Power{}, "key boot asked findings"},
 		{inventory.Mount{}, "volume path fs_type fs_uuid"},
 		{inventory.Volume{}, "ID Provider ProviderID SizeBytes Zone MachineID Server Snapshot " +
 			"ImageDefault SnapshotTried State Job EffectKey " +

@@ -23,7 +23,7 @@ func TestPlanLooksAndChangesNothing(t *testing.T) {
 			replica{Server: "db3", Source: "db1"}, replica{Server: "db3", Snapshot: taken},
 			primary{Server: "db9"}, snapshotOf{Source: "db1"}, deletion{Server: "db2"},
 			snapshotDeletion{Snapshot: taken}, verification{Replica: "db2"}, purging{Server: "db1"},
-			growth,
+			growth, workflowtest.Reboot{Server: "db2"},
 			workflowtest.Rotation{Replica: "db2"},
 			rebuild{Server: "db2"}, rebuild{Server: "db2", Snapshot: taken},
 		} {

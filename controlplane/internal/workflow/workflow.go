@@ -42,7 +42,8 @@ func New(cfg kit.Config) (*kit.Kit, error) {
 		snapshot.TakeSnapshot(remove.Snapshot()),
 		replicate.CreateReplica(parts), replicate.RebuildReplica(parts),
 		verify.Replica(), purge.Binlogs(), rotate.Credentials(),
-		machine.GrowServer(), remove.DeleteServer(), remove.DeleteSnapshot(),
+		machine.GrowServer(), machine.RebootServer(),
+		remove.DeleteServer(), remove.DeleteSnapshot(),
 	)
 	return k, nil
 }

@@ -149,6 +149,18 @@ func (s *Service) GrowServer(ctx context.Context,
 	return &cpv1.GrowServerResponse{Job: made}, nil
 }
 
+// RebootServer starts a job that restarts the machine of a server.
+func (s *Service) RebootServer(ctx context.Context,
+	req *cpv1.RebootServerRequest) (*cpv1.RebootServerResponse, error) {
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: wire.RequestID(req.GetRequestId()),
+		Args: domain.RebootArgs{PowerArgs: domain.PowerArgs{Server: wire.ID(req.GetName()),
+			AllowPrimary: req.GetAllowPrimary()}}})
+	if err != nil {
+		return nil, err
+	}
+	return &cpv1.RebootServerResponse{Job: made}, nil
+}
+
 // DeleteServer starts a job that deletes a server.
 func (s *Service) DeleteServer(ctx context.Context,
 	req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {

@@ -55,6 +55,7 @@ type HostInfo struct {
 	SystemdVersion string
 	MariaDBVersion string // of the installed binary; empty without one
 	AgentVersion   string
+	BootID         string // of the kernel: another one after each boot
 	Databases      []DatabaseProcess
 	// Digests and RowHash are the versions of how it digests objects and hashes rows; 0 for an
 	// agent that does not tell, whose versions are 1 at most.

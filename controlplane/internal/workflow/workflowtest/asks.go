@@ -138,3 +138,15 @@ type Growth struct {
 
 // Args are the arguments of the kind.
 func (g Growth) Args() kit.Args { return machine.GrowArgs{Server: g.Server, SizeBytes: g.Bytes} }
+
+// Reboot asks to restart a server's machine.
+type Reboot struct {
+	Server       string
+	AllowPrimary bool
+}
+
+// Args are the arguments of the kind.
+func (r Reboot) Args() kit.Args {
+	return machine.RebootArgs{PowerArgs: machine.PowerArgs{Server: r.Server,
+		AllowPrimary: r.AllowPrimary}}
+}

@@ -38,6 +38,7 @@ type Cloud struct {
 	Problems  []string // that keep jobs from working
 	growing   map[string]int64
 	NoGrowth  string // why no volume grows
+	Deaf      bool   // machines do not restart when they are asked to
 }
 
 func newCloud(w *World) *Cloud {
@@ -104,10 +105,6 @@ func (v cloudView) ShowsWithin() time.Duration {
 
 func (v cloudView) Name() string                   { return "sim" }
 func (v cloudView) DeviceNames(id string) []string { return []string{"virtio-" + id} }
-func (v cloudView) RebootMachine(context.Context,
-	string) error {
-	return errors.New("not simulated")
-}
 func (v cloudView) StopMachine(context.Context,
 	string) error {
 	return errors.New("not simulated")

@@ -1,6 +1,7 @@
 package workflowtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -72,6 +73,12 @@ type Host struct {
 	Databases []kit.DatabaseProcess
 	// transactions that a replica applies between two looks; 0 is all
 	rate int
+	// Unbooted: MariaDB is not started by a boot.
+	Unbooted   bool
+	boots      int // restarts
+	restarting int // looks until the machine is up again
+	off        bool
+	Received   string // the position up to which its relay logs go; empty: what it has applied
 }
 
 // mountPoint is what is mounted at a path, and what its unit file says.
@@ -186,8 +193,8 @@ func (h *Host) Connection() []replication.Connection {
 	c := d.Conn
 	conn := replication.Connection{PrimaryHost: c.host, PrimaryPort: c.port, User: c.user,
 		UsingGTID: "Slave_Pos", TLS: true, TLSVerify: true,
-		Certificate: c.certificate,
-		ReadFile:    c.readFile, ReadOffset: c.readOffset, ReceivedPos: d.slavePos,
+		Certificate: c.certificate, ReceivedPos: cmp.Or(h.Received, d.slavePos),
+		ReadFile: c.readFile, ReadOffset: c.readOffset,
 		IORunning: yes(c.IO), SQLRunning: yes(c.SQL), SQLErrno: c.SQLErrno, SQLError: c.SQLError}
 	p := h.primary(d)
 	switch {
@@ -226,7 +233,8 @@ func (a agentsView) Agent(_ context.Context, server string) (kit.Agent, error) {
 	w.Mu.Lock()
 	defer w.Mu.Unlock()
 	h := w.Hosts[server]
-	if a.p.Dead.Load() || h == nil || h.Down || h.machine.State != provider.MachineRunning {
+	if a.p.Dead.Load() || h == nil || h.Down || h.machine.State != provider.MachineRunning ||
+		!h.turn() {
 		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_AGENT_UNREACHABLE,
 			"the agent of "+server+" does not answer", errs.Meta("server", server))
 	}
@@ -282,8 +290,9 @@ func (a *agent) up() (*server, error) {
 func (a *agent) Host(ctx context.Context) (info kit.HostInfo, err error) {
 	err = a.look(ctx, "Host", func() error {
 		info = kit.HostInfo{Server: a.h.name, OS: "Debian", SystemdVersion: "257",
-			MariaDBVersion: a.h.Binary, AgentVersion: "test", Databases: a.h.Databases,
-			Digests: a.h.Digests, RowHash: a.h.Digests}
+			MariaDBVersion: a.h.Binary, AgentVersion: "test", BootID: a.h.BootID(),
+			Databases: a.h.Databases,
+			Digests:   a.h.Digests, RowHash: a.h.Digests}
 		return nil
 	})
 	return info, err

@@ -51,6 +51,8 @@ const (
 	Job_KIND_ROTATE_CREDENTIALS Job_Kind = 9
 	// Makes the data volume of a server larger.
 	Job_KIND_GROW_SERVER Job_Kind = 10
+	// Restarts the machine of a server.
+	Job_KIND_REBOOT_SERVER Job_Kind = 11
 )
 
 // Enum value maps for Job_Kind.
@@ -67,6 +69,7 @@ var (
 		8:  "KIND_REBUILD_REPLICA",
 		9:  "KIND_ROTATE_CREDENTIALS",
 		10: "KIND_GROW_SERVER",
+		11: "KIND_REBOOT_SERVER",
 	}
 	Job_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":        0,
@@ -80,6 +83,7 @@ var (
 		"KIND_REBUILD_REPLICA":    8,
 		"KIND_ROTATE_CREDENTIALS": 9,
 		"KIND_GROW_SERVER":        10,
+		"KIND_REBOOT_SERVER":      11,
 	}
 )
 
@@ -2306,7 +2310,7 @@ var File_understudy_controlplane_v1_job_service_proto protoreflect.FileDescripto
 
 const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\x9a\b\n" +
+	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xb2\b\n" +
 	"\x03Job\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x128\n" +
 	"\x04kind\x18\x02 \x01(\x0e2$.understudy.controlplane.v1.Job.KindR\x04kind\x12;\n" +
@@ -2324,7 +2328,7 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
 	"\bend_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
 	"\x05epoch\x18\f \x01(\x03R\x05epoch\x12\x14\n" +
-	"\x05title\x18\r \x01(\tR\x05title\"\x96\x02\n" +
+	"\x05title\x18\r \x01(\tR\x05title\"\xae\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13KIND_CREATE_PRIMARY\x10\x01\x12\x17\n" +
@@ -2337,7 +2341,8 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\x14KIND_REBUILD_REPLICA\x10\b\x12\x1b\n" +
 	"\x17KIND_ROTATE_CREDENTIALS\x10\t\x12\x14\n" +
 	"\x10KIND_GROW_SERVER\x10\n" +
-	"\"\xc3\x01\n" +
+	"\x12\x16\n" +
+	"\x12KIND_REBOOT_SERVER\x10\v\"\xc3\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_QUEUED\x10\x01\x12\x11\n" +

@@ -2154,6 +2154,126 @@ func (x *GrowServerResponse) GetJob() *Job {
 	return nil
 }
 
+// RebootServerRequest names a server.
+type RebootServerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Restart it also when it takes writes. No client writes until it is back.
+	AllowPrimary bool `protobuf:"varint,2,opt,name=allow_primary,json=allowPrimary,proto3" json:"allow_primary,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Validate only and return the plan; no job is created.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebootServerRequest) Reset() {
+	*x = RebootServerRequest{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebootServerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebootServerRequest) ProtoMessage() {}
+
+func (x *RebootServerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebootServerRequest.ProtoReflect.Descriptor instead.
+func (*RebootServerRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RebootServerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RebootServerRequest) GetAllowPrimary() bool {
+	if x != nil {
+		return x.AllowPrimary
+	}
+	return false
+}
+
+func (x *RebootServerRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RebootServerRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// RebootServerResponse has the job.
+type RebootServerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job; with `validate_only` one without a name, whose steps are the plan.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebootServerResponse) Reset() {
+	*x = RebootServerResponse{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebootServerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebootServerResponse) ProtoMessage() {}
+
+func (x *RebootServerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebootServerResponse.ProtoReflect.Descriptor instead.
+func (*RebootServerResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RebootServerResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // UpdateServerRequest has the new settings.
 type UpdateServerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2172,7 +2292,7 @@ type UpdateServerRequest struct {
 
 func (x *UpdateServerRequest) Reset() {
 	*x = UpdateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2304,7 @@ func (x *UpdateServerRequest) String() string {
 func (*UpdateServerRequest) ProtoMessage() {}
 
 func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2317,7 @@ func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UpdateServerRequest) GetServer() *Server {
@@ -2239,7 +2359,7 @@ type UpdateServerResponse struct {
 
 func (x *UpdateServerResponse) Reset() {
 	*x = UpdateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2251,7 +2371,7 @@ func (x *UpdateServerResponse) String() string {
 func (*UpdateServerResponse) ProtoMessage() {}
 
 func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2264,7 +2384,7 @@ func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UpdateServerResponse) GetServer() *Server {
@@ -2292,7 +2412,7 @@ type DeleteServerRequest struct {
 
 func (x *DeleteServerRequest) Reset() {
 	*x = DeleteServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +2424,7 @@ func (x *DeleteServerRequest) String() string {
 func (*DeleteServerRequest) ProtoMessage() {}
 
 func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2317,7 +2437,7 @@ func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteServerRequest) GetName() string {
@@ -2359,7 +2479,7 @@ type DeleteServerResponse struct {
 
 func (x *DeleteServerResponse) Reset() {
 	*x = DeleteServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2491,7 @@ func (x *DeleteServerResponse) String() string {
 func (*DeleteServerResponse) ProtoMessage() {}
 
 func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2504,7 @@ func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteServerResponse) GetJob() *Job {
@@ -2589,6 +2709,14 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"G\n" +
 	"\x12GrowServerResponse\x121\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xa4\x01\n" +
+	"\x13RebootServerRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12#\n" +
+	"\rallow_primary\x18\x02 \x01(\bR\fallowPrimary\x12%\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
+	"\x14RebootServerResponse\x121\n" +
 	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xe2\x01\n" +
 	"\x13UpdateServerRequest\x12B\n" +
 	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerB\x06\xea\xbb\x18\x02\b\x01R\x06server\x12;\n" +
@@ -2606,8 +2734,7 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
 	"\x14DeleteServerResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xa9\n" +
-	"\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\x9c\v\n" +
 	"\rServerService\x12m\n" +
 	"\tGetServer\x12,.understudy.controlplane.v1.GetServerRequest\x1a-.understudy.controlplane.v1.GetServerResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\vListServers\x12..understudy.controlplane.v1.ListServersRequest\x1a/.understudy.controlplane.v1.ListServersResponse\"\x03\x90\x02\x01\x12q\n" +
@@ -2619,6 +2746,7 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\fPurgeBinlogs\x12/.understudy.controlplane.v1.PurgeBinlogsRequest\x1a0.understudy.controlplane.v1.PurgeBinlogsResponse\x12k\n" +
 	"\n" +
 	"GrowServer\x12-.understudy.controlplane.v1.GrowServerRequest\x1a..understudy.controlplane.v1.GrowServerResponse\x12q\n" +
+	"\fRebootServer\x12/.understudy.controlplane.v1.RebootServerRequest\x1a0.understudy.controlplane.v1.RebootServerResponse\x12q\n" +
 	"\fUpdateServer\x12/.understudy.controlplane.v1.UpdateServerRequest\x1a0.understudy.controlplane.v1.UpdateServerResponse\x12q\n" +
 	"\fDeleteServer\x12/.understudy.controlplane.v1.DeleteServerRequest\x1a0.understudy.controlplane.v1.DeleteServerResponseB\x93\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x12ServerServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
@@ -2636,7 +2764,7 @@ func file_understudy_controlplane_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_controlplane_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
 	(Server_Role)(0),                         // 0: understudy.controlplane.v1.Server.Role
 	(Server_State)(0),                        // 1: understudy.controlplane.v1.Server.State
@@ -2664,91 +2792,96 @@ var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
 	(*PurgeBinlogsResponse)(nil),             // 23: understudy.controlplane.v1.PurgeBinlogsResponse
 	(*GrowServerRequest)(nil),                // 24: understudy.controlplane.v1.GrowServerRequest
 	(*GrowServerResponse)(nil),               // 25: understudy.controlplane.v1.GrowServerResponse
-	(*UpdateServerRequest)(nil),              // 26: understudy.controlplane.v1.UpdateServerRequest
-	(*UpdateServerResponse)(nil),             // 27: understudy.controlplane.v1.UpdateServerResponse
-	(*DeleteServerRequest)(nil),              // 28: understudy.controlplane.v1.DeleteServerRequest
-	(*DeleteServerResponse)(nil),             // 29: understudy.controlplane.v1.DeleteServerResponse
-	nil,                                      // 30: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	nil,                                      // 31: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil),            // 32: google.protobuf.Timestamp
-	(*Verification)(nil),                     // 33: understudy.controlplane.v1.Verification
-	(*v1.Hint)(nil),                          // 34: understudy.errors.v1.Hint
-	(Job_Kind)(0),                            // 35: understudy.controlplane.v1.Job.Kind
-	(Job_State)(0),                           // 36: understudy.controlplane.v1.Job.State
-	(*durationpb.Duration)(nil),              // 37: google.protobuf.Duration
-	(*Job)(nil),                              // 38: understudy.controlplane.v1.Job
-	(VerifyLevel)(0),                         // 39: understudy.controlplane.v1.VerifyLevel
-	(*fieldmaskpb.FieldMask)(nil),            // 40: google.protobuf.FieldMask
+	(*RebootServerRequest)(nil),              // 26: understudy.controlplane.v1.RebootServerRequest
+	(*RebootServerResponse)(nil),             // 27: understudy.controlplane.v1.RebootServerResponse
+	(*UpdateServerRequest)(nil),              // 28: understudy.controlplane.v1.UpdateServerRequest
+	(*UpdateServerResponse)(nil),             // 29: understudy.controlplane.v1.UpdateServerResponse
+	(*DeleteServerRequest)(nil),              // 30: understudy.controlplane.v1.DeleteServerRequest
+	(*DeleteServerResponse)(nil),             // 31: understudy.controlplane.v1.DeleteServerResponse
+	nil,                                      // 32: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	nil,                                      // 33: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil),            // 34: google.protobuf.Timestamp
+	(*Verification)(nil),                     // 35: understudy.controlplane.v1.Verification
+	(*v1.Hint)(nil),                          // 36: understudy.errors.v1.Hint
+	(Job_Kind)(0),                            // 37: understudy.controlplane.v1.Job.Kind
+	(Job_State)(0),                           // 38: understudy.controlplane.v1.Job.State
+	(*durationpb.Duration)(nil),              // 39: google.protobuf.Duration
+	(*Job)(nil),                              // 40: understudy.controlplane.v1.Job
+	(VerifyLevel)(0),                         // 41: understudy.controlplane.v1.VerifyLevel
+	(*fieldmaskpb.FieldMask)(nil),            // 42: google.protobuf.FieldMask
 }
 var file_understudy_controlplane_v1_server_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Server.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 1: understudy.controlplane.v1.Server.state:type_name -> understudy.controlplane.v1.Server.State
 	7,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
-	32, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
-	32, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	33, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
+	34, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
+	34, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	35, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
 	6,  // 6: understudy.controlplane.v1.Server.disk:type_name -> understudy.controlplane.v1.ServerDisk
 	3,  // 7: understudy.controlplane.v1.Server.findings:type_name -> understudy.controlplane.v1.Finding
 	4,  // 8: understudy.controlplane.v1.Server.jobs:type_name -> understudy.controlplane.v1.ServerJob
 	5,  // 9: understudy.controlplane.v1.Server.proofs:type_name -> understudy.controlplane.v1.ServerProofs
-	32, // 10: understudy.controlplane.v1.Finding.since_time:type_name -> google.protobuf.Timestamp
-	34, // 11: understudy.controlplane.v1.Finding.hint:type_name -> understudy.errors.v1.Hint
-	35, // 12: understudy.controlplane.v1.ServerJob.kind:type_name -> understudy.controlplane.v1.Job.Kind
-	36, // 13: understudy.controlplane.v1.ServerJob.state:type_name -> understudy.controlplane.v1.Job.State
-	32, // 14: understudy.controlplane.v1.ServerProofs.oldest_time:type_name -> google.protobuf.Timestamp
-	32, // 15: understudy.controlplane.v1.ServerProofs.round_begin_time:type_name -> google.protobuf.Timestamp
-	32, // 16: understudy.controlplane.v1.ServerProofs.round_end_time:type_name -> google.protobuf.Timestamp
-	37, // 17: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
-	37, // 18: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
+	34, // 10: understudy.controlplane.v1.Finding.since_time:type_name -> google.protobuf.Timestamp
+	36, // 11: understudy.controlplane.v1.Finding.hint:type_name -> understudy.errors.v1.Hint
+	37, // 12: understudy.controlplane.v1.ServerJob.kind:type_name -> understudy.controlplane.v1.Job.Kind
+	38, // 13: understudy.controlplane.v1.ServerJob.state:type_name -> understudy.controlplane.v1.Job.State
+	34, // 14: understudy.controlplane.v1.ServerProofs.oldest_time:type_name -> google.protobuf.Timestamp
+	34, // 15: understudy.controlplane.v1.ServerProofs.round_begin_time:type_name -> google.protobuf.Timestamp
+	34, // 16: understudy.controlplane.v1.ServerProofs.round_end_time:type_name -> google.protobuf.Timestamp
+	39, // 17: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
+	39, // 18: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
 	2,  // 19: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
 	0,  // 20: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 21: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
 	2,  // 22: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
-	30, // 23: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	38, // 24: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	39, // 25: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	31, // 26: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	37, // 27: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	38, // 28: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	39, // 29: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	37, // 30: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	38, // 31: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	39, // 32: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
-	38, // 33: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	38, // 34: understudy.controlplane.v1.RotateReplicaCredentialsResponse.job:type_name -> understudy.controlplane.v1.Job
-	38, // 35: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
-	38, // 36: understudy.controlplane.v1.GrowServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 37: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
-	40, // 38: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 39: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	38, // 40: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	8,  // 41: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
-	10, // 42: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
-	12, // 43: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
-	14, // 44: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
-	18, // 45: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
-	20, // 46: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:input_type -> understudy.controlplane.v1.RotateReplicaCredentialsRequest
-	16, // 47: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
-	22, // 48: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
-	24, // 49: understudy.controlplane.v1.ServerService.GrowServer:input_type -> understudy.controlplane.v1.GrowServerRequest
-	26, // 50: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
-	28, // 51: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
-	9,  // 52: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
-	11, // 53: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
-	13, // 54: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
-	15, // 55: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
-	19, // 56: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
-	21, // 57: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:output_type -> understudy.controlplane.v1.RotateReplicaCredentialsResponse
-	17, // 58: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
-	23, // 59: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
-	25, // 60: understudy.controlplane.v1.ServerService.GrowServer:output_type -> understudy.controlplane.v1.GrowServerResponse
-	27, // 61: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
-	29, // 62: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
-	52, // [52:63] is the sub-list for method output_type
-	41, // [41:52] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	32, // 23: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	40, // 24: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	41, // 25: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	33, // 26: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	39, // 27: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	40, // 28: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	41, // 29: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	39, // 30: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	40, // 31: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	41, // 32: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
+	40, // 33: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	40, // 34: understudy.controlplane.v1.RotateReplicaCredentialsResponse.job:type_name -> understudy.controlplane.v1.Job
+	40, // 35: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
+	40, // 36: understudy.controlplane.v1.GrowServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	40, // 37: understudy.controlplane.v1.RebootServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 38: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
+	42, // 39: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 40: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	40, // 41: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	8,  // 42: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
+	10, // 43: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
+	12, // 44: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
+	14, // 45: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
+	18, // 46: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
+	20, // 47: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:input_type -> understudy.controlplane.v1.RotateReplicaCredentialsRequest
+	16, // 48: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
+	22, // 49: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
+	24, // 50: understudy.controlplane.v1.ServerService.GrowServer:input_type -> understudy.controlplane.v1.GrowServerRequest
+	26, // 51: understudy.controlplane.v1.ServerService.RebootServer:input_type -> understudy.controlplane.v1.RebootServerRequest
+	28, // 52: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
+	30, // 53: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
+	9,  // 54: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
+	11, // 55: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
+	13, // 56: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
+	15, // 57: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
+	19, // 58: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
+	21, // 59: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:output_type -> understudy.controlplane.v1.RotateReplicaCredentialsResponse
+	17, // 60: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
+	23, // 61: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
+	25, // 62: understudy.controlplane.v1.ServerService.GrowServer:output_type -> understudy.controlplane.v1.GrowServerResponse
+	27, // 63: understudy.controlplane.v1.ServerService.RebootServer:output_type -> understudy.controlplane.v1.RebootServerResponse
+	29, // 64: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
+	31, // 65: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
+	54, // [54:66] is the sub-list for method output_type
+	42, // [42:54] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_server_service_proto_init() }
@@ -2764,7 +2897,7 @@ func file_understudy_controlplane_v1_server_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_server_service_proto_rawDesc), len(file_understudy_controlplane_v1_server_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

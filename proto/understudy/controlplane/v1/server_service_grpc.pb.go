@@ -28,6 +28,7 @@ const (
 	ServerService_RebuildReplica_FullMethodName           = "/understudy.controlplane.v1.ServerService/RebuildReplica"
 	ServerService_PurgeBinlogs_FullMethodName             = "/understudy.controlplane.v1.ServerService/PurgeBinlogs"
 	ServerService_GrowServer_FullMethodName               = "/understudy.controlplane.v1.ServerService/GrowServer"
+	ServerService_RebootServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/RebootServer"
 	ServerService_UpdateServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/UpdateServer"
 	ServerService_DeleteServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/DeleteServer"
 )
@@ -88,6 +89,13 @@ type ServerServiceClient interface {
 	// a server without a data volume; the job fails with PROVIDER_ERROR when the provider lets the
 	// volume not grow now.
 	GrowServer(ctx context.Context, in *GrowServerRequest, opts ...grpc.CallOption) (*GrowServerResponse, error)
+	// RebootServer starts a job that restarts the machine of a server, and proves by the kernel's
+	// boot id that it did, and that the server does what its role says again. It is PROVISIONING
+	// meanwhile. FAILED_PRECONDITION (WRONG_ROLE) for a primary without `allow_primary`, and for a
+	// server that was never READY; (IN_USE) while a job uses the server. The job fails with
+	// GTID_NOT_REACHED, and restarts nothing, when that would lose what a replica has received and
+	// not applied of a primary that does not answer.
+	RebootServer(ctx context.Context, in *RebootServerRequest, opts ...grpc.CallOption) (*RebootServerResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
 	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
 	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
@@ -198,6 +206,16 @@ func (c *serverServiceClient) GrowServer(ctx context.Context, in *GrowServerRequ
 	return out, nil
 }
 
+func (c *serverServiceClient) RebootServer(ctx context.Context, in *RebootServerRequest, opts ...grpc.CallOption) (*RebootServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RebootServerResponse)
+	err := c.cc.Invoke(ctx, ServerService_RebootServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *serverServiceClient) UpdateServer(ctx context.Context, in *UpdateServerRequest, opts ...grpc.CallOption) (*UpdateServerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UpdateServerResponse)
@@ -274,6 +292,13 @@ type ServerServiceServer interface {
 	// a server without a data volume; the job fails with PROVIDER_ERROR when the provider lets the
 	// volume not grow now.
 	GrowServer(context.Context, *GrowServerRequest) (*GrowServerResponse, error)
+	// RebootServer starts a job that restarts the machine of a server, and proves by the kernel's
+	// boot id that it did, and that the server does what its role says again. It is PROVISIONING
+	// meanwhile. FAILED_PRECONDITION (WRONG_ROLE) for a primary without `allow_primary`, and for a
+	// server that was never READY; (IN_USE) while a job uses the server. The job fails with
+	// GTID_NOT_REACHED, and restarts nothing, when that would lose what a replica has received and
+	// not applied of a primary that does not answer.
+	RebootServer(context.Context, *RebootServerRequest) (*RebootServerResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
 	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
 	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
@@ -320,6 +345,9 @@ func (UnimplementedServerServiceServer) PurgeBinlogs(context.Context, *PurgeBinl
 }
 func (UnimplementedServerServiceServer) GrowServer(context.Context, *GrowServerRequest) (*GrowServerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GrowServer not implemented")
+}
+func (UnimplementedServerServiceServer) RebootServer(context.Context, *RebootServerRequest) (*RebootServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RebootServer not implemented")
 }
 func (UnimplementedServerServiceServer) UpdateServer(context.Context, *UpdateServerRequest) (*UpdateServerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateServer not implemented")
@@ -510,6 +538,24 @@ func _ServerService_GrowServer_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServerService_RebootServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RebootServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).RebootServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_RebootServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).RebootServer(ctx, req.(*RebootServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ServerService_UpdateServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UpdateServerRequest)
 	if err := dec(in); err != nil {
@@ -588,6 +634,10 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GrowServer",
 			Handler:    _ServerService_GrowServer_Handler,
+		},
+		{
+			MethodName: "RebootServer",
+			Handler:    _ServerService_RebootServer_Handler,
 		},
 		{
 			MethodName: "UpdateServer",

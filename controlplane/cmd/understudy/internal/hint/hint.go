@@ -30,6 +30,7 @@ var commands = map[string]string{
 	"RebuildReplica":           "replica rebuild {name}[ --from {snapshot}]",
 	"PurgeBinlogs":             "server purge-binlogs {name}[ --ignore-replica {ignore_replicas}]",
 	"GrowServer":               "server grow {name} --size {size_bytes}",
+	"RebootServer":             "server reboot {name}[ --primary={allow_primary}]",
 	"RotateReplicaCredentials": "replica rotate-credentials {name}",
 	"VerifyReplica": "replica verify {name}[ --level {level}]" +
 		"[ --accept-history {accept_history}]",
