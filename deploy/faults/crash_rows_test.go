@@ -54,7 +54,7 @@ func crashRows() []row {
 				c.row(point, "the snapshot's job",
 					[]string{"snapshot", "create", primary, "--quiesce-limit",
 						quiesceLimit.String()}),
-				c.growth(point), c.restart(point))
+				c.growth(point), c.restart(point), c.stop(point))
 		}
 	}
 	return append(rows, crashes()[0].row("after_effect", "the primary's job",

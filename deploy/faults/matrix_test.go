@@ -226,7 +226,7 @@ func matrix() []row {
 		replicationRows(), sourceRows(), accountRows(), catchUpRows(), crashRows(), planeRows(),
 		quiesceRows(), networkRows(), clockRows(), cancelRows(), storeRows(), machineRows(),
 		requestRows(), stateRows(), volumeRows(), rebuildRows(), occupiedRows(), purgeRows(),
-		growRows(), rebootRows(),
+		growRows(), rebootRows(), stopRows(),
 		lossyRows(), adoptRows(), lineageRows(),
 	} {
 		all = append(all, part...)

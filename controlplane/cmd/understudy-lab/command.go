@@ -33,7 +33,7 @@ func newCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(lab, "lab", "default",
 		"name of the lab, as given to understudy serve --lab")
 	root.AddCommand(newImages(lab), newList(lab), newExec(lab), newShell(lab), newReboot(lab),
-		newEC2(lab), newDown(lab),
+		newStart(lab), newEC2(lab), newDown(lab),
 		newAddress(lab), newCreate(lab), newDestroy(lab), newVolume(lab), newSnapshot(lab))
 	return root
 }
@@ -177,6 +177,19 @@ func newReboot(lab *string) *cobra.Command {
 				return err
 			}
 			return p.RebootMachine(cmd.Context(), id)
+		},
+	}
+}
+
+func newStart(lab *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "start HOST", Short: "Switch a host on that is off", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, id, err := find(cmd.Context(), *lab, args[0])
+			if err != nil {
+				return err
+			}
+			return p.StartMachine(cmd.Context(), id)
 		},
 	}
 }

@@ -29,7 +29,8 @@ servers/NAME" shows what happened to a server.`
 func newServer(c *cli) *cobra.Command {
 	return group("server", "Create, show, change and delete MariaDB servers", serverLong,
 		newServerCreate(c), newServerList(c), newServerGet(c, "server"), newServerUpdate(c),
-		newServerGrow(c), newServerReboot(c), newServerPurgeBinlogs(c), newServerDelete(c))
+		newServerGrow(c), newServerReboot(c), newServerStop(c), newServerStart(c),
+		newServerPurgeBinlogs(c), newServerDelete(c))
 }
 
 func getServer(ctx context.Context, a *api, name string) (*cpv1.Server, error) {

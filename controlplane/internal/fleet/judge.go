@@ -138,10 +138,16 @@ func (f *follower) since(code replication.Code) time.Time {
 func (f *follower) verdict(state inventory.ServerState, now time.Time) verdict {
 	if silent := f.silent(now); silent != "" {
 		v := decide(f.m.cfg, state, facts{silent: true})
+		if !v.decided {
+			return v
+		}
 		v.found = append([]replication.Finding{f.silence(silent)},
 			f.recorded(replication.WrongClock)...) // its agent does not start with that clock
 		v.found = append(v.found, f.stillReads()...)
 		return v
+	}
+	if state == inventory.ServerStopped && !f.heard.After(f.srv.Updated) {
+		return verdict{state: state} // what was heard last is from before
 	}
 	v := decide(f.m.cfg, state, facts{ill: len(f.found) > 0,
 		illFor: now.Sub(f.course.since), unknown: f.last.At.IsZero(),
@@ -209,6 +215,11 @@ type facts struct {
 func decide(cfg MonitorConfig, state inventory.ServerState, f facts) verdict {
 	switch state {
 	case inventory.ServerReady, inventory.ServerDegraded, inventory.ServerUnreachable:
+	case inventory.ServerStopped:
+		if f.silent || f.unknown {
+			return verdict{state: state} // as it should be
+		}
+		f.unsettled = false // somebody else has started it
 	default:
 		return verdict{state: state}
 	}

@@ -168,8 +168,8 @@ func (m *Monitor) Run(ctx context.Context) {
 
 // jobsOwn reports whether a job owns a server in that state, or it is gone.
 func jobsOwn(state inventory.ServerState) bool {
-	return state == inventory.ServerProvisioning || state == inventory.ServerDeleting ||
-		state == inventory.ServerDeleted
+	return state == inventory.ServerProvisioning || state == inventory.ServerStopping ||
+		state == inventory.ServerDeleting || state == inventory.ServerDeleted
 }
 
 // roster follows the servers that there are; ctx is that of their followers.

@@ -112,15 +112,24 @@ func (s ServerState) next() []ServerState {
 		return []ServerState{ServerProvisioning, ServerReady}
 	case ServerProvisioning:
 		// DEGRADED: a job that was to replace its data took nothing off it.
-		return []ServerState{ServerReady, ServerFailed, ServerDegraded}
+		// STOPPED: a job that was to start it ended before its machine was on.
+		return []ServerState{ServerReady, ServerFailed, ServerDegraded, ServerStopped}
 	case ServerReady:
-		return []ServerState{ServerFailed, ServerProvisioning, ServerDegraded}
+		return []ServerState{ServerFailed, ServerProvisioning, ServerDegraded, ServerStopping,
+			ServerStopped}
 	case ServerDegraded:
-		return []ServerState{ServerReady, ServerFailed, ServerProvisioning}
+		return []ServerState{ServerReady, ServerFailed, ServerProvisioning, ServerStopping,
+			ServerStopped}
+	case ServerStopping:
+		return []ServerState{ServerStopped}
+	case ServerStopped:
+		// READY, DEGRADED: somebody else has started it.
+		return []ServerState{ServerProvisioning, ServerReady, ServerDegraded}
 	case ServerFailed:
 		return []ServerState{ServerProvisioning, ServerReady}
 	case ServerUnreachable:
-		return []ServerState{ServerReady, ServerFailed, ServerProvisioning, ServerDegraded}
+		return []ServerState{ServerReady, ServerFailed, ServerProvisioning, ServerDegraded,
+			ServerStopping, ServerStopped}
 	case ServerDeleting:
 		return []ServerState{ServerDeleted, ServerFailed}
 	}
@@ -145,10 +154,21 @@ func (s *Server) SetState(to ServerState, reason string) error {
 	return nil
 }
 
+// IsStopped is the refusal of a server whose machine is off, as it was asked to be.
+func (s Server) IsStopped() error {
+	return refuseAs(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
+		errs.WithHint("start it first", errs.Call("StartServer", "name", s.Subject())),
+		"server %s is STOPPED: its machine is off", s.Name)
+}
+
 // HasAgent refuses a server that is going or gone, or whose machine has not enrolled.
 func (s Server) HasAgent() error {
-	if s.AgentIdentity != "" && s.State != ServerDeleting && s.State != ServerDeleted {
+	if s.AgentIdentity != "" && s.State != ServerDeleting && s.State != ServerDeleted &&
+		s.State != ServerStopped {
 		return nil
+	}
+	if s.State == ServerStopped {
+		return s.IsStopped()
 	}
 	return refuseAs(errs.FailedPrecondition, errorsv1.Reason_REASON_JOB_WRONG_STATE,
 		errs.WithHint("name a server whose agent answers", errs.Call("ListServers")),

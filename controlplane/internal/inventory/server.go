@@ -40,6 +40,10 @@ const (
 	// ServerUnknown is shown in place of READY, and never on record: nobody has seen that it is so
 	// since the control plane started.
 	ServerUnknown ServerState = "UNKNOWN"
+	// ServerStopping is a server that a job is stopping.
+	ServerStopping ServerState = "STOPPING"
+	// ServerStopped is a server whose machine a job has switched off, as it was asked to.
+	ServerStopped ServerState = "STOPPED"
 	// ServerDeleting is a server that a job is deleting.
 	ServerDeleting ServerState = "DELETING"
 	// ServerDeleted is a server that is gone; its name is free again.
@@ -49,7 +53,7 @@ const (
 // ServerStates are all states that a server that is not gone can be shown in.
 func ServerStates() []ServerState {
 	return []ServerState{ServerProvisioning, ServerReady, ServerFailed, ServerUnreachable,
-		ServerDegraded, ServerUnknown, ServerDeleting}
+		ServerDegraded, ServerUnknown, ServerStopping, ServerStopped, ServerDeleting}
 }
 
 // Server is the record of one VM with an agent and a MariaDB.

@@ -24,6 +24,7 @@ func TestPlanLooksAndChangesNothing(t *testing.T) {
 			primary{Server: "db9"}, snapshotOf{Source: "db1"}, deletion{Server: "db2"},
 			snapshotDeletion{Snapshot: taken}, verification{Replica: "db2"}, purging{Server: "db1"},
 			growth, workflowtest.Reboot{Server: "db2"},
+			workflowtest.Stop{Server: "db2"}, workflowtest.Start{Server: "db2"},
 			workflowtest.Rotation{Replica: "db2"},
 			rebuild{Server: "db2"}, rebuild{Server: "db2", Snapshot: taken},
 		} {

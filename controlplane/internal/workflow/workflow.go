@@ -42,7 +42,8 @@ func New(cfg kit.Config) (*kit.Kit, error) {
 		snapshot.TakeSnapshot(remove.Snapshot()),
 		replicate.CreateReplica(parts), replicate.RebuildReplica(parts),
 		verify.Replica(), purge.Binlogs(), rotate.Credentials(),
-		machine.GrowServer(), machine.RebootServer(),
+		machine.GrowServer(), machine.RebootServer(), machine.StopServer(),
+		machine.StartServer(),
 		remove.DeleteServer(), remove.DeleteSnapshot(),
 	)
 	return k, nil

@@ -41,6 +41,8 @@ func Rules() map[string]Rule {
 		cpv1.ServerService_RotateReplicaCredentials_FullMethodName: changes,
 		cpv1.ServerService_GrowServer_FullMethodName:               changes,
 		cpv1.ServerService_RebootServer_FullMethodName:             changes,
+		cpv1.ServerService_StopServer_FullMethodName:               changes,
+		cpv1.ServerService_StartServer_FullMethodName:              changes,
 		cpv1.ServerService_PurgeBinlogs_FullMethodName: {
 			Names: []string{"name", "ignore_replicas"}, Changes: true},
 		cpv1.ServerService_UpdateServer_FullMethodName: {Names: []string{"server.name"},

@@ -161,6 +161,29 @@ func (s *Service) RebootServer(ctx context.Context,
 	return &cpv1.RebootServerResponse{Job: made}, nil
 }
 
+// StopServer starts a job that switches the machine of a server off.
+func (s *Service) StopServer(ctx context.Context,
+	req *cpv1.StopServerRequest) (*cpv1.StopServerResponse, error) {
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: wire.RequestID(req.GetRequestId()),
+		Args: domain.StopArgs{PowerArgs: domain.PowerArgs{Server: wire.ID(req.GetName()),
+			AllowPrimary: req.GetAllowPrimary()}}})
+	if err != nil {
+		return nil, err
+	}
+	return &cpv1.StopServerResponse{Job: made}, nil
+}
+
+// StartServer starts a job that switches the machine of a server on.
+func (s *Service) StartServer(ctx context.Context,
+	req *cpv1.StartServerRequest) (*cpv1.StartServerResponse, error) {
+	made, err := s.cfg.Start(ctx, req, kit.Request{RequestID: wire.RequestID(req.GetRequestId()),
+		Args: domain.StartArgs{PowerArgs: domain.PowerArgs{Server: wire.ID(req.GetName())}}})
+	if err != nil {
+		return nil, err
+	}
+	return &cpv1.StartServerResponse{Job: made}, nil
+}
+
 // DeleteServer starts a job that deletes a server.
 func (s *Service) DeleteServer(ctx context.Context,
 	req *cpv1.DeleteServerRequest) (*cpv1.DeleteServerResponse, error) {

@@ -69,6 +69,8 @@ func Rules() authz.Table {
 		cpv1.ServerService_RotateReplicaCredentials_FullMethodName: changes,
 		cpv1.ServerService_GrowServer_FullMethodName:               changes,
 		cpv1.ServerService_RebootServer_FullMethodName:             changes,
+		cpv1.ServerService_StopServer_FullMethodName:               changes,
+		cpv1.ServerService_StartServer_FullMethodName:              changes,
 		cpv1.ServerService_UpdateServer_FullMethodName:             changes,
 		cpv1.ServerService_DeleteServer_FullMethodName:             changes,
 	}

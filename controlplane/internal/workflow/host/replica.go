@@ -30,6 +30,9 @@ func CheckReplica(srv inventory.Server) error {
 		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE, kit.Hint("name a replica"),
 			"%s is not a replica", srv.Name)
 	}
+	if srv.State == inventory.ServerStopped {
+		return srv.IsStopped()
+	}
 	if !srv.InService() {
 		return kit.Refuse(errorsv1.Reason_REASON_WRONG_ROLE,
 			kit.Hint("wait until it is READY"), "%s is %s", srv.Name, srv.State)

@@ -67,6 +67,9 @@ func (k *Kit) call(ctx context.Context, kind Kind, run *job.Run, h Handler) (Out
 		if gone := c.WhyAway(ctx, err); gone != nil {
 			return Outcome{}, explain(gone)
 		}
+		if off := c.whyStopped(ctx, err); off != nil {
+			return Outcome{}, explain(off)
+		}
 		again, _ := job.Again[Records](max(after, k.Poll), "%s", err.Error())
 		var own Waiting
 		if errors.As(err, &own) && own.Commit != nil {

@@ -107,6 +107,19 @@ func (c *Call) WhyAway(ctx context.Context, why error) error {
 	return nil
 }
 
+// whyStopped is the error of an agent that does not answer because its server is STOPPED; nil when
+// waiting for it makes sense.
+func (c *Call) whyStopped(ctx context.Context, why error) error {
+	if !IsReason(why, errorsv1.Reason_REASON_AGENT_UNREACHABLE) {
+		return nil
+	}
+	srv, err := c.Record(ctx, errs.MetaOf(why)["server"])
+	if err != nil || srv.State != inventory.ServerStopped {
+		return nil
+	}
+	return srv.IsStopped()
+}
+
 // WentWithMachine reports whether what was to be removed on a server went with its machine.
 func (c *Call) WentWithMachine(ctx context.Context, why error) bool {
 	gone := c.WhyAway(ctx, why)

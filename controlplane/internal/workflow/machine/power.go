@@ -50,6 +50,7 @@ type power struct {
 type verb struct {
 	does, method string
 	meanwhile    inventory.ServerState
+	off          bool // the machine may be off when the job ends early
 }
 
 // again asks for the same once more.
@@ -192,7 +193,8 @@ func (p *power) begin(boot string) error {
 				return err
 			}
 			found := srv.Findings
-			if srv.Power.Of(p.JobID) && found == nil {
+			if srv.State == inventory.ServerStopped ||
+				srv.Power.Of(p.JobID) && found == nil {
 				found = srv.Power.Findings
 			}
 			if srv.Power.Key != p.EffectKey {
@@ -201,7 +203,8 @@ func (p *power) begin(boot string) error {
 			srv.Power.Findings = found
 			before := srv.State
 			if !p.Alone {
-				if err := srv.SetState(p.meanwhile, "job "+p.JobID+" "+p.does+"s it"); err != nil {
+				err := srv.SetState(p.meanwhile, "job "+p.JobID+" is to "+p.does+" it")
+				if err != nil {
 					return err
 				}
 			}

@@ -98,7 +98,8 @@ func proveStep(v verb) kit.Step {
 	return kit.Step{Name: "prove", Title: "it takes writes, or has caught up with its primary",
 		Run: v.on(func(p *power, ctx context.Context) (kit.Outcome, error) {
 			return kit.DoneUnless(p.proved(ctx))
-		}), Attempt: day, Timeout: 2 * day}
+		}), DryRun: kit.Would("prove that it takes writes, or has caught up with its primary"),
+		Attempt: day, Timeout: 2 * day}
 }
 
 // finishStep observes once more: it relies on no step before it.
@@ -115,16 +116,19 @@ func finishStep(v verb) kit.Step {
 func settleStep(v verb) kit.Step {
 	return kit.Step{Name: "settle", Title: "the job has left the server", Always: true,
 		Run: kit.Typed(func(ctx context.Context, c *kit.Call, a forPower) (kit.Outcome, error) {
-			p := v.call(c, a.forPower(), inventory.Server{})
-			srv, err := c.Record(ctx, p.name)
+			srv, err := c.Record(ctx, a.forPower().Server)
+			p := v.call(c, a.forPower(), srv)
 			if kit.Missing(err) || err == nil && !p.owned(srv) {
 				return kit.NotNeeded("the job has not got it any more")
 			}
 			if err != nil {
 				return kit.Outcome{}, err
 			}
+			if v.off {
+				return p.settleOff(ctx)
+			}
 			return kit.Done(p.giveUp)
-		})}
+		}), Timeout: time.Hour}
 }
 
 func checkReboot(ctx context.Context, c *kit.Call, a RebootArgs) (kit.Outcome, error) {

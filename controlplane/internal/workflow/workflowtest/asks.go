@@ -150,3 +150,23 @@ func (r Reboot) Args() kit.Args {
 	return machine.RebootArgs{PowerArgs: machine.PowerArgs{Server: r.Server,
 		AllowPrimary: r.AllowPrimary}}
 }
+
+// Stop asks to switch a server's machine off.
+type Stop struct {
+	Server       string
+	AllowPrimary bool
+}
+
+// Args are the arguments of the kind.
+func (s Stop) Args() kit.Args {
+	return machine.StopArgs{PowerArgs: machine.PowerArgs{Server: s.Server,
+		AllowPrimary: s.AllowPrimary}}
+}
+
+// Start asks to switch a server's machine on.
+type Start struct{ Server string }
+
+// Args are the arguments of the kind.
+func (s Start) Args() kit.Args {
+	return machine.StartArgs{PowerArgs: machine.PowerArgs{Server: s.Server}}
+}

@@ -37,8 +37,9 @@ type Cloud struct {
 	Images    []provider.Image
 	Problems  []string // that keep jobs from working
 	growing   map[string]int64
-	NoGrowth  string // why no volume grows
-	Deaf      bool   // machines do not restart when they are asked to
+	NoGrowth  string          // why no volume grows
+	stops     map[string]bool // machines that go off, and stay
+	Deaf      bool            // machines do not restart when they are asked to
 }
 
 func newCloud(w *World) *Cloud {
@@ -46,7 +47,7 @@ func newCloud(w *World) *Cloud {
 		Volumes: map[string]*provider.Volume{}, Snapshots: map[string]*provider.Snapshot{},
 		Disks: map[string]*Disk{}, tokens: map[string]string{}, Settling: map[string]int{},
 		cutBy: map[string]*Process{}, asked: map[string]time.Time{},
-		growing: map[string]int64{}, Images: []provider.Image{
+		growing: map[string]int64{}, stops: map[string]bool{}, Images: []provider.Image{
 			{Name: "trixie", Description: "Debian trixie", MariaDBVersion: "11.8.6", Ready: true,
 				DefaultVolume: &provider.DefaultVolume{SizeBytes: 1 << 30, Filesystem: "ext4"}},
 			{Name: "bookworm", Description: "Debian bookworm", MariaDBVersion: "10.11.14",
@@ -105,10 +106,6 @@ func (v cloudView) ShowsWithin() time.Duration {
 
 func (v cloudView) Name() string                   { return "sim" }
 func (v cloudView) DeviceNames(id string) []string { return []string{"virtio-" + id} }
-func (v cloudView) StopMachine(context.Context,
-	string) error {
-	return errors.New("not simulated")
-}
 
 func (v cloudView) Images(context.Context) ([]provider.Image, error) {
 	v.c.w.Mu.Lock()
@@ -167,6 +164,13 @@ func (v cloudView) machine(id string) (*provider.Machine, error) {
 		m.State = provider.MachineRunning
 	}
 	if m.State == provider.MachineStopping && v.c.settles(id) {
+		if v.c.stops[id] {
+			m.State = provider.MachineStopped
+			if h := v.hostOf(id); h != nil {
+				h.down()
+			}
+			return m, nil
+		}
 		m.State = provider.MachineTerminated
 		v.c.w.PowerOff(m.ID)
 	}
@@ -202,6 +206,10 @@ func (v cloudView) StartMachine(ctx context.Context, id string) error {
 		m, err := v.machine(id)
 		if err == nil && m.State == provider.MachineStopped {
 			m.State = provider.MachineRunning
+			if h := v.hostOf(id); h != nil && h.off {
+				m.State, v.c.Settling[id] = provider.MachinePending, 1
+				h.restarting = downLooks - 1
+			}
 		}
 		return err
 	})
@@ -212,7 +220,7 @@ func (v cloudView) TerminateMachine(ctx context.Context, id string) error {
 		m, err := v.machine(id)
 		if err == nil && m.State != provider.MachineTerminated {
 			m.State = provider.MachineStopping
-			v.c.Settling[id] = 1
+			v.c.Settling[id], v.c.stops[id] = 1, false
 		}
 		return err
 	})

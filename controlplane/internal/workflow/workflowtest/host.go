@@ -76,6 +76,7 @@ type Host struct {
 	// Unbooted: MariaDB is not started by a boot.
 	Unbooted   bool
 	boots      int // restarts
+	Cuts       int // machines that went off while MariaDB ran
 	restarting int // looks until the machine is up again
 	off        bool
 	Received   string // the position up to which its relay logs go; empty: what it has applied

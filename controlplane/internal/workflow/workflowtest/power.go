@@ -71,3 +71,18 @@ func (v cloudView) RebootMachine(ctx context.Context, id string) error {
 		return nil
 	})
 }
+
+// StopMachine takes the request, and the machine is off a while later.
+func (v cloudView) StopMachine(ctx context.Context, id string) error {
+	return v.call(ctx, "StopMachine", true, func() error {
+		m, err := v.machine(id)
+		if err == nil && (m.State == provider.MachineRunning ||
+			m.State == provider.MachinePending) {
+			m.State, v.c.Settling[id], v.c.stops[id] = provider.MachineStopping, 1, true
+			if h := v.hostOf(id); h != nil && h.Running != nil {
+				h.Cuts++
+			}
+		}
+		return err
+	})
+}

@@ -53,6 +53,10 @@ const (
 	Job_KIND_GROW_SERVER Job_Kind = 10
 	// Restarts the machine of a server.
 	Job_KIND_REBOOT_SERVER Job_Kind = 11
+	// Switches the machine of a server off.
+	Job_KIND_STOP_SERVER Job_Kind = 12
+	// Switches the machine of a server on.
+	Job_KIND_START_SERVER Job_Kind = 13
 )
 
 // Enum value maps for Job_Kind.
@@ -70,6 +74,8 @@ var (
 		9:  "KIND_ROTATE_CREDENTIALS",
 		10: "KIND_GROW_SERVER",
 		11: "KIND_REBOOT_SERVER",
+		12: "KIND_STOP_SERVER",
+		13: "KIND_START_SERVER",
 	}
 	Job_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":        0,
@@ -84,6 +90,8 @@ var (
 		"KIND_ROTATE_CREDENTIALS": 9,
 		"KIND_GROW_SERVER":        10,
 		"KIND_REBOOT_SERVER":      11,
+		"KIND_STOP_SERVER":        12,
+		"KIND_START_SERVER":       13,
 	}
 )
 
@@ -2310,7 +2318,7 @@ var File_understudy_controlplane_v1_job_service_proto protoreflect.FileDescripto
 
 const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\n" +
-	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xb2\b\n" +
+	",understudy/controlplane/v1/job_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xdf\b\n" +
 	"\x03Job\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x128\n" +
 	"\x04kind\x18\x02 \x01(\x0e2$.understudy.controlplane.v1.Job.KindR\x04kind\x12;\n" +
@@ -2328,7 +2336,7 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
 	"\bend_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x14\n" +
 	"\x05epoch\x18\f \x01(\x03R\x05epoch\x12\x14\n" +
-	"\x05title\x18\r \x01(\tR\x05title\"\xae\x02\n" +
+	"\x05title\x18\r \x01(\tR\x05title\"\xdb\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13KIND_CREATE_PRIMARY\x10\x01\x12\x17\n" +
@@ -2342,7 +2350,9 @@ const file_understudy_controlplane_v1_job_service_proto_rawDesc = "" +
 	"\x17KIND_ROTATE_CREDENTIALS\x10\t\x12\x14\n" +
 	"\x10KIND_GROW_SERVER\x10\n" +
 	"\x12\x16\n" +
-	"\x12KIND_REBOOT_SERVER\x10\v\"\xc3\x01\n" +
+	"\x12KIND_REBOOT_SERVER\x10\v\x12\x14\n" +
+	"\x10KIND_STOP_SERVER\x10\f\x12\x15\n" +
+	"\x11KIND_START_SERVER\x10\r\"\xc3\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_QUEUED\x10\x01\x12\x11\n" +

@@ -102,20 +102,26 @@ const (
 	// READY on record, and nobody has seen since the control plane started that it is so; see
 	// `state_reason`. It lasts seconds. No event and no record has this state.
 	Server_STATE_UNKNOWN Server_State = 8
+	// A job stops it.
+	Server_STATE_STOPPING Server_State = 9
+	// A job has switched its machine off, as it was asked to.
+	Server_STATE_STOPPED Server_State = 10
 )
 
 // Enum value maps for Server_State.
 var (
 	Server_State_name = map[int32]string{
-		0: "STATE_UNSPECIFIED",
-		1: "STATE_PROVISIONING",
-		2: "STATE_READY",
-		3: "STATE_FAILED",
-		4: "STATE_UNREACHABLE",
-		5: "STATE_DELETING",
-		6: "STATE_DEGRADED",
-		7: "STATE_DELETED",
-		8: "STATE_UNKNOWN",
+		0:  "STATE_UNSPECIFIED",
+		1:  "STATE_PROVISIONING",
+		2:  "STATE_READY",
+		3:  "STATE_FAILED",
+		4:  "STATE_UNREACHABLE",
+		5:  "STATE_DELETING",
+		6:  "STATE_DEGRADED",
+		7:  "STATE_DELETED",
+		8:  "STATE_UNKNOWN",
+		9:  "STATE_STOPPING",
+		10: "STATE_STOPPED",
 	}
 	Server_State_value = map[string]int32{
 		"STATE_UNSPECIFIED":  0,
@@ -127,6 +133,8 @@ var (
 		"STATE_DEGRADED":     6,
 		"STATE_DELETED":      7,
 		"STATE_UNKNOWN":      8,
+		"STATE_STOPPING":     9,
+		"STATE_STOPPED":      10,
 	}
 )
 
@@ -2274,6 +2282,237 @@ func (x *RebootServerResponse) GetJob() *Job {
 	return nil
 }
 
+// StopServerRequest names a server.
+type StopServerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Stop it also when it takes writes. No client writes until it is started.
+	AllowPrimary bool `protobuf:"varint,2,opt,name=allow_primary,json=allowPrimary,proto3" json:"allow_primary,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Validate only and return the plan; no job is created.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopServerRequest) Reset() {
+	*x = StopServerRequest{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopServerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopServerRequest) ProtoMessage() {}
+
+func (x *StopServerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopServerRequest.ProtoReflect.Descriptor instead.
+func (*StopServerRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *StopServerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StopServerRequest) GetAllowPrimary() bool {
+	if x != nil {
+		return x.AllowPrimary
+	}
+	return false
+}
+
+func (x *StopServerRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *StopServerRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// StopServerResponse has the job.
+type StopServerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job; with `validate_only` one without a name, whose steps are the plan.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopServerResponse) Reset() {
+	*x = StopServerResponse{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopServerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopServerResponse) ProtoMessage() {}
+
+func (x *StopServerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopServerResponse.ProtoReflect.Descriptor instead.
+func (*StopServerResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *StopServerResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+// StartServerRequest names a server.
+type StartServerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "servers/{server}". Required.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Idempotency key: a repeat with the same content returns the same job. UUID; generated when
+	// empty.
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Validate only and return the plan; no job is created.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartServerRequest) Reset() {
+	*x = StartServerRequest{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartServerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartServerRequest) ProtoMessage() {}
+
+func (x *StartServerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartServerRequest.ProtoReflect.Descriptor instead.
+func (*StartServerRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *StartServerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StartServerRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *StartServerRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// StartServerResponse has the job.
+type StartServerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job; with `validate_only` one without a name, whose steps are the plan.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartServerResponse) Reset() {
+	*x = StartServerResponse{}
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartServerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartServerResponse) ProtoMessage() {}
+
+func (x *StartServerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartServerResponse.ProtoReflect.Descriptor instead.
+func (*StartServerResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *StartServerResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // UpdateServerRequest has the new settings.
 type UpdateServerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2292,7 +2531,7 @@ type UpdateServerRequest struct {
 
 func (x *UpdateServerRequest) Reset() {
 	*x = UpdateServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +2543,7 @@ func (x *UpdateServerRequest) String() string {
 func (*UpdateServerRequest) ProtoMessage() {}
 
 func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2317,7 +2556,7 @@ func (x *UpdateServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UpdateServerRequest) GetServer() *Server {
@@ -2359,7 +2598,7 @@ type UpdateServerResponse struct {
 
 func (x *UpdateServerResponse) Reset() {
 	*x = UpdateServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2610,7 @@ func (x *UpdateServerResponse) String() string {
 func (*UpdateServerResponse) ProtoMessage() {}
 
 func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2623,7 @@ func (x *UpdateServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateServerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UpdateServerResponse) GetServer() *Server {
@@ -2412,7 +2651,7 @@ type DeleteServerRequest struct {
 
 func (x *DeleteServerRequest) Reset() {
 	*x = DeleteServerRequest{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[28]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2663,7 @@ func (x *DeleteServerRequest) String() string {
 func (*DeleteServerRequest) ProtoMessage() {}
 
 func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[28]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2676,7 @@ func (x *DeleteServerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteServerRequest) GetName() string {
@@ -2479,7 +2718,7 @@ type DeleteServerResponse struct {
 
 func (x *DeleteServerResponse) Reset() {
 	*x = DeleteServerResponse{}
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[29]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2730,7 @@ func (x *DeleteServerResponse) String() string {
 func (*DeleteServerResponse) ProtoMessage() {}
 
 func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[29]
+	mi := &file_understudy_controlplane_v1_server_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2743,7 @@ func (x *DeleteServerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_controlplane_v1_server_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeleteServerResponse) GetJob() *Job {
@@ -2518,7 +2757,7 @@ var File_understudy_controlplane_v1_server_service_proto protoreflect.FileDescri
 
 const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\n" +
-	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\xe1\v\n" +
+	"/understudy/controlplane/v1/server_service.proto\x12\x1aunderstudy.controlplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a,understudy/controlplane/v1/job_service.proto\x1a-understudy/controlplane/v1/verification.proto\x1a\x1funderstudy/errors/v1/hint.proto\x1a!understudy/limits/v1/limits.proto\"\x88\f\n" +
 	"\x06Server\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12;\n" +
 	"\x04role\x18\x02 \x01(\x0e2'.understudy.controlplane.v1.Server.RoleR\x04role\x12>\n" +
@@ -2555,7 +2794,7 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_PRIMARY\x10\x01\x12\x10\n" +
-	"\fROLE_REPLICA\x10\x02\"\xbe\x01\n" +
+	"\fROLE_REPLICA\x10\x02\"\xe5\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12STATE_PROVISIONING\x10\x01\x12\x0f\n" +
@@ -2565,7 +2804,10 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\x0eSTATE_DELETING\x10\x05\x12\x12\n" +
 	"\x0eSTATE_DEGRADED\x10\x06\x12\x11\n" +
 	"\rSTATE_DELETED\x10\a\x12\x11\n" +
-	"\rSTATE_UNKNOWN\x10\b\"\xb4\x01\n" +
+	"\rSTATE_UNKNOWN\x10\b\x12\x12\n" +
+	"\x0eSTATE_STOPPING\x10\t\x12\x11\n" +
+	"\rSTATE_STOPPED\x10\n" +
+	"\"\xb4\x01\n" +
 	"\aFinding\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x129\n" +
 	"\n" +
@@ -2717,6 +2959,21 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
 	"\x14RebootServerResponse\x121\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xa2\x01\n" +
+	"\x11StopServerRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12#\n" +
+	"\rallow_primary\x18\x02 \x01(\bR\fallowPrimary\x12%\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"G\n" +
+	"\x12StopServerResponse\x121\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"~\n" +
+	"\x12StartServerRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x04name\x12%\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"H\n" +
+	"\x13StartServerResponse\x121\n" +
 	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job\"\xe2\x01\n" +
 	"\x13UpdateServerRequest\x12B\n" +
 	"\x06server\x18\x01 \x01(\v2\".understudy.controlplane.v1.ServerB\x06\xea\xbb\x18\x02\b\x01R\x06server\x12;\n" +
@@ -2734,7 +2991,7 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"I\n" +
 	"\x14DeleteServerResponse\x121\n" +
-	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\x9c\v\n" +
+	"\x03job\x18\x01 \x01(\v2\x1f.understudy.controlplane.v1.JobR\x03job2\xf9\f\n" +
 	"\rServerService\x12m\n" +
 	"\tGetServer\x12,.understudy.controlplane.v1.GetServerRequest\x1a-.understudy.controlplane.v1.GetServerResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\vListServers\x12..understudy.controlplane.v1.ListServersRequest\x1a/.understudy.controlplane.v1.ListServersResponse\"\x03\x90\x02\x01\x12q\n" +
@@ -2746,7 +3003,10 @@ const file_understudy_controlplane_v1_server_service_proto_rawDesc = "" +
 	"\fPurgeBinlogs\x12/.understudy.controlplane.v1.PurgeBinlogsRequest\x1a0.understudy.controlplane.v1.PurgeBinlogsResponse\x12k\n" +
 	"\n" +
 	"GrowServer\x12-.understudy.controlplane.v1.GrowServerRequest\x1a..understudy.controlplane.v1.GrowServerResponse\x12q\n" +
-	"\fRebootServer\x12/.understudy.controlplane.v1.RebootServerRequest\x1a0.understudy.controlplane.v1.RebootServerResponse\x12q\n" +
+	"\fRebootServer\x12/.understudy.controlplane.v1.RebootServerRequest\x1a0.understudy.controlplane.v1.RebootServerResponse\x12k\n" +
+	"\n" +
+	"StopServer\x12-.understudy.controlplane.v1.StopServerRequest\x1a..understudy.controlplane.v1.StopServerResponse\x12n\n" +
+	"\vStartServer\x12..understudy.controlplane.v1.StartServerRequest\x1a/.understudy.controlplane.v1.StartServerResponse\x12q\n" +
 	"\fUpdateServer\x12/.understudy.controlplane.v1.UpdateServerRequest\x1a0.understudy.controlplane.v1.UpdateServerResponse\x12q\n" +
 	"\fDeleteServer\x12/.understudy.controlplane.v1.DeleteServerRequest\x1a0.understudy.controlplane.v1.DeleteServerResponseB\x93\x02\n" +
 	"\x1ecom.understudy.controlplane.v1B\x12ServerServiceProtoP\x01ZSgithub.com/understudy-db/understudy/proto/understudy/controlplane/v1;controlplanev1\xa2\x02\x03UCX\xaa\x02\x1aUnderstudy.Controlplane.V1\xca\x02\x1aUnderstudy\\Controlplane\\V1\xe2\x02&Understudy\\Controlplane\\V1\\GPBMetadata\xea\x02\x1cUnderstudy::Controlplane::V1b\x06proto3"
@@ -2764,7 +3024,7 @@ func file_understudy_controlplane_v1_server_service_proto_rawDescGZIP() []byte {
 }
 
 var file_understudy_controlplane_v1_server_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_understudy_controlplane_v1_server_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
 	(Server_Role)(0),                         // 0: understudy.controlplane.v1.Server.Role
 	(Server_State)(0),                        // 1: understudy.controlplane.v1.Server.State
@@ -2794,94 +3054,104 @@ var file_understudy_controlplane_v1_server_service_proto_goTypes = []any{
 	(*GrowServerResponse)(nil),               // 25: understudy.controlplane.v1.GrowServerResponse
 	(*RebootServerRequest)(nil),              // 26: understudy.controlplane.v1.RebootServerRequest
 	(*RebootServerResponse)(nil),             // 27: understudy.controlplane.v1.RebootServerResponse
-	(*UpdateServerRequest)(nil),              // 28: understudy.controlplane.v1.UpdateServerRequest
-	(*UpdateServerResponse)(nil),             // 29: understudy.controlplane.v1.UpdateServerResponse
-	(*DeleteServerRequest)(nil),              // 30: understudy.controlplane.v1.DeleteServerRequest
-	(*DeleteServerResponse)(nil),             // 31: understudy.controlplane.v1.DeleteServerResponse
-	nil,                                      // 32: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	nil,                                      // 33: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	(*timestamppb.Timestamp)(nil),            // 34: google.protobuf.Timestamp
-	(*Verification)(nil),                     // 35: understudy.controlplane.v1.Verification
-	(*v1.Hint)(nil),                          // 36: understudy.errors.v1.Hint
-	(Job_Kind)(0),                            // 37: understudy.controlplane.v1.Job.Kind
-	(Job_State)(0),                           // 38: understudy.controlplane.v1.Job.State
-	(*durationpb.Duration)(nil),              // 39: google.protobuf.Duration
-	(*Job)(nil),                              // 40: understudy.controlplane.v1.Job
-	(VerifyLevel)(0),                         // 41: understudy.controlplane.v1.VerifyLevel
-	(*fieldmaskpb.FieldMask)(nil),            // 42: google.protobuf.FieldMask
+	(*StopServerRequest)(nil),                // 28: understudy.controlplane.v1.StopServerRequest
+	(*StopServerResponse)(nil),               // 29: understudy.controlplane.v1.StopServerResponse
+	(*StartServerRequest)(nil),               // 30: understudy.controlplane.v1.StartServerRequest
+	(*StartServerResponse)(nil),              // 31: understudy.controlplane.v1.StartServerResponse
+	(*UpdateServerRequest)(nil),              // 32: understudy.controlplane.v1.UpdateServerRequest
+	(*UpdateServerResponse)(nil),             // 33: understudy.controlplane.v1.UpdateServerResponse
+	(*DeleteServerRequest)(nil),              // 34: understudy.controlplane.v1.DeleteServerRequest
+	(*DeleteServerResponse)(nil),             // 35: understudy.controlplane.v1.DeleteServerResponse
+	nil,                                      // 36: understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	nil,                                      // 37: understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	(*timestamppb.Timestamp)(nil),            // 38: google.protobuf.Timestamp
+	(*Verification)(nil),                     // 39: understudy.controlplane.v1.Verification
+	(*v1.Hint)(nil),                          // 40: understudy.errors.v1.Hint
+	(Job_Kind)(0),                            // 41: understudy.controlplane.v1.Job.Kind
+	(Job_State)(0),                           // 42: understudy.controlplane.v1.Job.State
+	(*durationpb.Duration)(nil),              // 43: google.protobuf.Duration
+	(*Job)(nil),                              // 44: understudy.controlplane.v1.Job
+	(VerifyLevel)(0),                         // 45: understudy.controlplane.v1.VerifyLevel
+	(*fieldmaskpb.FieldMask)(nil),            // 46: google.protobuf.FieldMask
 }
 var file_understudy_controlplane_v1_server_service_proto_depIdxs = []int32{
 	0,  // 0: understudy.controlplane.v1.Server.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 1: understudy.controlplane.v1.Server.state:type_name -> understudy.controlplane.v1.Server.State
 	7,  // 2: understudy.controlplane.v1.Server.mounts:type_name -> understudy.controlplane.v1.ServerMount
-	34, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
-	34, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	35, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
+	38, // 3: understudy.controlplane.v1.Server.last_seen_time:type_name -> google.protobuf.Timestamp
+	38, // 4: understudy.controlplane.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	39, // 5: understudy.controlplane.v1.Server.verified:type_name -> understudy.controlplane.v1.Verification
 	6,  // 6: understudy.controlplane.v1.Server.disk:type_name -> understudy.controlplane.v1.ServerDisk
 	3,  // 7: understudy.controlplane.v1.Server.findings:type_name -> understudy.controlplane.v1.Finding
 	4,  // 8: understudy.controlplane.v1.Server.jobs:type_name -> understudy.controlplane.v1.ServerJob
 	5,  // 9: understudy.controlplane.v1.Server.proofs:type_name -> understudy.controlplane.v1.ServerProofs
-	34, // 10: understudy.controlplane.v1.Finding.since_time:type_name -> google.protobuf.Timestamp
-	36, // 11: understudy.controlplane.v1.Finding.hint:type_name -> understudy.errors.v1.Hint
-	37, // 12: understudy.controlplane.v1.ServerJob.kind:type_name -> understudy.controlplane.v1.Job.Kind
-	38, // 13: understudy.controlplane.v1.ServerJob.state:type_name -> understudy.controlplane.v1.Job.State
-	34, // 14: understudy.controlplane.v1.ServerProofs.oldest_time:type_name -> google.protobuf.Timestamp
-	34, // 15: understudy.controlplane.v1.ServerProofs.round_begin_time:type_name -> google.protobuf.Timestamp
-	34, // 16: understudy.controlplane.v1.ServerProofs.round_end_time:type_name -> google.protobuf.Timestamp
-	39, // 17: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
-	39, // 18: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
+	38, // 10: understudy.controlplane.v1.Finding.since_time:type_name -> google.protobuf.Timestamp
+	40, // 11: understudy.controlplane.v1.Finding.hint:type_name -> understudy.errors.v1.Hint
+	41, // 12: understudy.controlplane.v1.ServerJob.kind:type_name -> understudy.controlplane.v1.Job.Kind
+	42, // 13: understudy.controlplane.v1.ServerJob.state:type_name -> understudy.controlplane.v1.Job.State
+	38, // 14: understudy.controlplane.v1.ServerProofs.oldest_time:type_name -> google.protobuf.Timestamp
+	38, // 15: understudy.controlplane.v1.ServerProofs.round_begin_time:type_name -> google.protobuf.Timestamp
+	38, // 16: understudy.controlplane.v1.ServerProofs.round_end_time:type_name -> google.protobuf.Timestamp
+	43, // 17: understudy.controlplane.v1.ServerDisk.window:type_name -> google.protobuf.Duration
+	43, // 18: understudy.controlplane.v1.ServerDisk.full_after:type_name -> google.protobuf.Duration
 	2,  // 19: understudy.controlplane.v1.GetServerResponse.server:type_name -> understudy.controlplane.v1.Server
 	0,  // 20: understudy.controlplane.v1.ListServersRequest.role:type_name -> understudy.controlplane.v1.Server.Role
 	1,  // 21: understudy.controlplane.v1.ListServersRequest.states:type_name -> understudy.controlplane.v1.Server.State
 	2,  // 22: understudy.controlplane.v1.ListServersResponse.servers:type_name -> understudy.controlplane.v1.Server
-	32, // 23: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
-	40, // 24: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	41, // 25: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	33, // 26: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
-	39, // 27: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	40, // 28: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	41, // 29: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
-	39, // 30: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
-	40, // 31: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	41, // 32: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
-	40, // 33: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
-	40, // 34: understudy.controlplane.v1.RotateReplicaCredentialsResponse.job:type_name -> understudy.controlplane.v1.Job
-	40, // 35: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
-	40, // 36: understudy.controlplane.v1.GrowServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	40, // 37: understudy.controlplane.v1.RebootServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	2,  // 38: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
-	42, // 39: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 40: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
-	40, // 41: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
-	8,  // 42: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
-	10, // 43: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
-	12, // 44: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
-	14, // 45: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
-	18, // 46: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
-	20, // 47: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:input_type -> understudy.controlplane.v1.RotateReplicaCredentialsRequest
-	16, // 48: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
-	22, // 49: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
-	24, // 50: understudy.controlplane.v1.ServerService.GrowServer:input_type -> understudy.controlplane.v1.GrowServerRequest
-	26, // 51: understudy.controlplane.v1.ServerService.RebootServer:input_type -> understudy.controlplane.v1.RebootServerRequest
-	28, // 52: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
-	30, // 53: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
-	9,  // 54: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
-	11, // 55: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
-	13, // 56: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
-	15, // 57: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
-	19, // 58: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
-	21, // 59: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:output_type -> understudy.controlplane.v1.RotateReplicaCredentialsResponse
-	17, // 60: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
-	23, // 61: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
-	25, // 62: understudy.controlplane.v1.ServerService.GrowServer:output_type -> understudy.controlplane.v1.GrowServerResponse
-	27, // 63: understudy.controlplane.v1.ServerService.RebootServer:output_type -> understudy.controlplane.v1.RebootServerResponse
-	29, // 64: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
-	31, // 65: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
-	54, // [54:66] is the sub-list for method output_type
-	42, // [42:54] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	36, // 23: understudy.controlplane.v1.CreateServerRequest.options:type_name -> understudy.controlplane.v1.CreateServerRequest.OptionsEntry
+	44, // 24: understudy.controlplane.v1.CreateServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	45, // 25: understudy.controlplane.v1.CreateReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	37, // 26: understudy.controlplane.v1.CreateReplicaRequest.options:type_name -> understudy.controlplane.v1.CreateReplicaRequest.OptionsEntry
+	43, // 27: understudy.controlplane.v1.CreateReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	44, // 28: understudy.controlplane.v1.CreateReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	45, // 29: understudy.controlplane.v1.RebuildReplicaRequest.verify:type_name -> understudy.controlplane.v1.VerifyLevel
+	43, // 30: understudy.controlplane.v1.RebuildReplicaRequest.quiesce_limit:type_name -> google.protobuf.Duration
+	44, // 31: understudy.controlplane.v1.RebuildReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	45, // 32: understudy.controlplane.v1.VerifyReplicaRequest.level:type_name -> understudy.controlplane.v1.VerifyLevel
+	44, // 33: understudy.controlplane.v1.VerifyReplicaResponse.job:type_name -> understudy.controlplane.v1.Job
+	44, // 34: understudy.controlplane.v1.RotateReplicaCredentialsResponse.job:type_name -> understudy.controlplane.v1.Job
+	44, // 35: understudy.controlplane.v1.PurgeBinlogsResponse.job:type_name -> understudy.controlplane.v1.Job
+	44, // 36: understudy.controlplane.v1.GrowServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	44, // 37: understudy.controlplane.v1.RebootServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	44, // 38: understudy.controlplane.v1.StopServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	44, // 39: understudy.controlplane.v1.StartServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	2,  // 40: understudy.controlplane.v1.UpdateServerRequest.server:type_name -> understudy.controlplane.v1.Server
+	46, // 41: understudy.controlplane.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 42: understudy.controlplane.v1.UpdateServerResponse.server:type_name -> understudy.controlplane.v1.Server
+	44, // 43: understudy.controlplane.v1.DeleteServerResponse.job:type_name -> understudy.controlplane.v1.Job
+	8,  // 44: understudy.controlplane.v1.ServerService.GetServer:input_type -> understudy.controlplane.v1.GetServerRequest
+	10, // 45: understudy.controlplane.v1.ServerService.ListServers:input_type -> understudy.controlplane.v1.ListServersRequest
+	12, // 46: understudy.controlplane.v1.ServerService.CreateServer:input_type -> understudy.controlplane.v1.CreateServerRequest
+	14, // 47: understudy.controlplane.v1.ServerService.CreateReplica:input_type -> understudy.controlplane.v1.CreateReplicaRequest
+	18, // 48: understudy.controlplane.v1.ServerService.VerifyReplica:input_type -> understudy.controlplane.v1.VerifyReplicaRequest
+	20, // 49: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:input_type -> understudy.controlplane.v1.RotateReplicaCredentialsRequest
+	16, // 50: understudy.controlplane.v1.ServerService.RebuildReplica:input_type -> understudy.controlplane.v1.RebuildReplicaRequest
+	22, // 51: understudy.controlplane.v1.ServerService.PurgeBinlogs:input_type -> understudy.controlplane.v1.PurgeBinlogsRequest
+	24, // 52: understudy.controlplane.v1.ServerService.GrowServer:input_type -> understudy.controlplane.v1.GrowServerRequest
+	26, // 53: understudy.controlplane.v1.ServerService.RebootServer:input_type -> understudy.controlplane.v1.RebootServerRequest
+	28, // 54: understudy.controlplane.v1.ServerService.StopServer:input_type -> understudy.controlplane.v1.StopServerRequest
+	30, // 55: understudy.controlplane.v1.ServerService.StartServer:input_type -> understudy.controlplane.v1.StartServerRequest
+	32, // 56: understudy.controlplane.v1.ServerService.UpdateServer:input_type -> understudy.controlplane.v1.UpdateServerRequest
+	34, // 57: understudy.controlplane.v1.ServerService.DeleteServer:input_type -> understudy.controlplane.v1.DeleteServerRequest
+	9,  // 58: understudy.controlplane.v1.ServerService.GetServer:output_type -> understudy.controlplane.v1.GetServerResponse
+	11, // 59: understudy.controlplane.v1.ServerService.ListServers:output_type -> understudy.controlplane.v1.ListServersResponse
+	13, // 60: understudy.controlplane.v1.ServerService.CreateServer:output_type -> understudy.controlplane.v1.CreateServerResponse
+	15, // 61: understudy.controlplane.v1.ServerService.CreateReplica:output_type -> understudy.controlplane.v1.CreateReplicaResponse
+	19, // 62: understudy.controlplane.v1.ServerService.VerifyReplica:output_type -> understudy.controlplane.v1.VerifyReplicaResponse
+	21, // 63: understudy.controlplane.v1.ServerService.RotateReplicaCredentials:output_type -> understudy.controlplane.v1.RotateReplicaCredentialsResponse
+	17, // 64: understudy.controlplane.v1.ServerService.RebuildReplica:output_type -> understudy.controlplane.v1.RebuildReplicaResponse
+	23, // 65: understudy.controlplane.v1.ServerService.PurgeBinlogs:output_type -> understudy.controlplane.v1.PurgeBinlogsResponse
+	25, // 66: understudy.controlplane.v1.ServerService.GrowServer:output_type -> understudy.controlplane.v1.GrowServerResponse
+	27, // 67: understudy.controlplane.v1.ServerService.RebootServer:output_type -> understudy.controlplane.v1.RebootServerResponse
+	29, // 68: understudy.controlplane.v1.ServerService.StopServer:output_type -> understudy.controlplane.v1.StopServerResponse
+	31, // 69: understudy.controlplane.v1.ServerService.StartServer:output_type -> understudy.controlplane.v1.StartServerResponse
+	33, // 70: understudy.controlplane.v1.ServerService.UpdateServer:output_type -> understudy.controlplane.v1.UpdateServerResponse
+	35, // 71: understudy.controlplane.v1.ServerService.DeleteServer:output_type -> understudy.controlplane.v1.DeleteServerResponse
+	58, // [58:72] is the sub-list for method output_type
+	44, // [44:58] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_server_service_proto_init() }
@@ -2897,7 +3167,7 @@ func file_understudy_controlplane_v1_server_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_server_service_proto_rawDesc), len(file_understudy_controlplane_v1_server_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   32,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

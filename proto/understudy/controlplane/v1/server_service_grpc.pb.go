@@ -29,6 +29,8 @@ const (
 	ServerService_PurgeBinlogs_FullMethodName             = "/understudy.controlplane.v1.ServerService/PurgeBinlogs"
 	ServerService_GrowServer_FullMethodName               = "/understudy.controlplane.v1.ServerService/GrowServer"
 	ServerService_RebootServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/RebootServer"
+	ServerService_StopServer_FullMethodName               = "/understudy.controlplane.v1.ServerService/StopServer"
+	ServerService_StartServer_FullMethodName              = "/understudy.controlplane.v1.ServerService/StartServer"
 	ServerService_UpdateServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/UpdateServer"
 	ServerService_DeleteServer_FullMethodName             = "/understudy.controlplane.v1.ServerService/DeleteServer"
 )
@@ -96,6 +98,13 @@ type ServerServiceClient interface {
 	// GTID_NOT_REACHED, and restarts nothing, when that would lose what a replica has received and
 	// not applied of a primary that does not answer.
 	RebootServer(ctx context.Context, in *RebootServerRequest, opts ...grpc.CallOption) (*RebootServerResponse, error)
+	// StopServer starts a job that stops MariaDB on a server and switches its machine off. The server
+	// is STOPPED then, and keeps its volumes. FAILED_PRECONDITION as RebootServer.
+	StopServer(ctx context.Context, in *StopServerRequest, opts ...grpc.CallOption) (*StopServerResponse, error)
+	// StartServer starts a job that switches the machine of a server on, and proves that the server
+	// does what its role says again. FAILED_PRECONDITION (WRONG_ROLE) for a server that was never
+	// READY, and for a replica whose primary is STOPPED.
+	StartServer(ctx context.Context, in *StartServerRequest, opts ...grpc.CallOption) (*StartServerResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
 	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
 	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
@@ -216,6 +225,26 @@ func (c *serverServiceClient) RebootServer(ctx context.Context, in *RebootServer
 	return out, nil
 }
 
+func (c *serverServiceClient) StopServer(ctx context.Context, in *StopServerRequest, opts ...grpc.CallOption) (*StopServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StopServerResponse)
+	err := c.cc.Invoke(ctx, ServerService_StopServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *serverServiceClient) StartServer(ctx context.Context, in *StartServerRequest, opts ...grpc.CallOption) (*StartServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartServerResponse)
+	err := c.cc.Invoke(ctx, ServerService_StartServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *serverServiceClient) UpdateServer(ctx context.Context, in *UpdateServerRequest, opts ...grpc.CallOption) (*UpdateServerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UpdateServerResponse)
@@ -299,6 +328,13 @@ type ServerServiceServer interface {
 	// GTID_NOT_REACHED, and restarts nothing, when that would lose what a replica has received and
 	// not applied of a primary that does not answer.
 	RebootServer(context.Context, *RebootServerRequest) (*RebootServerResponse, error)
+	// StopServer starts a job that stops MariaDB on a server and switches its machine off. The server
+	// is STOPPED then, and keeps its volumes. FAILED_PRECONDITION as RebootServer.
+	StopServer(context.Context, *StopServerRequest) (*StopServerResponse, error)
+	// StartServer starts a job that switches the machine of a server on, and proves that the server
+	// does what its role says again. FAILED_PRECONDITION (WRONG_ROLE) for a server that was never
+	// READY, and for a replica whose primary is STOPPED.
+	StartServer(context.Context, *StartServerRequest) (*StartServerResponse, error)
 	// UpdateServer changes settings of a server. FAILED_PRECONDITION (AUTO_PURGE_CONFLICT) when
 	// binlog auto purge is turned on for a replica or for a primary that has replicas, ABORTED
 	// (ETAG_MISMATCH) when the record changed since it was read. The record and MariaDB change
@@ -348,6 +384,12 @@ func (UnimplementedServerServiceServer) GrowServer(context.Context, *GrowServerR
 }
 func (UnimplementedServerServiceServer) RebootServer(context.Context, *RebootServerRequest) (*RebootServerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RebootServer not implemented")
+}
+func (UnimplementedServerServiceServer) StopServer(context.Context, *StopServerRequest) (*StopServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopServer not implemented")
+}
+func (UnimplementedServerServiceServer) StartServer(context.Context, *StartServerRequest) (*StartServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartServer not implemented")
 }
 func (UnimplementedServerServiceServer) UpdateServer(context.Context, *UpdateServerRequest) (*UpdateServerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateServer not implemented")
@@ -556,6 +598,42 @@ func _ServerService_RebootServer_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ServerService_StopServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).StopServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_StopServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).StopServer(ctx, req.(*StopServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ServerService_StartServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ServerServiceServer).StartServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ServerService_StartServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ServerServiceServer).StartServer(ctx, req.(*StartServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ServerService_UpdateServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UpdateServerRequest)
 	if err := dec(in); err != nil {
@@ -638,6 +716,14 @@ var ServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RebootServer",
 			Handler:    _ServerService_RebootServer_Handler,
+		},
+		{
+			MethodName: "StopServer",
+			Handler:    _ServerService_StopServer_Handler,
+		},
+		{
+			MethodName: "StartServer",
+			Handler:    _ServerService_StartServer_Handler,
 		},
 		{
 			MethodName: "UpdateServer",

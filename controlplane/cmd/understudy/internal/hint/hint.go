@@ -31,6 +31,8 @@ var commands = map[string]string{
 	"PurgeBinlogs":             "server purge-binlogs {name}[ --ignore-replica {ignore_replicas}]",
 	"GrowServer":               "server grow {name} --size {size_bytes}",
 	"RebootServer":             "server reboot {name}[ --primary={allow_primary}]",
+	"StopServer":               "server stop {name}[ --primary={allow_primary}]",
+	"StartServer":              "server start {name}",
 	"RotateReplicaCredentials": "replica rotate-credentials {name}",
 	"VerifyReplica": "replica verify {name}[ --level {level}]" +
 		"[ --accept-history {accept_history}]",
