@@ -25,48 +25,55 @@ import (
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
+// ending is how an offline session comes to its end.
+type ending struct {
+	name string
+	end  func(t *testing.T, h host, session *quiesce.Session)
+}
+
 func TestOffline(t *testing.T) {
+	offline(t, ending{"released", func(t *testing.T, _ host, session *quiesce.Session) {
+		if result, err := session.Resume(lab.Context(t)); err != nil || !result.Unbroken ||
+			result.Down <= 0 {
+			t.Errorf("%+v %v", result, err)
+		}
+	}}, ending{"killed", func(t *testing.T, h host, _ *quiesce.Session) { kill(t, h) }})
+}
+
+func TestLongOfflineBeyondTheLimit(t *testing.T) {
+	offline(t, ending{"hangs", func(t *testing.T, h host, session *quiesce.Session) {
+		unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hang(t, unit.MainPID)
+		lab.Ends(t, "the session", session.Ended())
+		result, err := session.Resume(lab.Context(t))
+		if err != nil || !strings.Contains(result.BrokenReason, "after its limit") {
+			t.Errorf("%+v %v", result, err)
+		}
+	}}, ending{"starts for longer", func(t *testing.T, _ host, session *quiesce.Session) {
+		const slow = "/etc/systemd/system/mariadb.service.d/slow.conf"
+		lab.Write(t, slow, "[Service]\nExecStartPre=/bin/sleep 35\n")
+		lab.Run(t, "systemctl", "daemon-reload")
+		defer lab.Run(t, "systemctl", "daemon-reload")
+		defer os.Remove(slow)
+		if result, err := session.Resume(lab.Context(t)); err != nil || !result.Unbroken ||
+			result.Down < 35*time.Second {
+			t.Errorf("%+v %v", result, err)
+		}
+	}})
+}
+
+// offline has each ending come to a session of a host whose MariaDB is woken by a socket: that
+// sleeps meanwhile, and listens again afterwards.
+func offline(t *testing.T, endings ...ending) {
+	t.Helper()
 	h := newHost(t)
-	// What would wake a stopped MariaDB: it sleeps meanwhile, and listens again
-	// afterwards.
 	stop(t)
 	lab.Run(t, "systemctl", "start", "mariadb.socket")
 	lab.Run(t, "systemctl", "start", "mariadb.service")
-	for _, test := range []struct {
-		name string
-		end  func(t *testing.T, session *quiesce.Session)
-	}{
-		{"released", func(t *testing.T, session *quiesce.Session) {
-			if result, err := session.Resume(lab.Context(t)); err != nil || !result.Unbroken ||
-				result.Down <= 0 {
-				t.Errorf("%+v %v", result, err)
-			}
-		}},
-		{"killed", func(t *testing.T, _ *quiesce.Session) { kill(t, h) }},
-		{"hangs", func(t *testing.T, session *quiesce.Session) {
-			unit, err := h.units.Get(lab.Context(t), quiesce.UnitName)
-			if err != nil {
-				t.Fatal(err)
-			}
-			hang(t, unit.MainPID)
-			lab.Ends(t, "the session", session.Ended())
-			result, err := session.Resume(lab.Context(t))
-			if err != nil || !strings.Contains(result.BrokenReason, "after its limit") {
-				t.Errorf("%+v %v", result, err)
-			}
-		}},
-		{"starts for longer than the limit", func(t *testing.T, session *quiesce.Session) {
-			const slow = "/etc/systemd/system/mariadb.service.d/slow.conf"
-			lab.Write(t, slow, "[Service]\nExecStartPre=/bin/sleep 35\n")
-			lab.Run(t, "systemctl", "daemon-reload")
-			defer lab.Run(t, "systemctl", "daemon-reload")
-			defer os.Remove(slow)
-			if result, err := session.Resume(lab.Context(t)); err != nil || !result.Unbroken ||
-				result.Down < 35*time.Second {
-				t.Errorf("%+v %v", result, err)
-			}
-		}},
-	} {
+	for _, test := range endings {
 		t.Run(test.name, func(t *testing.T) {
 			sql(t, "INSERT INTO shop.t (a) VALUES (2)")
 			session := h.open(t, spec(quiesce.Offline, 20*time.Second))
@@ -77,7 +84,7 @@ func TestOffline(t *testing.T) {
 			if err != nil || !unit.Stopped() {
 				t.Errorf("%+v %v", unit, err)
 			}
-			test.end(t, session)
+			test.end(t, h, session)
 			h.serves(t, 50*time.Second)
 			if unit, err := h.units.Get(lab.Context(t), "mariadb.socket"); err != nil ||
 				!unit.Running() {
