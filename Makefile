@@ -59,7 +59,7 @@ test-mutants: setup build ## Take out the code that carries a row of the matrix,
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	@# some wait more than they work, and the longest begin first
-	deploy/lab/in-memory $(GO_TEST) $(TAGS) -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) \
+	deploy/lab/in-memory $(GO_TEST) $(TAGS) -p $$((2 * $$(nproc))) -parallel $$((4 * $$(nproc))) -skip '^TestLong' \
 		./controlplane/internal/{app,workflow,job,store} ./...
 
 .PHONY: test-ec2

@@ -44,9 +44,15 @@ func (a *installed) mountIt(ctx context.Context, v *lab.Volume, after int,
 	}
 }
 
-func TestAnAgentThatIsKilledWhileItMounts(t *testing.T) { // C2
+func TestAnAgentThatIsKilledWhileItMounts(t *testing.T) { killedWhileItMounts(t, 1) } // C2
+
+func TestLongAnAgentThatIsKilledEarlierOrLater(t *testing.T) { killedWhileItMounts(t, 0, 2) }
+
+// killedWhileItMounts has the agent killed after that many messages of progress.
+func killedWhileItMounts(t *testing.T, moments ...int) {
+	t.Helper()
 	for _, filesystem := range []string{"ext4", "xfs"} {
-		for after := range 3 {
+		for _, after := range moments {
 			t.Run(fmt.Sprintf("%s after message %d", filesystem, after), func(t *testing.T) {
 				a := install(t)
 				v := lab.NewVolume(t, "vol-k", 320)

@@ -202,7 +202,7 @@ func TestAnOfflineQuiesceOutlivesItsAgent(t *testing.T) {
 }
 
 // S2: systemd restarts an agent that hangs also while MariaDB is held.
-func TestAnAgentThatHangsIsRestartedDuringAnOfflineQuiesce(t *testing.T) {
+func TestLongAnAgentThatHangsIsRestartedDuringAnOfflineQuiesce(t *testing.T) {
 	p := newPrimary(t)
 	lab.Write(t, "/etc/systemd/system/"+unitName+".d/fast.conf", "[Service]\nWatchdogSec=2\n")
 	lab.Run(t, "systemctl", "daemon-reload")
@@ -302,7 +302,7 @@ func TestAnOfflineQuiesceThatWasKilledIsToldWithItsCause(t *testing.T) {
 
 // S2: who kills the whole unit kills what systemd would run after it; the agent, or the next one,
 // runs that.
-func TestAnOfflineQuiesceThatWasKilledWithAllOfItsUnitEnds(t *testing.T) {
+func TestLongAnOfflineQuiesceThatWasKilledWithAllOfItsUnitEnds(t *testing.T) {
 	p := newPrimary(t)
 	s, _ := p.quiesce(t, 10*time.Minute)
 	lab.Run(t, "systemctl", "kill", "-s", "KILL", quiesceUnit)

@@ -20,7 +20,7 @@ import (
 
 // S2: what was killed with all of its unit while systemd cannot be reached is given back once it
 // can, and the agent says so meanwhile.
-func TestAnOfflineQuiesceThatWasKilledEndsOnceSystemdAnswers(t *testing.T) {
+func TestLongAnOfflineQuiesceThatWasKilledEndsOnceSystemdAnswers(t *testing.T) {
 	p := newPrimary(t)
 	p.quiesce(t, 10*time.Minute)
 	lab.Run(t, "systemctl", "kill", "-s", "KILL", quiesceUnit)
@@ -46,9 +46,9 @@ func TestAnOfflineQuiesceThatWasKilledEndsOnceSystemdAnswers(t *testing.T) {
 	p.serves(t, time.Minute)
 }
 
-// TestAnOfflineQuiesceEndsAlthoughSystemctlReachesNobody has the process alone killed while systemd
-// cannot be reached: what runs after it cannot start MariaDB, and that is not the end of it.
-func TestAnOfflineQuiesceEndsAlthoughSystemctlReachesNobody(t *testing.T) {
+// TestLongAnOfflineQuiesceEndsAlthoughSystemctlReachesNobody has the process alone killed while
+// systemd cannot be reached: what runs after it cannot start MariaDB, and that is not the end of it.
+func TestLongAnOfflineQuiesceEndsAlthoughSystemctlReachesNobody(t *testing.T) {
 	p := newPrimary(t)
 	p.quiesce(t, 10*time.Minute)
 	pid, err := strconv.Atoi(lab.Run(t, "systemctl", "show", "--property=MainPID", "--value",

@@ -130,18 +130,32 @@ func (d *dice) roll(n int) int {
 // succeeded. Every effect must have been made, none twice, and every completion recorded once.
 func TestRandomCrashes(t *testing.T) {
 	t.Parallel()
-	sequences := 1000
-	switch {
-	case testing.Short():
-		sequences = 50
-	case raced: // Go ends tests after ten minutes
-		sequences = 200
+	if testing.Short() {
+		randomCrashes(t, 0, 50)
+		return
 	}
+	randomCrashes(t, 0, someSequences)
+}
+
+const someSequences = 200
+
+// TestLongRandomCrashes goes on where TestRandomCrashes ends.
+func TestLongRandomCrashes(t *testing.T) {
+	t.Parallel()
+	sequences := 800
+	if raced { // Go ends tests after ten minutes
+		sequences = 100
+	}
+	randomCrashes(t, someSequences, sequences)
+}
+
+func randomCrashes(t *testing.T, first, sequences int) {
+	t.Helper()
 	workers := runtime.GOMAXPROCS(0)
 	for worker := range workers {
 		t.Run(fmt.Sprint("worker ", worker), func(t *testing.T) {
 			t.Parallel()
-			for seed := worker; seed < sequences && !t.Failed(); seed += workers {
+			for seed := first + worker; seed < first+sequences && !t.Failed(); seed += workers {
 				synctest.Test(t, func(t *testing.T) { crashSequence(t, uint64(seed)) })
 				if t.Failed() {
 					t.Logf("seed %d", seed)
