@@ -47,7 +47,8 @@ func TestLongAnOfflineQuiesceThatWasKilledEndsOnceSystemdAnswers(t *testing.T) {
 }
 
 // TestLongAnOfflineQuiesceEndsAlthoughSystemctlReachesNobody has the process alone killed while
-// systemd cannot be reached: what runs after it cannot start MariaDB, and that is not the end of it.
+// systemd cannot be reached: what runs after it cannot start MariaDB, and that is not the end of
+// it.
 func TestLongAnOfflineQuiesceEndsAlthoughSystemctlReachesNobody(t *testing.T) {
 	p := newPrimary(t)
 	p.quiesce(t, 10*time.Minute)
