@@ -158,6 +158,8 @@ func TestSumsTellRowsApart(t *testing.T) {
 		{"shop.texts", "UPDATE shop.texts SET v = NULL WHERE n = 1", ""},
 		{"shop.texts", "UPDATE shop.texts SET v = INSERT(v, 2900, 1, 'x') WHERE n = 2999", ""},
 		{"shop.texts", "UPDATE shop.texts SET t = t + INTERVAL 1 MICROSECOND WHERE n = 7", ""},
+		{"shop.texts", "UPDATE shop.texts SET g = ST_GeomFromWKB(ST_AsWKB(g), 4326) WHERE n = 8",
+			""},
 	} {
 		chunks := chunksOf(t, primary, planted.table)
 		before := sumsOn(t, primary, replica, planted.table, chunks)

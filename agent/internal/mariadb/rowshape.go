@@ -91,17 +91,26 @@ func shapeOf(ctx context.Context, conn *sql.Conn, name tableName) (tableShape, e
 	return shape, nil
 }
 
-// rowEnd is the column of a versioned table that says until when a row was in it.
-const rowEnd = "ROW END"
+// rowStart and rowEnd are the columns of a versioned table that say from when and until when a row
+// was in it, by time, or by the number of a transaction.
+const (
+	rowStart = "ROW START"
+	rowEnd   = "ROW END"
+)
 
-// keyOf are the primary key's columns; none when it cannot cut the table into chunks.
+// keyOf are the primary key's columns; none when it cannot cut the table into chunks. MariaDB adds
+// the end of a row to the key of a versioned table: no two servers have the same values there. The
+// columns before it cut the table as well, the rows of one key together.
 func keyOf(columns, key []row) []keyColumn {
-	types := map[string]string{}
+	types, own := map[string]string{}, map[string]bool{}
 	for _, c := range columns {
-		types[c["n"]] = c["t"]
+		types[c["n"]], own[c["n"]] = c["t"], c["g"] == rowStart || c["g"] == rowEnd
 	}
 	var all []keyColumn
 	for _, k := range key {
+		if own[k["n"]] {
+			break
+		}
 		class := keyClasses[types[k["n"]]]
 		if _, prefix := k["part"]; prefix || class == "" {
 			return nil
@@ -112,7 +121,10 @@ func keyOf(columns, key []row) []keyColumn {
 }
 
 // RowHash is the version of rowHash. Sums of two versions are not comparable.
-const RowHash = 1
+const RowHash = 2
+
+// neverEnded is the end of a row that is still in a table versioned by transactions.
+const neverEnded = "18446744073709551615"
 
 // rowHash is 60 bits of a row's MD5: a checksum such as CRC32 is linear, and the sums of two rows
 // that swapped a value would be equal. Long values are hashed by themselves, or the row would
@@ -123,11 +135,13 @@ func rowHash(columns []row) string {
 	for _, c := range columns {
 		name := identifier(c["n"])
 		switch {
-		case strings.Contains(strings.ToUpper(c["x"]), "VIRTUAL"), c["g"] == "ROW START":
-			continue // it is computed from the others, or by each server's clock
+		case strings.Contains(strings.ToUpper(c["x"]), "VIRTUAL"), c["g"] == rowStart:
+			continue // it is computed from the others, or by each server for itself
 		case c["g"] == rowEnd && c["t"] == "timestamp":
 			// Its greatest value goes with the version.
 			name = "(" + name + " > CURRENT_TIMESTAMP(6))"
+		case c["g"] == rowEnd: // each server numbers its own transactions
+			name = "(" + name + " = " + neverEnded + ")"
 		}
 		nulls = append(nulls, "ISNULL("+name+")")
 		values = append(values, hashed(name, c["t"]))
@@ -149,7 +163,7 @@ func hashed(name, kind string) string {
 		return "MD5(" + name + ")"
 	case "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
 		"multipolygon", "geometrycollection":
-		return "MD5(ST_AsWKB(" + name + "))"
+		return "MD5(ST_AsWKB(" + name + ")), ST_SRID(" + name + ")"
 	case "float": // as text it would lose digits
 		return "CAST(" + name + " AS DOUBLE)"
 	case "bit":
