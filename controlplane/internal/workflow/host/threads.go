@@ -176,14 +176,22 @@ func (p *Pair) Connect(ctx context.Context, configured bool) error {
 	return nil
 }
 
-// CheckRunning refuses a replica whose threads do not both run. It changes nothing.
+// CheckRunning refuses a replica whose threads do not both run, and waits for one that connects by
+// itself, as after a restart of its primary. It changes nothing.
 func (p *Pair) CheckRunning() error {
-	v := p.verdict()
-	if v.Threads == replication.Running {
+	switch v := p.verdict(); v.Threads {
+	case replication.Running:
 		p.Found("%s replicates from %s", p.Srv.Name, p.Primary.Name)
 		return nil
+	case replication.Connecting:
+		return p.connecting(v)
+	default:
+		return p.notReplicating(v)
 	}
-	return p.notReplicating(v)
+}
+
+func (p *Pair) connecting(v replication.Verdict) error {
+	return kit.Wait("%s cannot connect to %s yet: %s", p.Srv.Name, p.Primary.Name, v)
 }
 
 func (p *Pair) notReplicating(v replication.Verdict) error {
@@ -232,7 +240,7 @@ func (p *Pair) repair(ctx context.Context, v replication.Verdict) error {
 				return err
 			}
 		}
-		return kit.Wait("%s cannot connect to %s yet: %s", p.Srv.Name, p.Primary.Name, v)
+		return p.connecting(v)
 	case replication.HandshakeFailed:
 		return kit.Wait("%[1]s and %[2]s do not accept each other's certificates; renew that of "+
 			"%[1]s (understudy replica rotate-credentials %[1]s) or of %[2]s (understudy-agent "+

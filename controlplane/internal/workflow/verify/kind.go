@@ -90,6 +90,9 @@ func (a Args) Uses() []string {
 	return []string{inventory.ServerSubject(a.Replica), inventory.ServerSubject(a.Primary)}
 }
 
+// connectTime bounds how long a replica may take until its primary serves it again.
+const connectTime = 3 * time.Minute
+
 // Replica is the kind. Each step finds a server that another job made, and repairs nothing on
 // it but the replication that this job itself has stopped.
 func Replica() kit.Kind {
@@ -97,7 +100,7 @@ func Replica() kit.Kind {
 	return kit.Kind{Name: KindVerifyReplica, Title: "verify a replica", Decode: kit.Decode[Args],
 		Steps: []kit.Step{
 			{Name: stepCheck, Title: "the replica replicates from its primary", Section: section,
-				Run: kit.Typed(check), DryRun: kit.DryTyped(dryCheck)},
+				Run: kit.Typed(check), DryRun: kit.DryTyped(dryCheck), Timeout: connectTime},
 			{Name: stepVerify, Title: "the data was compared to the level asked for",
 				Section: section, Run: kit.Typed(verify),
 				DryRun: kit.WouldFor(func(_ *kit.Preview, a Args) []string {
@@ -108,7 +111,7 @@ func Replica() kit.Kind {
 		}}
 }
 
-// check refuses a replica that does not replicate.
+// check refuses a replica that does not replicate, and waits for one that connects.
 func check(ctx context.Context, c *kit.Call, a Args) (kit.Outcome, error) {
 	p, err := pair(ctx, c, a)
 	if err != nil {
@@ -184,7 +187,11 @@ func dryCheck(ctx context.Context, c *kit.Call, _ *kit.Preview, a Args) ([]strin
 	if err := p.Compares(ctx, a.Level); err != nil {
 		return nil, err
 	}
-	return nil, p.CheckRunning()
+	var connecting kit.Waiting
+	if err = p.CheckRunning(); errors.As(err, &connecting) {
+		return []string{"wait: " + connecting.Reason}, nil
+	}
+	return nil, err
 }
 
 // pair is the replica and its primary.
