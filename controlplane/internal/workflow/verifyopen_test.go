@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/job"
 	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/controlplane/internal/workflow/kit"
 )
 
 var fullOfDB2 = verification{Replica: "db2", Level: inventory.VerifyFull}
@@ -130,4 +131,36 @@ func TestADifferenceIsToldAtOnce(t *testing.T) {
 			t.Errorf("it is not on record: %+v", u)
 		}
 	})
+}
+
+// TestVerificationWaitsForAReplicaThatConnects, as after a restart of its primary: nobody has to
+// ask again. One that does not get there fails the job, with what it was waited for.
+func TestVerificationWaitsForAReplicaThatConnects(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		takes time.Duration
+		state job.State
+	}{"in time": {2 * time.Minute, job.Succeeded}, "never": {time.Hour, job.Failed}} {
+		bubbles(t, name, func(t *testing.T) {
+			w, p, _ := withReplica(t)
+			w.Mu.Lock()
+			w.Hosts["db2"].Far = c.takes
+			w.Mu.Unlock()
+			mark := w.Mark()
+			asked := verification{Replica: "db2", Level: inventory.VerifyPosition}
+			preview, err := p.Flow.DryRun(t.Context(), kit.Request{Args: asked.Args()})
+			if err != nil || !strings.Contains(strings.Join(preview.Steps[0].Changed, ""),
+				"cannot connect to db1 yet") {
+				t.Errorf("%+v %v", preview.Steps, err)
+			}
+			j := p.End(p.Ask(asked).ID)
+			if s, _ := j.Step("check"); j.State != c.state || s.Failure != nil &&
+				!strings.Contains(s.Failure.Message, "cannot connect to db1 yet") {
+				t.Errorf("job is %s: %+v\n%s", j.State, s.Failure, states(j))
+			}
+			if changes := w.Changes(mark); c.state == job.Failed && len(changes) > 0 {
+				t.Errorf("it changed %v\n%s", changes, states(j))
+			}
+		})
+	}
 }
