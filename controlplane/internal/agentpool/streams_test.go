@@ -219,7 +219,7 @@ func TestBrokenHoldSaysWhy(t *testing.T) {
 	}
 }
 
-func TestLongCallsTellHowFarTheyAre(t *testing.T) {
+func TestSlowCallsTellHowFarTheyAre(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.db1(&agent{
