@@ -213,7 +213,9 @@ func verify(certificate, bundle []byte, key string, now time.Time,
 	if err != nil {
 		return nil, err
 	}
-	options := x509.VerifyOptions{Roots: roots, CurrentTime: now,
+	intermediates := x509.NewCertPool()
+	intermediates.AppendCertsFromPEM(certificate)
+	options := x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	if _, err := cert.Verify(options); err != nil {
 		return nil, err

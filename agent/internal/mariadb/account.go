@@ -55,11 +55,12 @@ func (s *Server) demanded(account Account) (d demand, err error) {
 	if d.subject, err = identity.OneLine(account.Subject()); err != nil {
 		return d, err
 	}
-	ca, err := readCertificate(s.tls.CA)
+	// That of the root is another one where an intermediate signs. All that sign have one name.
+	own, err := readCertificate(s.tls.Cert)
 	if err != nil {
 		return d, err
 	}
-	d.issuer, err = identity.OneLine(ca.Subject)
+	d.issuer, err = identity.OneLine(own.Issuer)
 	return d, err
 }
 

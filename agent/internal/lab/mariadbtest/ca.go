@@ -29,22 +29,60 @@ import (
 type CA struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
+	// root is what cert is of where that is an intermediate; nil where it is the root itself.
+	root *x509.Certificate
+	// believed are the roots in what it issues beside its own.
+	believed []*x509.Certificate
 }
 
 // NewCA makes one.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
+	return newCA(t, "test CA", nil)
+}
+
+// NewIntermediate is one with the name of NewCA's, whose certificate is of a root with another
+// name.
+func NewIntermediate(t testing.TB) *CA {
+	t.Helper()
+	return newCA(t, "test CA", newCA(t, "offline root", nil))
+}
+
+func newCA(t testing.TB, name string, by *CA) *CA {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()),
-		Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour),
+		Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
 		NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	made := &CA{key: key}
+	parent, signer := template, key
+	if by != nil {
+		made.root, parent, signer = by.cert, by.cert, by.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
 	must(t, err)
-	cert, err := x509.ParseCertificate(der)
+	made.cert, err = x509.ParseCertificate(der)
 	must(t, err)
-	return &CA{key, cert}
+	return made
+}
+
+// Believing is the same one, whose roots stand in what it issues beside those of others.
+func (c *CA) Believing(others ...*CA) *CA {
+	both := *c
+	for _, other := range others {
+		both.believed = append(both.believed, other.top())
+	}
+	return &both
+}
+
+// top is its root.
+func (c *CA) top() *x509.Certificate {
+	if c.root != nil {
+		return c.root
+	}
+	return c.cert
 }
 
 // Server is whose MariaDB signs in with the certificates of Issue.
@@ -72,11 +110,22 @@ func (c *CA) IssueTo(t testing.TB, dir string, subject pkix.Name) mariadb.TLSFil
 	must(t, err)
 	files := mariadb.TLSFiles{CA: filepath.Join(dir, "ca.pem"),
 		Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
-	write := func(path, kind string, der []byte) {
-		must(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	write := func(path, kind string, all ...[]byte) {
+		var data []byte
+		for _, der := range all {
+			data = append(data, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})...)
+		}
+		must(t, os.WriteFile(path, data, 0o600))
 	}
-	write(files.CA, "CERTIFICATE", c.cert.Raw)
-	write(files.Cert, "CERTIFICATE", der)
+	roots, chain := [][]byte{c.top().Raw}, [][]byte{der}
+	for _, other := range c.believed {
+		roots = append(roots, other.Raw)
+	}
+	if c.root != nil {
+		chain = append(chain, c.cert.Raw)
+	}
+	write(files.CA, "CERTIFICATE", roots...)
+	write(files.Cert, "CERTIFICATE", chain...)
 	write(files.Key, "PRIVATE KEY", keyDER)
 	return files
 }
