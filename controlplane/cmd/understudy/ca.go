@@ -23,7 +23,7 @@ docs/ca.md has the whole way, and what to do when a root was lost.`
 
 func newCA(c *cli) *cobra.Command {
 	return group("ca", "Show and replace the root of the certificate authority", caLong,
-		newCAStatus(c), newCARotate(c))
+		newCAStatus(c), newCARotate(c), newCAIntermediate(c))
 }
 
 func newCAStatus(c *cli) *cobra.Command {
@@ -49,6 +49,9 @@ renewing, and to single with the successor alone. It is refused, with their
 names, while somebody has no certificate of the phase yet who would be refused
 then. Run it again when "ca status" shows nobody who lags.
 
+In place of an intermediate, whose root's key is elsewhere, the control plane makes
+a root of its own with --own-root alone: see "ca intermediate".
+
 With --back it goes one phase back. There is no way back from the last step,
 which removes the key of the old root.`,
 		Example: `  understudy ca rotate --dry-run
@@ -56,6 +59,7 @@ which removes the key of the old root.`,
   understudy ca rotate --back`,
 	})
 	v.flag("back", "back", "go back to the phase before")
+	v.flag("own_root", "own-root", "make a root in place of an intermediate")
 	v.flag("validate_only", "dry-run", "check the step; take none")
 	v.later = append(v.later, "from")
 	return v.does(func(ctx context.Context, a *api) error {
@@ -69,14 +73,18 @@ which removes the key of the old root.`,
 			return err
 		}
 		return c.print(answer, func(show.Style) string {
-			text := authorityText(answer.GetStatus())
-			if !v.req.GetValidateOnly() {
-				text += "make a backup now (`understudy backup FILE`): one of before has " +
-					"another CA than the fleet\n"
-			}
-			return text
+			return steppedText(answer.GetStatus(), v.req.GetValidateOnly())
 		})
 	})
+}
+
+// steppedText is the state after a step, or that of now where none was taken.
+func steppedText(s *cpv1.AuthorityStatus, dry bool) string {
+	if dry {
+		return authorityText(s)
+	}
+	return authorityText(s) + "make a backup now (`understudy backup FILE`): one of before has " +
+		"another CA than the fleet\n"
 }
 
 // mostShown laggards are listed; -o json has more of them.
@@ -89,6 +97,20 @@ var keyPlaces = map[cpv1.AuthorityStatus_Root_Key]string{
 	cpv1.AuthorityStatus_Root_KEY_SIGNER:    ", its key in the signer",
 }
 
+func rootText(root *cpv1.AuthorityStatus_Root) string {
+	ends, place := stamp(root.GetExpireTime().AsTime()), keyPlaces[root.GetKey()]
+	below := root.GetIntermediate()
+	if below == nil {
+		return fmt.Sprintf("root     %s %s, valid until %s%s\n", root.GetPin(),
+			word(root.GetSigns(), "signs", "is believed"), ends, place)
+	}
+	return fmt.Sprintf("root     %s is believed, valid until %s: %s\n"+
+		"  intermediate %s %s, valid until %s%s\n", root.GetPin(), ends,
+		show.Clean(below.GetIssuer()), below.GetPin(),
+		word(root.GetSigns(), "signs", "does not sign"), stamp(below.GetExpireTime().AsTime()),
+		place)
+}
+
 func authorityText(s *cpv1.AuthorityStatus) string {
 	var text strings.Builder
 	since := ""
@@ -97,9 +119,7 @@ func authorityText(s *cpv1.AuthorityStatus) string {
 	}
 	fmt.Fprintf(&text, "phase    %s%s\n", enum.Word(s.GetPhase()), since)
 	for _, root := range s.GetRoots() {
-		fmt.Fprintf(&text, "root     %s %s, valid until %s%s\n", root.GetPin(),
-			word(root.GetSigns(), "signs", "is believed"), stamp(root.GetExpireTime().AsTime()),
-			keyPlaces[root.GetKey()])
+		text.WriteString(rootText(root))
 	}
 	if s.GetPhase() == cpv1.AuthorityPhase_AUTHORITY_PHASE_SINGLE {
 		return text.String()

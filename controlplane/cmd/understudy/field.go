@@ -89,6 +89,8 @@ func (f *field) value(text string) (value protoreflect.Value, err error) {
 		return protoreflect.ValueOfString(f.prefix() + strings.TrimPrefix(text, f.prefix())), nil
 	case protoreflect.MessageKind:
 		return f.moment(text)
+	case protoreflect.BytesKind: // of a file, which the verb reads
+		return protoreflect.ValueOfBytes([]byte(text)), nil
 	default:
 		return f.number(text)
 	}

@@ -22,9 +22,9 @@ stops it; jobs go on with its next start.
 
 Settings come from flags, then the environment, then a file, then defaults. The
 flag --state-dir is UNDERSTUDY_STATE_DIR in the environment and state_dir in the
-file; --replace-lost-root alone is a flag and nothing else. Lists have commas in
-the environment and are lists in the file. A setting that is not known is an
-error.
+file; --replace-lost-root and --replace-lost-intermediate alone are flags and
+nothing else. Lists have commas in the environment and are lists in the file. A
+setting that is not known is an error.
 
 What it serves
   the API       on --listen, and on the provider's network under the same port;
@@ -134,6 +134,8 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.Duration("ca-signer-limit", 0, "longest time of a signature of it (default 10s)")
 	flags.Bool("replace-lost-root", false, "make another root of the certificate authority in "+
 		"place of one that has ended or is lost; every host has to join again")
+	flags.String("replace-lost-intermediate", "", "`FILE` with an intermediate and its root, in "+
+		"place of an intermediate of that root that has ended or is lost (default none)")
 	flags.Duration("agent-certificate-life", 0, "how long an agent's certificate is valid; it is "+
 		"renewed at half of that (default 24h)")
 	flags.Duration("agent-certificate-grace", 0, "how long after its end an agent renews it with "+

@@ -32,7 +32,7 @@ func (c Config) checkAuthority(fault func(bad bool, format string, args ...any))
 // authority says where the CA is, and its keys.
 func (c Config) authority(log *slog.Logger) (ca.AuthorityConfig, error) {
 	config := ca.AuthorityConfig{Dir: c.path("ca"), NewKey: c.CAKey, KeyFiles: c.CAKeyFiles,
-		ReplaceLost: c.ReplaceLostRoot, Logger: log}
+		ReplaceLost: c.ReplaceLostRoot, Intermediate: c.ReplaceLostIntermediate, Logger: log}
 	if len(c.CASigner) == 0 {
 		return config, nil
 	}

@@ -134,6 +134,9 @@ type Config struct {
 	// ReplaceLostRoot makes another root in place of one that has ended, or whose key is gone:
 	// every host has to join again. A flag alone sets it, for one start.
 	ReplaceLostRoot bool `koanf:"replace_lost_root"`
+	// ReplaceLostIntermediate is a file with an intermediate of the same root, in place of one that
+	// has ended or whose key is gone. It is a flag alone, for one start.
+	ReplaceLostIntermediate string `koanf:"replace_lost_intermediate"`
 	// AgentCertificateLife is how long an agent's certificate is valid, AgentCertificateGrace how
 	// long after its end it can still be renewed with its key.
 	AgentCertificateLife  time.Duration `koanf:"agent_certificate_life"`
@@ -227,7 +230,8 @@ type Sources = settings.Sources
 
 // loadUnchecked reads the configuration, for what needs to know where the state is and no more.
 func loadUnchecked(sources Sources) (config Config, err error) {
-	schema := settings.Schema{Defaults: defaults(), FlagsAlone: []string{"replace_lost_root"},
+	schema := settings.Schema{Defaults: defaults(), FlagsAlone: []string{"replace_lost_root",
+		"replace_lost_intermediate"},
 		EnvPrefix: EnvPrefix, Foreign: foreign}
 	return config, schema.Load(sources, &config)
 }

@@ -5,6 +5,7 @@ package backup
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -270,15 +271,16 @@ func writeAll(writer *tar.Writer, staged string, manifest Manifest) error {
 	return nil
 }
 
-// pinOf is the pin of a CA.
+// pinOf is the pin of a CA: of the root that signs, which stands behind an intermediate of its.
 func pinOf(data []byte) (string, error) {
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return "", errors.New("ca.pem is no certificate")
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		ca, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return "", err
+		}
+		if bytes.Equal(ca.RawSubject, ca.RawIssuer) {
+			return identity.Pin(ca), nil
+		}
 	}
-	ca, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return "", err
-	}
-	return identity.Pin(ca), nil
+	return "", errors.New("ca.pem holds no root")
 }

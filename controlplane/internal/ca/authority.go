@@ -29,8 +29,9 @@ const (
 	rootLife = 10 * 365 * 24 * time.Hour
 	backdate = identity.Backdate
 
-	// rootsFile holds the roots that are believed, of which the first one signs. keyFile is the key
-	// of one of them, nextKeyFile that of its successor; the public part of one that is elsewhere.
+	// rootsFile holds the roots that are believed, of which the first one signs, each behind the
+	// intermediate that signs in its place, if there is one. keyFile is the key of one that signs,
+	// nextKeyFile that of its successor; the public part of one that is elsewhere.
 	rootsFile   = "ca.pem"
 	keyFile     = "key.pem"
 	nextKeyFile = "next-key.pem"
@@ -42,7 +43,8 @@ const (
 	blockPublicKey   = "PUBLIC KEY"
 )
 
-// Authority signs with the root's key, wherever that is. It keeps no records: Registry does.
+// Authority signs with the key of the root or of an intermediate, wherever that is. It keeps no
+// records: Registry does.
 type Authority struct {
 	config AuthorityConfig
 
@@ -67,6 +69,9 @@ type AuthorityConfig struct {
 	// ReplaceLost puts a root aside that has ended, or whose key is gone, and makes another one.
 	// Nobody believes that one before joining again.
 	ReplaceLost bool
+	// Intermediate is a file with an intermediate that signs in place of one of the same root which
+	// has ended or whose key is gone; empty for none.
+	Intermediate string
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Logger hears of a root that was made; the default logger when nil.
@@ -93,6 +98,11 @@ func OpenAuthority(ctx context.Context, config AuthorityConfig) (*Authority, err
 }
 
 func (a *Authority) open(ctx context.Context) error {
+	if a.config.Intermediate != "" {
+		if err := (intermediates{a}).replaceIntermediate(); err != nil {
+			return err
+		}
+	}
 	if a.config.ReplaceLost {
 		if err := a.putAside(); err != nil {
 			return err
@@ -125,7 +135,7 @@ func (a *Authority) makeFirst(ctx context.Context) error {
 	if lost, err := a.lost(); err != nil {
 		return err
 	} else if lost != nil {
-		name = lost.Subject
+		name = lost.cert().Subject
 	}
 	root, err := a.newRoot(ctx, key, name)
 	if err != nil {
@@ -175,27 +185,27 @@ func (a *Authority) PEM() []byte { return a.now().pem() }
 // identity.Pin. Who knows no more believes the control plane.
 func (a *Authority) Shown() (root []byte, pin string) {
 	s := a.now()
-	shown := s.roots[s.shown]
+	shown := s.issuers[s.shown].root
 	return encode(blockCertificate, shown.Raw), identity.Pin(shown)
 }
 
-// Pin is the pin of the root that signs.
-func (a *Authority) Pin() string { return identity.Pin(a.now().roots[0]) }
+// Pin is the pin of the root that signs, or whose intermediate does.
+func (a *Authority) Pin() string { return identity.Pin(a.now().issuers[0].root) }
 
 // Pins are those of all roots that are believed.
 func (a *Authority) Pins() (pins []string) {
-	for _, root := range a.now().roots {
+	for _, root := range rootsOf(a.now().issuers) {
 		pins = append(pins, identity.Pin(root))
 	}
 	return pins
 }
 
-// Expires is when the first of the roots that are believed ends.
+// Expires is when the first of the roots that are believed ends, or of their intermediates here.
 func (a *Authority) Expires() time.Time {
-	roots := a.now().roots
-	end := roots[0].NotAfter
-	for _, root := range roots {
-		end = earliest(end, root.NotAfter)
+	issuers := a.now().issuers
+	end := issuers[0].expires()
+	for _, one := range issuers {
+		end = earliest(end, one.expires())
 	}
 	return end
 }

@@ -35,7 +35,7 @@ type request struct {
 
 // Issued is a certificate with its record.
 type Issued struct {
-	// PEM is the certificate.
+	// PEM is the certificate, and behind it what leads to a root.
 	PEM []byte
 	// Record is what is known of it.
 	Record inventory.Certificate
@@ -93,17 +93,17 @@ func (a *Authority) issueBy(ctx context.Context, s signing, r request) (Issued, 
 	if life <= 0 {
 		return Issued{}, errors.New("it would have ended before it was signed")
 	}
-	root := s.roots[signs]
+	by := s.issuers[signs]
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: r.subject, NotBefore: now.Add(-min(backdate, life)),
-		NotAfter: earliest(now.Add(life), root.NotAfter),
+		NotAfter: earliest(now.Add(life), by.expires()),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: r.usage, BasicConstraintsValid: true,
 	}
 	if r.identity != (identity.Identity{}) {
 		template.URIs = []*url.URL{r.identity.URI()}
 	}
 	addNames(template, r.names)
-	der, err := x509.CreateCertificate(rand.Reader, template, root, r.key,
+	der, err := x509.CreateCertificate(rand.Reader, template, by.cert(), r.key,
 		a.with(ctx, s.keys[signs]))
 	if err != nil {
 		return Issued{}, err
@@ -112,7 +112,8 @@ func (a *Authority) issueBy(ctx context.Context, s signing, r request) (Issued, 
 	if err != nil {
 		return Issued{}, err
 	}
-	return Issued{PEM: encode(blockCertificate, der), Record: recordOf(cert, r.recordedAs)}, nil
+	return Issued{PEM: append(encode(blockCertificate, der), by.chain()...),
+		Record: recordOf(cert, r.recordedAs)}, nil
 }
 
 // maxAhead is how far a certificate's time follows a clock that was ahead: it is backdated by more,

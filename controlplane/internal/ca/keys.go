@@ -307,14 +307,18 @@ func (a *Authority) former() (keys []crypto.PublicKey, err error) {
 	return keys, nil
 }
 
-// noteFormer keeps the key of a root that is about to go from becoming a root's again.
-func (a *Authority) noteFormer(root *x509.Certificate) error {
+// noteFormer keeps keys that are about to go from signing again.
+func (a *Authority) noteFormer(gone []crypto.PublicKey) error {
 	known, err := a.former()
-	if err != nil || isOf(root.PublicKey, known) {
+	if err != nil {
 		return err
 	}
+	gone = slices.DeleteFunc(gone, func(key crypto.PublicKey) bool { return isOf(key, known) })
+	if len(gone) == 0 {
+		return nil
+	}
 	var data []byte
-	for _, key := range append(known, root.PublicKey) {
+	for _, key := range append(known, gone...) {
 		der, err := x509.MarshalPKIXPublicKey(key)
 		if err != nil {
 			return err

@@ -3,7 +3,6 @@ package ca
 import (
 	"context"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,8 +34,8 @@ const (
 
 // signing is what an authority signs with, and what it believes.
 type signing struct {
-	roots []*x509.Certificate // the first one signs
-	keys  []*rootKey          // of each
+	issuers []issuer   // the first one signs
+	keys    []*rootKey // of each
 	// shown is the root of what the control plane shows itself: the old one, until it goes. So who
 	// missed the successor still believes the control plane, and hears of it.
 	shown int
@@ -49,9 +48,10 @@ type signing struct {
 
 // pem is what others are to believe, the root first that the control plane shows.
 func (s signing) pem() (data []byte) {
-	data = encode(blockCertificate, s.roots[s.shown].Raw)
-	for i, root := range s.roots {
-		if i != s.shown {
+	shown := s.issuers[s.shown].root
+	data = encode(blockCertificate, shown.Raw)
+	for _, root := range rootsOf(s.issuers) {
+		if !root.Equal(shown) {
 			data = append(data, encode(blockCertificate, root.Raw)...)
 		}
 	}
@@ -73,10 +73,9 @@ func (a *Authority) load() error {
 		}
 	}
 	if s.phase == PhaseSingle { // a key that is left here is of no root
-		for _, left := range []string{signedFile, nextKeyFile} {
-			if err := remove(a.path(left)); err != nil {
-				return err
-			}
+		err := errors.Join(a.forgetSuccessor(), intermediates{a}.forgetRequested(s.keys[0]))
+		if err != nil {
+			return err
 		}
 	}
 	a.signing = s
@@ -94,22 +93,23 @@ func (a *Authority) read() (s signing, err error) {
 	if err != nil {
 		return s, err
 	}
-	if s.roots, err = parseRoots(data); err != nil {
+	if s.issuers, err = parseIssuers(data); err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
 	}
-	key, next, err := a.keys(s.roots)
+	certs := signers(s.issuers)
+	key, next, err := a.keys(certs)
 	if err != nil {
 		return s, err
 	}
-	s.keys, s.next = []*rootKey{key, next}, belong(next, s.roots[0])
+	s.keys, s.next = []*rootKey{key, next}, belong(next, certs[0])
 	if s.next {
 		s.keys = []*rootKey{next, key}
 	}
-	switch other := s.roots[len(s.roots)-1]; {
-	case !s.next && !belong(key, s.roots[0]):
+	switch other := certs[len(certs)-1]; {
+	case !s.next && !belong(key, certs[0]):
 		return s, fmt.Errorf("%w: %s and the key beside it do not belong together: restore the "+
 			"folder from a backup", errLost, path)
-	case len(s.roots) == 1:
+	case len(certs) == 1:
 		s.phase = PhaseSingle
 	case !s.next && belong(next, other):
 		s.phase = PhaseIntroduced
@@ -118,9 +118,9 @@ func (a *Authority) read() (s signing, err error) {
 	default:
 		return s, fmt.Errorf("%s has a second certificate, and no key beside it is its", path)
 	}
-	if !a.config.Now().Before(s.roots[0].NotAfter) {
-		return s, fmt.Errorf("%w: %s expired on %s", errLost, path,
-			s.roots[0].NotAfter.Format(time.DateOnly))
+	if end := s.issuers[0].expires(); !a.config.Now().Before(end) {
+		return s, fmt.Errorf("%w: the %s in %s expired on %s", errLost, s.issuers[0].what(), path,
+			end.Format(time.DateOnly))
 	}
 	return s, nil
 }
@@ -141,7 +141,7 @@ func (a *Authority) putAside() error {
 	if err != nil {
 		return err
 	}
-	roots, err := parseRoots(data)
+	issuers, err := parseIssuers(data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.path(rootsFile), err)
 	}
@@ -150,7 +150,7 @@ func (a *Authority) putAside() error {
 		return nil // nothing is lost, or what is wrong can be put right
 	}
 	a.config.Logger.Warn("the root of the certificate authority is lost, and another one is made: "+
-		"every host and operator has to join again", "pin", identity.Pin(roots[0]))
+		"every host and operator has to join again", "pin", identity.Pin(issuers[0].root))
 	for _, file := range []string{nextKeyFile, signedFile, keyFile, rootsFile} {
 		err := os.Rename(a.path(file), a.path(file+aside))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -161,7 +161,7 @@ func (a *Authority) putAside() error {
 }
 
 // lost is the root that was put aside: its successor has its name. Nil when there is none.
-func (a *Authority) lost() (*x509.Certificate, error) {
+func (a *Authority) lost() (*issuer, error) {
 	data, err := os.ReadFile(a.path(rootsFile + aside))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // none is no error
@@ -169,11 +169,11 @@ func (a *Authority) lost() (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := parseRoots(data)
+	issuers, err := parseIssuers(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", a.path(rootsFile+aside), err)
 	}
-	return roots[0], nil
+	return &issuers[0], nil
 }
 
 // keys are those of a root and of its successor, nil for one that is of none of the roots.
@@ -192,46 +192,26 @@ func (a *Authority) keys(roots []*x509.Certificate) (key, next *rootKey, err err
 	return key, next, err
 }
 
-func parseRoots(data []byte) (roots []*x509.Certificate, err error) {
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != blockCertificate {
-			return nil, errors.New("holds something else than certificates")
-		}
-		root, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		roots = append(roots, root)
-	}
-	switch {
-	case len(roots) == 0:
-		return nil, errors.New("holds no certificate")
-	case len(roots) > 2:
-		return nil, fmt.Errorf("holds %d certificates, must be a root and its successor at most",
-			len(roots))
-	}
-	return roots, nil
-}
-
-// believes is nil for a certificate that one of the roots signed, whenever it was good.
+// believes is nil for a certificate that one of those signed that sign here, whenever it was good.
+// One of an intermediate of before is believed by its root, and on record.
 func (a *Authority) believes(cert *x509.Certificate) (err error) {
-	for _, root := range a.now().roots {
-		if err = cert.CheckSignatureFrom(root); err == nil {
+	for _, one := range a.now().issuers {
+		if err = one.signed(cert); err == nil {
 			return nil
 		}
 	}
 	return err
 }
 
-// signed is nil for a certificate of the root that signs.
+// signed is nil for a certificate of the one that signs.
 func (a *Authority) signed(cert *x509.Certificate) error {
-	return cert.CheckSignatureFrom(a.now().roots[0])
+	return a.now().issuers[0].signed(cert)
 }
 
 // shown is nil for a certificate of the root that the control plane shows.
 func (a *Authority) shown(cert *x509.Certificate) error {
 	s := a.now()
-	return cert.CheckSignatureFrom(s.roots[s.shown])
+	return s.issuers[s.shown].signed(cert)
 }
 
 // showSigner has the control plane show the root that signs, until the next start: right before the
@@ -259,8 +239,8 @@ func (a *Authority) claim() (release func(), err error) {
 		_ = dir.Close()
 	}
 	there, err := a.read()
-	if now := a.now(); err == nil && !slices.EqualFunc(there.roots, now.roots,
-		(*x509.Certificate).Equal) {
+	if now := a.now(); err == nil && !slices.EqualFunc(there.issuers, now.issuers,
+		issuer.same) {
 		err = errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
 			"another control plane has replaced the root in "+a.config.Dir,
 			errs.WithHint("let one control plane run alone until the root is replaced, and "+
@@ -273,24 +253,32 @@ func (a *Authority) claim() (release func(), err error) {
 	return release, nil
 }
 
-// introduce makes a successor. It has the name of the root: what demands an issuer, as accounts of
-// MariaDB do, demands the name. What stands of one that was given up is of no use any more.
+// introduce makes a successor. It has the name of what signs: what demands an issuer, as accounts
+// of MariaDB do, demands the name. What stands of one that was given up is of no use any more.
 func (a *Authority) introduce(ctx context.Context, since time.Time) error {
-	old := a.now().roots[0]
+	old := a.now().issuers[0]
+	if err := a.forgetSuccessor(); err != nil {
+		return err
+	}
+	key, err := a.newKey(ctx, a.path(nextKeyFile), old.cert().PublicKey)
+	if err != nil {
+		return err
+	}
+	next, err := a.newRoot(ctx, key, old.cert().Subject)
+	if err != nil {
+		return err
+	}
+	return a.become(since, old, issuer{root: next})
+}
+
+// forgetSuccessor removes what stands of one that was given up.
+func (a *Authority) forgetSuccessor() error {
 	for _, left := range []string{nextKeyFile, signedFile} {
 		if err := remove(a.path(left)); err != nil {
 			return err
 		}
 	}
-	key, err := a.newKey(ctx, a.path(nextKeyFile), old.PublicKey)
-	if err != nil {
-		return err
-	}
-	next, err := a.newRoot(ctx, key, old.Subject)
-	if err != nil {
-		return err
-	}
-	return a.become(since, old, next)
+	return nil
 }
 
 // swap has the other root sign.
@@ -298,8 +286,8 @@ func (a *Authority) swap(_ context.Context, since time.Time) error {
 	if err := atomicfile.Write(a.path(signedFile), nil, 0o600); err != nil {
 		return err
 	}
-	roots := a.now().roots
-	return a.become(since, roots[1], roots[0])
+	issuers := a.now().issuers
+	return a.become(since, issuers[1], issuers[0])
 }
 
 // drop believes the root alone that signs. The key of the other one goes.
@@ -307,12 +295,12 @@ func (a *Authority) drop(_ context.Context, since time.Time) error {
 	s := a.now()
 	signed, err := a.successorSigned()
 	if err == nil && signed { // then both have
-		err = a.noteFormer(s.roots[1])
+		err = a.noteFormer(s.gone())
 	}
 	if err != nil {
 		return err
 	}
-	if err := a.become(since, s.roots[0]); err != nil || s.next {
+	if err := a.become(since, s.issuers[0]); err != nil || s.next {
 		return err
 	}
 	return remove(a.path(nextKeyFile))
@@ -329,10 +317,10 @@ func (a *Authority) successorSigned() (bool, error) {
 
 // become writes which roots are believed, in a phase that begins now, or then when that is later:
 // it is after all that was issued before.
-func (a *Authority) become(since time.Time, roots ...*x509.Certificate) error {
+func (a *Authority) become(since time.Time, issuers ...issuer) error {
 	var data []byte
-	for _, root := range roots {
-		data = append(data, encode(blockCertificate, root.Raw)...)
+	for _, one := range issuers {
+		data = append(data, one.pem()...)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -24,8 +24,10 @@ type Root struct {
 	Expires time.Time
 	// Signs is true for the one that signs.
 	Signs bool
-	// Key is where its key is.
+	// Key is where the key is of what signs for it.
 	Key KeyPlace
+	// Intermediate signs for it; nil where the root itself does.
+	Intermediate *Intermediate
 }
 
 // Status is how far the replacement of the root is.
@@ -100,9 +102,10 @@ func (r *Rotation) Status(ctx context.Context) (status Status, err error) {
 func (r *Rotation) status(ctx context.Context, records Records) (Status, error) {
 	s := r.config.Authority.now()
 	status := Status{Phase: s.phase}
-	for i, root := range s.roots {
-		status.Roots = append(status.Roots, Root{Pin: identity.Pin(root), Expires: root.NotAfter,
-			Signs: i == 0, Key: s.keys[i].place()})
+	for i, one := range s.issuers {
+		status.Roots = append(status.Roots, Root{Pin: identity.Pin(one.root),
+			Expires: one.root.NotAfter, Signs: i == 0, Key: s.keys[i].place(),
+			Intermediate: intermediateOf(one)})
 	}
 	if s.phase == PhaseSingle {
 		return status, nil
@@ -229,6 +232,11 @@ type RotateRequest struct {
 	From Phase
 	// Back asks for the one before.
 	Back bool
+	// Intermediate is, from PhaseSingle, the successor: an intermediate and its root, as PEM; of a
+	// root that is believed already it can be alone. Nil for a root that is made.
+	Intermediate []byte
+	// OwnRoot makes a root in place of an intermediate.
+	OwnRoot bool
 	// ValidateOnly changes nothing.
 	ValidateOnly bool
 	// Caller is who asks.
@@ -344,15 +352,16 @@ func (r *Rotation) turn(req RotateRequest) (turn, error) {
 	}
 	switch {
 	case s.phase == PhaseSingle && !back:
-		return turn{says: "a successor is believed beside it", do: a.introduce}, nil
+		return r.successor(req)
 	case s.phase == PhaseIntroduced && !back:
-		return turn{says: "the successor signs", all: true, signs: s.keys[1], do: a.swap}, nil
+		return turn{says: "the successor signs", all: true, signs: s.keys[1], do: a.swap},
+			ripe(s.issuers[1], r.config.Now())
 	case s.phase == PhaseIntroduced:
 		return turn{says: "back to the old root alone", all: signed,
-			pin: identity.Pin(s.roots[0]), do: a.drop}, nil
+			pin: identity.Pin(s.issuers[0].root), do: a.drop}, nil
 	case s.phase == PhaseRenewing && !back:
-		return turn{says: "the old root is believed no longer", all: true,
-			pin: identity.Pin(s.roots[0]), do: a.drop}, nil
+		return turn{says: goes(s.issuers[1], s.issuers[0]), all: true,
+			pin: identity.Pin(s.issuers[0].root), do: a.drop}, nil
 	case s.phase == PhaseRenewing:
 		return turn{says: "back to the old root, which signs again", signs: s.keys[1],
 			do: a.swap}, nil

@@ -90,7 +90,8 @@ func (e *estate) check(when string) {
 	believes := func(who string, roots *x509.CertPool, cert []byte) {
 		e.t.Helper()
 		_, err := parse(e.t, cert).Verify(x509.VerifyOptions{Roots: roots,
-			CurrentTime: e.clock.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+			Intermediates: pool(e.t, cert), CurrentTime: e.clock.Now(),
+			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 		if err != nil {
 			e.t.Errorf("%s: %s: %v", when, who, err)
 		}
@@ -303,7 +304,7 @@ func TestAReplacementSurvivesAnEndBetweenTwoWrites(t *testing.T) {
 	}
 	if _, err := ca.OpenAuthority(t.Context(), ca.AuthorityConfig{Dir: filepath.Join(e.dir, "ca"),
 		Now: e.clock.Now, Logger: quiet()}); err == nil ||
-		!strings.Contains(err.Error(), "no key beside it is its") {
+		!strings.Contains(err.Error(), "not its root right after it") {
 		t.Errorf("a certificate that is no root's: %v", err)
 	}
 }

@@ -65,6 +65,8 @@ type Authority interface {
 	Status(ctx context.Context) (ca.Status, error)
 	// Rotate takes it one phase on, or back.
 	Rotate(ctx context.Context, req ca.RotateRequest) (ca.Status, error)
+	// RequestIntermediate is a signing request for an intermediate, as PEM.
+	RequestIntermediate(ctx context.Context, by ca.Caller) ([]byte, error)
 }
 
 // Operators knows the operators on record.
@@ -167,11 +169,13 @@ func Rules() authz.Table {
 		// A token gives no more than who changes servers has: an agent may renew itself, no more.
 		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: authz.Changers(
 			identity.RoleControlPlane),
-		controlplanev1.EnrollmentService_CreateOperator_FullMethodName:  admins,
-		controlplanev1.EnrollmentService_UpdateOperator_FullMethodName:  admins,
-		controlplanev1.EnrollmentService_ReadmitOperator_FullMethodName: admins,
-		controlplanev1.EnrollmentService_Revoke_FullMethodName:          admins,
-		controlplanev1.EnrollmentService_RotateAuthority_FullMethodName: admins,
+		controlplanev1.EnrollmentService_CreateOperator_FullMethodName:      admins,
+		controlplanev1.EnrollmentService_UpdateOperator_FullMethodName:      admins,
+		controlplanev1.EnrollmentService_ReadmitOperator_FullMethodName:     admins,
+		controlplanev1.EnrollmentService_Revoke_FullMethodName:              admins,
+		controlplanev1.EnrollmentService_RotateAuthority_FullMethodName:     admins,
+		controlplanev1.EnrollmentService_RequestIntermediate_FullMethodName: admins,
+		controlplanev1.EnrollmentService_InstallIntermediate_FullMethodName: admins,
 		controlplanev1.EnrollmentService_GetAuthorityStatus_FullMethodName: authz.Readers(
 			identity.RoleBreakGlass),
 		controlplanev1.EnrollmentService_ListOperators_FullMethodName: authz.Readers(

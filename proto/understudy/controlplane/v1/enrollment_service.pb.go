@@ -310,7 +310,7 @@ func (x AuthorityStatus_Laggard_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AuthorityStatus_Laggard_Kind.Descriptor instead.
 func (AuthorityStatus_Laggard_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9, 1, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9, 2, 0}
 }
 
 // State is what became of it.
@@ -371,7 +371,7 @@ func (x JoinToken_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JoinToken_State.Descriptor instead.
 func (JoinToken_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26, 0}
 }
 
 // State is that of the newest certificate.
@@ -428,7 +428,7 @@ func (x Operator_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Operator_State.Descriptor instead.
 func (Operator_State) EnumDescriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{38, 0}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{42, 0}
 }
 
 // AgentGrant lets an operator make changing calls on an agent.
@@ -1219,7 +1219,9 @@ type RotateAuthorityRequest struct {
 	// Go back to the phase before.
 	Back bool `protobuf:"varint,2,opt,name=back,proto3" json:"back,omitempty"`
 	// Validate only; nothing is changed.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Where an intermediate signs, have the control plane make a root of its own in its place.
+	OwnRoot       bool `protobuf:"varint,4,opt,name=own_root,json=ownRoot,proto3" json:"own_root,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1275,6 +1277,13 @@ func (x *RotateAuthorityRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *RotateAuthorityRequest) GetOwnRoot() bool {
+	if x != nil {
+		return x.OwnRoot
+	}
+	return false
+}
+
 // RotateAuthorityResponse has the state afterwards.
 type RotateAuthorityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1321,6 +1330,191 @@ func (x *RotateAuthorityResponse) GetStatus() *AuthorityStatus {
 	return nil
 }
 
+// RequestIntermediateRequest is empty.
+type RequestIntermediateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestIntermediateRequest) Reset() {
+	*x = RequestIntermediateRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestIntermediateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestIntermediateRequest) ProtoMessage() {}
+
+func (x *RequestIntermediateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestIntermediateRequest.ProtoReflect.Descriptor instead.
+func (*RequestIntermediateRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
+}
+
+// RequestIntermediateResponse has the signing request.
+type RequestIntermediateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request: PKCS #10 in PEM. It has the name and the extensions that the certificate needs.
+	CsrPem        []byte `protobuf:"bytes,1,opt,name=csr_pem,json=csrPem,proto3" json:"csr_pem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestIntermediateResponse) Reset() {
+	*x = RequestIntermediateResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestIntermediateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestIntermediateResponse) ProtoMessage() {}
+
+func (x *RequestIntermediateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestIntermediateResponse.ProtoReflect.Descriptor instead.
+func (*RequestIntermediateResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RequestIntermediateResponse) GetCsrPem() []byte {
+	if x != nil {
+		return x.CsrPem
+	}
+	return nil
+}
+
+// InstallIntermediateRequest has the certificates.
+type InstallIntermediateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate of the intermediate and that of its root, in PEM. A root that is believed
+	// already may be left out. Required.
+	ChainPem []byte `protobuf:"bytes,1,opt,name=chain_pem,json=chainPem,proto3" json:"chain_pem,omitempty"`
+	// Validate only; nothing is changed.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InstallIntermediateRequest) Reset() {
+	*x = InstallIntermediateRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstallIntermediateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstallIntermediateRequest) ProtoMessage() {}
+
+func (x *InstallIntermediateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstallIntermediateRequest.ProtoReflect.Descriptor instead.
+func (*InstallIntermediateRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *InstallIntermediateRequest) GetChainPem() []byte {
+	if x != nil {
+		return x.ChainPem
+	}
+	return nil
+}
+
+func (x *InstallIntermediateRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// InstallIntermediateResponse has the state afterwards.
+type InstallIntermediateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the certificate authority; that of now with `validate_only`.
+	Status        *AuthorityStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InstallIntermediateResponse) Reset() {
+	*x = InstallIntermediateResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstallIntermediateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstallIntermediateResponse) ProtoMessage() {}
+
+func (x *InstallIntermediateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstallIntermediateResponse.ProtoReflect.Descriptor instead.
+func (*InstallIntermediateResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *InstallIntermediateResponse) GetStatus() *AuthorityStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
 // CheckJoinTokenRequest shows a token.
 type CheckJoinTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1334,7 +1528,7 @@ type CheckJoinTokenRequest struct {
 
 func (x *CheckJoinTokenRequest) Reset() {
 	*x = CheckJoinTokenRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1540,7 @@ func (x *CheckJoinTokenRequest) String() string {
 func (*CheckJoinTokenRequest) ProtoMessage() {}
 
 func (x *CheckJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[14]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1553,7 @@ func (x *CheckJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CheckJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{14}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CheckJoinTokenRequest) GetToken() string {
@@ -1387,7 +1581,7 @@ type CheckJoinTokenResponse struct {
 
 func (x *CheckJoinTokenResponse) Reset() {
 	*x = CheckJoinTokenResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1593,7 @@ func (x *CheckJoinTokenResponse) String() string {
 func (*CheckJoinTokenResponse) ProtoMessage() {}
 
 func (x *CheckJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[15]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1606,7 @@ func (x *CheckJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CheckJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{15}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CheckJoinTokenResponse) GetExpireTime() *timestamppb.Timestamp {
@@ -1431,7 +1625,7 @@ type CheckAgentRequest struct {
 
 func (x *CheckAgentRequest) Reset() {
 	*x = CheckAgentRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1637,7 @@ func (x *CheckAgentRequest) String() string {
 func (*CheckAgentRequest) ProtoMessage() {}
 
 func (x *CheckAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[16]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1650,7 @@ func (x *CheckAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAgentRequest.ProtoReflect.Descriptor instead.
 func (*CheckAgentRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{16}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
 }
 
 // CheckAgentResponse is for an agent that answered.
@@ -1474,7 +1668,7 @@ type CheckAgentResponse struct {
 
 func (x *CheckAgentResponse) Reset() {
 	*x = CheckAgentResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1680,7 @@ func (x *CheckAgentResponse) String() string {
 func (*CheckAgentResponse) ProtoMessage() {}
 
 func (x *CheckAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[17]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1693,7 @@ func (x *CheckAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAgentResponse.ProtoReflect.Descriptor instead.
 func (*CheckAgentResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{17}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CheckAgentResponse) GetAddress() string {
@@ -1545,7 +1739,7 @@ type CreateJoinTokenRequest struct {
 
 func (x *CreateJoinTokenRequest) Reset() {
 	*x = CreateJoinTokenRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1751,7 @@ func (x *CreateJoinTokenRequest) String() string {
 func (*CreateJoinTokenRequest) ProtoMessage() {}
 
 func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[18]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1764,7 @@ func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{18}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CreateJoinTokenRequest) GetServer() string {
@@ -1625,7 +1819,7 @@ type CreateJoinTokenResponse struct {
 
 func (x *CreateJoinTokenResponse) Reset() {
 	*x = CreateJoinTokenResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +1831,7 @@ func (x *CreateJoinTokenResponse) String() string {
 func (*CreateJoinTokenResponse) ProtoMessage() {}
 
 func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[19]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +1844,7 @@ func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{19}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CreateJoinTokenResponse) GetJoinFile() []byte {
@@ -1687,7 +1881,7 @@ type ListJoinTokensRequest struct {
 
 func (x *ListJoinTokensRequest) Reset() {
 	*x = ListJoinTokensRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1893,7 @@ func (x *ListJoinTokensRequest) String() string {
 func (*ListJoinTokensRequest) ProtoMessage() {}
 
 func (x *ListJoinTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[20]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1906,7 @@ func (x *ListJoinTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJoinTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListJoinTokensRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{20}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListJoinTokensRequest) GetPageSize() int32 {
@@ -1742,7 +1936,7 @@ type ListJoinTokensResponse struct {
 
 func (x *ListJoinTokensResponse) Reset() {
 	*x = ListJoinTokensResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1948,7 @@ func (x *ListJoinTokensResponse) String() string {
 func (*ListJoinTokensResponse) ProtoMessage() {}
 
 func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[21]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1961,7 @@ func (x *ListJoinTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJoinTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListJoinTokensResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{21}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListJoinTokensResponse) GetJoinTokens() []*JoinToken {
@@ -1809,7 +2003,7 @@ type JoinToken struct {
 
 func (x *JoinToken) Reset() {
 	*x = JoinToken{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +2015,7 @@ func (x *JoinToken) String() string {
 func (*JoinToken) ProtoMessage() {}
 
 func (x *JoinToken) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[22]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +2028,7 @@ func (x *JoinToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
 func (*JoinToken) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{22}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *JoinToken) GetServer() string {
@@ -1918,7 +2112,7 @@ type EnrollRequest struct {
 
 func (x *EnrollRequest) Reset() {
 	*x = EnrollRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1930,7 +2124,7 @@ func (x *EnrollRequest) String() string {
 func (*EnrollRequest) ProtoMessage() {}
 
 func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1943,7 +2137,7 @@ func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollRequest.ProtoReflect.Descriptor instead.
 func (*EnrollRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{23}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EnrollRequest) GetProof() isEnrollRequest_Proof {
@@ -2029,7 +2223,7 @@ type EnrollResponse struct {
 
 func (x *EnrollResponse) Reset() {
 	*x = EnrollResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2235,7 @@ func (x *EnrollResponse) String() string {
 func (*EnrollResponse) ProtoMessage() {}
 
 func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[24]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2248,7 @@ func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollResponse.ProtoReflect.Descriptor instead.
 func (*EnrollResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{24}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EnrollResponse) GetCertificates() *Certificates {
@@ -2077,7 +2271,7 @@ type RenewExpiredRequest struct {
 
 func (x *RenewExpiredRequest) Reset() {
 	*x = RenewExpiredRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2283,7 @@ func (x *RenewExpiredRequest) String() string {
 func (*RenewExpiredRequest) ProtoMessage() {}
 
 func (x *RenewExpiredRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[25]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2296,7 @@ func (x *RenewExpiredRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewExpiredRequest.ProtoReflect.Descriptor instead.
 func (*RenewExpiredRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{25}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RenewExpiredRequest) GetCertificatePem() []byte {
@@ -2134,7 +2328,7 @@ type RenewExpiredResponse struct {
 
 func (x *RenewExpiredResponse) Reset() {
 	*x = RenewExpiredResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2340,7 @@ func (x *RenewExpiredResponse) String() string {
 func (*RenewExpiredResponse) ProtoMessage() {}
 
 func (x *RenewExpiredResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[26]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2353,7 @@ func (x *RenewExpiredResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewExpiredResponse.ProtoReflect.Descriptor instead.
 func (*RenewExpiredResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{26}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RenewExpiredResponse) GetCaPem() []byte {
@@ -2199,7 +2393,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2405,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2418,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{27}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RenewRequest) GetAgentCsr() []byte {
@@ -2259,7 +2453,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2465,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[28]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2478,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{28}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RenewResponse) GetCertificates() *Certificates {
@@ -2313,7 +2507,7 @@ type Certificates struct {
 
 func (x *Certificates) Reset() {
 	*x = Certificates{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2519,7 @@ func (x *Certificates) String() string {
 func (*Certificates) ProtoMessage() {}
 
 func (x *Certificates) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[29]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2532,7 @@ func (x *Certificates) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificates.ProtoReflect.Descriptor instead.
 func (*Certificates) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{29}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Certificates) GetCaPem() []byte {
@@ -2393,7 +2587,7 @@ type CreateOperatorRequest struct {
 
 func (x *CreateOperatorRequest) Reset() {
 	*x = CreateOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2599,7 @@ func (x *CreateOperatorRequest) String() string {
 func (*CreateOperatorRequest) ProtoMessage() {}
 
 func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[30]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2612,7 @@ func (x *CreateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*CreateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{30}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CreateOperatorRequest) GetName() string {
@@ -2479,7 +2673,7 @@ type UpdateOperatorRequest struct {
 
 func (x *UpdateOperatorRequest) Reset() {
 	*x = UpdateOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2685,7 @@ func (x *UpdateOperatorRequest) String() string {
 func (*UpdateOperatorRequest) ProtoMessage() {}
 
 func (x *UpdateOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[31]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2698,7 @@ func (x *UpdateOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOperatorRequest.ProtoReflect.Descriptor instead.
 func (*UpdateOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{31}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *UpdateOperatorRequest) GetName() string {
@@ -2539,7 +2733,7 @@ type UpdateOperatorResponse struct {
 
 func (x *UpdateOperatorResponse) Reset() {
 	*x = UpdateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2551,7 +2745,7 @@ func (x *UpdateOperatorResponse) String() string {
 func (*UpdateOperatorResponse) ProtoMessage() {}
 
 func (x *UpdateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[32]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2564,7 +2758,7 @@ func (x *UpdateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*UpdateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{32}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *UpdateOperatorResponse) GetServers() []string {
@@ -2589,7 +2783,7 @@ type CreateOperatorResponse struct {
 
 func (x *CreateOperatorResponse) Reset() {
 	*x = CreateOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2601,7 +2795,7 @@ func (x *CreateOperatorResponse) String() string {
 func (*CreateOperatorResponse) ProtoMessage() {}
 
 func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[33]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2614,7 +2808,7 @@ func (x *CreateOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateOperatorResponse.ProtoReflect.Descriptor instead.
 func (*CreateOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{33}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CreateOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -2649,7 +2843,7 @@ type RenewOperatorRequest struct {
 
 func (x *RenewOperatorRequest) Reset() {
 	*x = RenewOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2661,7 +2855,7 @@ func (x *RenewOperatorRequest) String() string {
 func (*RenewOperatorRequest) ProtoMessage() {}
 
 func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[34]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2674,7 +2868,7 @@ func (x *RenewOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorRequest.ProtoReflect.Descriptor instead.
 func (*RenewOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{34}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RenewOperatorRequest) GetCsr() []byte {
@@ -2695,7 +2889,7 @@ type RenewOperatorResponse struct {
 
 func (x *RenewOperatorResponse) Reset() {
 	*x = RenewOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2901,7 @@ func (x *RenewOperatorResponse) String() string {
 func (*RenewOperatorResponse) ProtoMessage() {}
 
 func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[35]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2914,7 @@ func (x *RenewOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewOperatorResponse.ProtoReflect.Descriptor instead.
 func (*RenewOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{35}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RenewOperatorResponse) GetCertificate() *OperatorCertificate {
@@ -2743,7 +2937,7 @@ type ListOperatorsRequest struct {
 
 func (x *ListOperatorsRequest) Reset() {
 	*x = ListOperatorsRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2949,7 @@ func (x *ListOperatorsRequest) String() string {
 func (*ListOperatorsRequest) ProtoMessage() {}
 
 func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[36]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2962,7 @@ func (x *ListOperatorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperatorsRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{36}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListOperatorsRequest) GetPageSize() int32 {
@@ -2798,7 +2992,7 @@ type ListOperatorsResponse struct {
 
 func (x *ListOperatorsResponse) Reset() {
 	*x = ListOperatorsResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[37]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2810,7 +3004,7 @@ func (x *ListOperatorsResponse) String() string {
 func (*ListOperatorsResponse) ProtoMessage() {}
 
 func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[37]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2823,7 +3017,7 @@ func (x *ListOperatorsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperatorsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperatorsResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{37}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListOperatorsResponse) GetOperators() []*Operator {
@@ -2869,7 +3063,7 @@ type Operator struct {
 
 func (x *Operator) Reset() {
 	*x = Operator{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[38]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2881,7 +3075,7 @@ func (x *Operator) String() string {
 func (*Operator) ProtoMessage() {}
 
 func (x *Operator) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[38]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2894,7 +3088,7 @@ func (x *Operator) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operator.ProtoReflect.Descriptor instead.
 func (*Operator) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{38}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Operator) GetName() string {
@@ -2986,7 +3180,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2998,7 +3192,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[39]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3011,7 +3205,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{39}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Account) GetIssuer() string {
@@ -3058,7 +3252,7 @@ type GetLoginIssuerRequest struct {
 
 func (x *GetLoginIssuerRequest) Reset() {
 	*x = GetLoginIssuerRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3070,7 +3264,7 @@ func (x *GetLoginIssuerRequest) String() string {
 func (*GetLoginIssuerRequest) ProtoMessage() {}
 
 func (x *GetLoginIssuerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[40]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3083,7 +3277,7 @@ func (x *GetLoginIssuerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLoginIssuerRequest.ProtoReflect.Descriptor instead.
 func (*GetLoginIssuerRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{40}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{44}
 }
 
 // GetLoginIssuerResponse has what a client needs to get an ID token.
@@ -3101,7 +3295,7 @@ type GetLoginIssuerResponse struct {
 
 func (x *GetLoginIssuerResponse) Reset() {
 	*x = GetLoginIssuerResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3307,7 @@ func (x *GetLoginIssuerResponse) String() string {
 func (*GetLoginIssuerResponse) ProtoMessage() {}
 
 func (x *GetLoginIssuerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[41]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3320,7 @@ func (x *GetLoginIssuerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLoginIssuerResponse.ProtoReflect.Descriptor instead.
 func (*GetLoginIssuerResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{41}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetLoginIssuerResponse) GetIssuer() string {
@@ -3164,7 +3358,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3176,7 +3370,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[42]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3189,7 +3383,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{42}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LoginRequest) GetIdToken() string {
@@ -3227,7 +3421,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3239,7 +3433,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[43]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3252,7 +3446,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{43}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *LoginResponse) GetName() string {
@@ -3310,7 +3504,7 @@ type ReadmitOperatorRequest struct {
 
 func (x *ReadmitOperatorRequest) Reset() {
 	*x = ReadmitOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[44]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3516,7 @@ func (x *ReadmitOperatorRequest) String() string {
 func (*ReadmitOperatorRequest) ProtoMessage() {}
 
 func (x *ReadmitOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[44]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3529,7 @@ func (x *ReadmitOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadmitOperatorRequest.ProtoReflect.Descriptor instead.
 func (*ReadmitOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{44}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReadmitOperatorRequest) GetName() string {
@@ -3361,7 +3555,7 @@ type ReadmitOperatorResponse struct {
 
 func (x *ReadmitOperatorResponse) Reset() {
 	*x = ReadmitOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[45]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3373,7 +3567,7 @@ func (x *ReadmitOperatorResponse) String() string {
 func (*ReadmitOperatorResponse) ProtoMessage() {}
 
 func (x *ReadmitOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[45]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3386,7 +3580,7 @@ func (x *ReadmitOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadmitOperatorResponse.ProtoReflect.Descriptor instead.
 func (*ReadmitOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{45}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{49}
 }
 
 // OperatorCertificate is what an operator needs beside the key, each as PEM.
@@ -3404,7 +3598,7 @@ type OperatorCertificate struct {
 
 func (x *OperatorCertificate) Reset() {
 	*x = OperatorCertificate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3416,7 +3610,7 @@ func (x *OperatorCertificate) String() string {
 func (*OperatorCertificate) ProtoMessage() {}
 
 func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3429,7 +3623,7 @@ func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
 func (*OperatorCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{46}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *OperatorCertificate) GetCaPem() []byte {
@@ -3468,7 +3662,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3480,7 +3674,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3493,7 +3687,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{47}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -3532,7 +3726,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3544,7 +3738,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3557,7 +3751,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{48}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -3583,15 +3777,17 @@ type AuthorityStatus_Root struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Whether it is the one that signs.
 	Signs bool `protobuf:"varint,3,opt,name=signs,proto3" json:"signs,omitempty"`
-	// Where its key is.
-	Key           AuthorityStatus_Root_Key `protobuf:"varint,4,opt,name=key,proto3,enum=understudy.controlplane.v1.AuthorityStatus_Root_Key" json:"key,omitempty"`
+	// Where the key is of what signs for it, the root itself or the intermediate.
+	Key AuthorityStatus_Root_Key `protobuf:"varint,4,opt,name=key,proto3,enum=understudy.controlplane.v1.AuthorityStatus_Root_Key" json:"key,omitempty"`
+	// What signs in its place; absent where the root itself does.
+	Intermediate  *AuthorityStatus_Intermediate `protobuf:"bytes,5,opt,name=intermediate,proto3" json:"intermediate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AuthorityStatus_Root) Reset() {
 	*x = AuthorityStatus_Root{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3603,7 +3799,7 @@ func (x *AuthorityStatus_Root) String() string {
 func (*AuthorityStatus_Root) ProtoMessage() {}
 
 func (x *AuthorityStatus_Root) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3647,6 +3843,77 @@ func (x *AuthorityStatus_Root) GetKey() AuthorityStatus_Root_Key {
 	return AuthorityStatus_Root_KEY_UNSPECIFIED
 }
 
+func (x *AuthorityStatus_Root) GetIntermediate() *AuthorityStatus_Intermediate {
+	if x != nil {
+		return x.Intermediate
+	}
+	return nil
+}
+
+// Intermediate signs in place of a root whose key is kept elsewhere.
+type AuthorityStatus_Intermediate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of its public key, "sha256:" and hexadecimal.
+	Pin string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	// When it expires.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Name of its root.
+	Issuer        string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorityStatus_Intermediate) Reset() {
+	*x = AuthorityStatus_Intermediate{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorityStatus_Intermediate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorityStatus_Intermediate) ProtoMessage() {}
+
+func (x *AuthorityStatus_Intermediate) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorityStatus_Intermediate.ProtoReflect.Descriptor instead.
+func (*AuthorityStatus_Intermediate) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9, 1}
+}
+
+func (x *AuthorityStatus_Intermediate) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+func (x *AuthorityStatus_Intermediate) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *AuthorityStatus_Intermediate) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
 // Laggard is who has no certificate of this phase yet, or a join token that names the old root.
 type AuthorityStatus_Laggard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3664,7 +3931,7 @@ type AuthorityStatus_Laggard struct {
 
 func (x *AuthorityStatus_Laggard) Reset() {
 	*x = AuthorityStatus_Laggard{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3676,7 +3943,7 @@ func (x *AuthorityStatus_Laggard) String() string {
 func (*AuthorityStatus_Laggard) ProtoMessage() {}
 
 func (x *AuthorityStatus_Laggard) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3689,7 +3956,7 @@ func (x *AuthorityStatus_Laggard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorityStatus_Laggard.ProtoReflect.Descriptor instead.
 func (*AuthorityStatus_Laggard) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9, 1}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{9, 2}
 }
 
 func (x *AuthorityStatus_Laggard) GetName() string {
@@ -3778,26 +4045,32 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x13GetAuthorityRequest\"]\n" +
 	"\x14GetAuthorityResponse\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x9b\a\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xf0\b\n" +
 	"\x0fAuthorityStatus\x12@\n" +
 	"\x05phase\x18\x01 \x01(\x0e2*.understudy.controlplane.v1.AuthorityPhaseR\x05phase\x129\n" +
 	"\n" +
 	"phase_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tphaseTime\x12F\n" +
 	"\x05roots\x18\x03 \x03(\v20.understudy.controlplane.v1.AuthorityStatus.RootR\x05roots\x12M\n" +
 	"\alagging\x18\x04 \x03(\v23.understudy.controlplane.v1.AuthorityStatus.LaggardR\alagging\x12#\n" +
-	"\rlagging_count\x18\x05 \x01(\x05R\flaggingCount\x1a\x80\x02\n" +
+	"\rlagging_count\x18\x05 \x01(\x05R\flaggingCount\x1a\xde\x02\n" +
 	"\x04Root\x12\x10\n" +
 	"\x03pin\x18\x01 \x01(\tR\x03pin\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x14\n" +
 	"\x05signs\x18\x03 \x01(\bR\x05signs\x12F\n" +
-	"\x03key\x18\x04 \x01(\x0e24.understudy.controlplane.v1.AuthorityStatus.Root.KeyR\x03key\"K\n" +
+	"\x03key\x18\x04 \x01(\x0e24.understudy.controlplane.v1.AuthorityStatus.Root.KeyR\x03key\x12\\\n" +
+	"\fintermediate\x18\x05 \x01(\v28.understudy.controlplane.v1.AuthorityStatus.IntermediateR\fintermediate\"K\n" +
 	"\x03Key\x12\x13\n" +
 	"\x0fKEY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rKEY_STATE_DIR\x10\x01\x12\f\n" +
 	"\bKEY_FILE\x10\x02\x12\x0e\n" +
 	"\n" +
-	"KEY_SIGNER\x10\x03\x1a\xcb\x02\n" +
+	"KEY_SIGNER\x10\x03\x1au\n" +
+	"\fIntermediate\x12\x10\n" +
+	"\x03pin\x18\x01 \x01(\tR\x03pin\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x16\n" +
+	"\x06issuer\x18\x03 \x01(\tR\x06issuer\x1a\xcb\x02\n" +
 	"\aLaggard\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12L\n" +
 	"\x04kind\x18\x02 \x01(\x0e28.understudy.controlplane.v1.AuthorityStatus.Laggard.KindR\x04kind\x129\n" +
@@ -3814,12 +4087,22 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x0fKIND_JOIN_TOKEN\x10\x04\"\x1b\n" +
 	"\x19GetAuthorityStatusRequest\"a\n" +
 	"\x1aGetAuthorityStatusResponse\x12C\n" +
-	"\x06status\x18\x01 \x01(\v2+.understudy.controlplane.v1.AuthorityStatusR\x06status\"\x99\x01\n" +
+	"\x06status\x18\x01 \x01(\v2+.understudy.controlplane.v1.AuthorityStatusR\x06status\"\xb4\x01\n" +
 	"\x16RotateAuthorityRequest\x12F\n" +
 	"\x04from\x18\x01 \x01(\x0e2*.understudy.controlplane.v1.AuthorityPhaseB\x06\xea\xbb\x18\x02\b\x01R\x04from\x12\x12\n" +
 	"\x04back\x18\x02 \x01(\bR\x04back\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"^\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x19\n" +
+	"\bown_root\x18\x04 \x01(\bR\aownRoot\"^\n" +
 	"\x17RotateAuthorityResponse\x12C\n" +
+	"\x06status\x18\x01 \x01(\v2+.understudy.controlplane.v1.AuthorityStatusR\x06status\"\x1c\n" +
+	"\x1aRequestIntermediateRequest\"6\n" +
+	"\x1bRequestIntermediateResponse\x12\x17\n" +
+	"\acsr_pem\x18\x01 \x01(\fR\x06csrPem\"j\n" +
+	"\x1aInstallIntermediateRequest\x12'\n" +
+	"\tchain_pem\x18\x01 \x01(\fB\n" +
+	"\xea\xbb\x18\x06\b\x01@\x80\x80\x01R\bchainPem\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"b\n" +
+	"\x1bInstallIntermediateResponse\x12C\n" +
 	"\x06status\x18\x01 \x01(\v2+.understudy.controlplane.v1.AuthorityStatusR\x06status\"[\n" +
 	"\x15CheckJoinTokenRequest\x12 \n" +
 	"\x05token\x18\x01 \x01(\tB\n" +
@@ -4010,7 +4293,7 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x19OPERATOR_ROLE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OPERATOR_ROLE_VIEWER\x10\x01\x12\x1a\n" +
 	"\x16OPERATOR_ROLE_OPERATOR\x10\x02\x12\x17\n" +
-	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xd9\x13\n" +
+	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xeb\x15\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
@@ -4029,7 +4312,9 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x0fReadmitOperator\x122.understudy.controlplane.v1.ReadmitOperatorRequest\x1a3.understudy.controlplane.v1.ReadmitOperatorResponse\"\x03\x90\x02\x02\x12y\n" +
 	"\rListOperators\x120.understudy.controlplane.v1.ListOperatorsRequest\x1a1.understudy.controlplane.v1.ListOperatorsResponse\"\x03\x90\x02\x01\x12\x88\x01\n" +
 	"\x12GetAuthorityStatus\x125.understudy.controlplane.v1.GetAuthorityStatusRequest\x1a6.understudy.controlplane.v1.GetAuthorityStatusResponse\"\x03\x90\x02\x01\x12z\n" +
-	"\x0fRotateAuthority\x122.understudy.controlplane.v1.RotateAuthorityRequest\x1a3.understudy.controlplane.v1.RotateAuthorityResponse\x12_\n" +
+	"\x0fRotateAuthority\x122.understudy.controlplane.v1.RotateAuthorityRequest\x1a3.understudy.controlplane.v1.RotateAuthorityResponse\x12\x86\x01\n" +
+	"\x13RequestIntermediate\x126.understudy.controlplane.v1.RequestIntermediateRequest\x1a7.understudy.controlplane.v1.RequestIntermediateResponse\x12\x86\x01\n" +
+	"\x13InstallIntermediate\x126.understudy.controlplane.v1.InstallIntermediateRequest\x1a7.understudy.controlplane.v1.InstallIntermediateResponse\x12_\n" +
 	"\x06Revoke\x12).understudy.controlplane.v1.RevokeRequest\x1a*.understudy.controlplane.v1.RevokeResponse\x12}\n" +
 	"\x10CreateAgentGrant\x123.understudy.controlplane.v1.CreateAgentGrantRequest\x1a4.understudy.controlplane.v1.CreateAgentGrantResponse\x12\x7f\n" +
 	"\x0fListAgentGrants\x122.understudy.controlplane.v1.ListAgentGrantsRequest\x1a3.understudy.controlplane.v1.ListAgentGrantsResponse\"\x03\x90\x02\x01\x12\x82\x01\n" +
@@ -4049,166 +4334,178 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 }
 
 var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
-	(AuthorityPhase)(0),                // 0: understudy.controlplane.v1.AuthorityPhase
-	(OperatorRole)(0),                  // 1: understudy.controlplane.v1.OperatorRole
-	(AgentGrant_State)(0),              // 2: understudy.controlplane.v1.AgentGrant.State
-	(AuthorityStatus_Root_Key)(0),      // 3: understudy.controlplane.v1.AuthorityStatus.Root.Key
-	(AuthorityStatus_Laggard_Kind)(0),  // 4: understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
-	(JoinToken_State)(0),               // 5: understudy.controlplane.v1.JoinToken.State
-	(Operator_State)(0),                // 6: understudy.controlplane.v1.Operator.State
-	(*AgentGrant)(nil),                 // 7: understudy.controlplane.v1.AgentGrant
-	(*CreateAgentGrantRequest)(nil),    // 8: understudy.controlplane.v1.CreateAgentGrantRequest
-	(*CreateAgentGrantResponse)(nil),   // 9: understudy.controlplane.v1.CreateAgentGrantResponse
-	(*ListAgentGrantsRequest)(nil),     // 10: understudy.controlplane.v1.ListAgentGrantsRequest
-	(*ListAgentGrantsResponse)(nil),    // 11: understudy.controlplane.v1.ListAgentGrantsResponse
-	(*RevokeAgentGrantRequest)(nil),    // 12: understudy.controlplane.v1.RevokeAgentGrantRequest
-	(*RevokeAgentGrantResponse)(nil),   // 13: understudy.controlplane.v1.RevokeAgentGrantResponse
-	(*GetAuthorityRequest)(nil),        // 14: understudy.controlplane.v1.GetAuthorityRequest
-	(*GetAuthorityResponse)(nil),       // 15: understudy.controlplane.v1.GetAuthorityResponse
-	(*AuthorityStatus)(nil),            // 16: understudy.controlplane.v1.AuthorityStatus
-	(*GetAuthorityStatusRequest)(nil),  // 17: understudy.controlplane.v1.GetAuthorityStatusRequest
-	(*GetAuthorityStatusResponse)(nil), // 18: understudy.controlplane.v1.GetAuthorityStatusResponse
-	(*RotateAuthorityRequest)(nil),     // 19: understudy.controlplane.v1.RotateAuthorityRequest
-	(*RotateAuthorityResponse)(nil),    // 20: understudy.controlplane.v1.RotateAuthorityResponse
-	(*CheckJoinTokenRequest)(nil),      // 21: understudy.controlplane.v1.CheckJoinTokenRequest
-	(*CheckJoinTokenResponse)(nil),     // 22: understudy.controlplane.v1.CheckJoinTokenResponse
-	(*CheckAgentRequest)(nil),          // 23: understudy.controlplane.v1.CheckAgentRequest
-	(*CheckAgentResponse)(nil),         // 24: understudy.controlplane.v1.CheckAgentResponse
-	(*CreateJoinTokenRequest)(nil),     // 25: understudy.controlplane.v1.CreateJoinTokenRequest
-	(*CreateJoinTokenResponse)(nil),    // 26: understudy.controlplane.v1.CreateJoinTokenResponse
-	(*ListJoinTokensRequest)(nil),      // 27: understudy.controlplane.v1.ListJoinTokensRequest
-	(*ListJoinTokensResponse)(nil),     // 28: understudy.controlplane.v1.ListJoinTokensResponse
-	(*JoinToken)(nil),                  // 29: understudy.controlplane.v1.JoinToken
-	(*EnrollRequest)(nil),              // 30: understudy.controlplane.v1.EnrollRequest
-	(*EnrollResponse)(nil),             // 31: understudy.controlplane.v1.EnrollResponse
-	(*RenewExpiredRequest)(nil),        // 32: understudy.controlplane.v1.RenewExpiredRequest
-	(*RenewExpiredResponse)(nil),       // 33: understudy.controlplane.v1.RenewExpiredResponse
-	(*RenewRequest)(nil),               // 34: understudy.controlplane.v1.RenewRequest
-	(*RenewResponse)(nil),              // 35: understudy.controlplane.v1.RenewResponse
-	(*Certificates)(nil),               // 36: understudy.controlplane.v1.Certificates
-	(*CreateOperatorRequest)(nil),      // 37: understudy.controlplane.v1.CreateOperatorRequest
-	(*UpdateOperatorRequest)(nil),      // 38: understudy.controlplane.v1.UpdateOperatorRequest
-	(*UpdateOperatorResponse)(nil),     // 39: understudy.controlplane.v1.UpdateOperatorResponse
-	(*CreateOperatorResponse)(nil),     // 40: understudy.controlplane.v1.CreateOperatorResponse
-	(*RenewOperatorRequest)(nil),       // 41: understudy.controlplane.v1.RenewOperatorRequest
-	(*RenewOperatorResponse)(nil),      // 42: understudy.controlplane.v1.RenewOperatorResponse
-	(*ListOperatorsRequest)(nil),       // 43: understudy.controlplane.v1.ListOperatorsRequest
-	(*ListOperatorsResponse)(nil),      // 44: understudy.controlplane.v1.ListOperatorsResponse
-	(*Operator)(nil),                   // 45: understudy.controlplane.v1.Operator
-	(*Account)(nil),                    // 46: understudy.controlplane.v1.Account
-	(*GetLoginIssuerRequest)(nil),      // 47: understudy.controlplane.v1.GetLoginIssuerRequest
-	(*GetLoginIssuerResponse)(nil),     // 48: understudy.controlplane.v1.GetLoginIssuerResponse
-	(*LoginRequest)(nil),               // 49: understudy.controlplane.v1.LoginRequest
-	(*LoginResponse)(nil),              // 50: understudy.controlplane.v1.LoginResponse
-	(*ReadmitOperatorRequest)(nil),     // 51: understudy.controlplane.v1.ReadmitOperatorRequest
-	(*ReadmitOperatorResponse)(nil),    // 52: understudy.controlplane.v1.ReadmitOperatorResponse
-	(*OperatorCertificate)(nil),        // 53: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),              // 54: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),             // 55: understudy.controlplane.v1.RevokeResponse
-	(*AuthorityStatus_Root)(nil),       // 56: understudy.controlplane.v1.AuthorityStatus.Root
-	(*AuthorityStatus_Laggard)(nil),    // 57: understudy.controlplane.v1.AuthorityStatus.Laggard
-	(*timestamppb.Timestamp)(nil),      // 58: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 59: google.protobuf.Duration
+	(AuthorityPhase)(0),                  // 0: understudy.controlplane.v1.AuthorityPhase
+	(OperatorRole)(0),                    // 1: understudy.controlplane.v1.OperatorRole
+	(AgentGrant_State)(0),                // 2: understudy.controlplane.v1.AgentGrant.State
+	(AuthorityStatus_Root_Key)(0),        // 3: understudy.controlplane.v1.AuthorityStatus.Root.Key
+	(AuthorityStatus_Laggard_Kind)(0),    // 4: understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	(JoinToken_State)(0),                 // 5: understudy.controlplane.v1.JoinToken.State
+	(Operator_State)(0),                  // 6: understudy.controlplane.v1.Operator.State
+	(*AgentGrant)(nil),                   // 7: understudy.controlplane.v1.AgentGrant
+	(*CreateAgentGrantRequest)(nil),      // 8: understudy.controlplane.v1.CreateAgentGrantRequest
+	(*CreateAgentGrantResponse)(nil),     // 9: understudy.controlplane.v1.CreateAgentGrantResponse
+	(*ListAgentGrantsRequest)(nil),       // 10: understudy.controlplane.v1.ListAgentGrantsRequest
+	(*ListAgentGrantsResponse)(nil),      // 11: understudy.controlplane.v1.ListAgentGrantsResponse
+	(*RevokeAgentGrantRequest)(nil),      // 12: understudy.controlplane.v1.RevokeAgentGrantRequest
+	(*RevokeAgentGrantResponse)(nil),     // 13: understudy.controlplane.v1.RevokeAgentGrantResponse
+	(*GetAuthorityRequest)(nil),          // 14: understudy.controlplane.v1.GetAuthorityRequest
+	(*GetAuthorityResponse)(nil),         // 15: understudy.controlplane.v1.GetAuthorityResponse
+	(*AuthorityStatus)(nil),              // 16: understudy.controlplane.v1.AuthorityStatus
+	(*GetAuthorityStatusRequest)(nil),    // 17: understudy.controlplane.v1.GetAuthorityStatusRequest
+	(*GetAuthorityStatusResponse)(nil),   // 18: understudy.controlplane.v1.GetAuthorityStatusResponse
+	(*RotateAuthorityRequest)(nil),       // 19: understudy.controlplane.v1.RotateAuthorityRequest
+	(*RotateAuthorityResponse)(nil),      // 20: understudy.controlplane.v1.RotateAuthorityResponse
+	(*RequestIntermediateRequest)(nil),   // 21: understudy.controlplane.v1.RequestIntermediateRequest
+	(*RequestIntermediateResponse)(nil),  // 22: understudy.controlplane.v1.RequestIntermediateResponse
+	(*InstallIntermediateRequest)(nil),   // 23: understudy.controlplane.v1.InstallIntermediateRequest
+	(*InstallIntermediateResponse)(nil),  // 24: understudy.controlplane.v1.InstallIntermediateResponse
+	(*CheckJoinTokenRequest)(nil),        // 25: understudy.controlplane.v1.CheckJoinTokenRequest
+	(*CheckJoinTokenResponse)(nil),       // 26: understudy.controlplane.v1.CheckJoinTokenResponse
+	(*CheckAgentRequest)(nil),            // 27: understudy.controlplane.v1.CheckAgentRequest
+	(*CheckAgentResponse)(nil),           // 28: understudy.controlplane.v1.CheckAgentResponse
+	(*CreateJoinTokenRequest)(nil),       // 29: understudy.controlplane.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil),      // 30: understudy.controlplane.v1.CreateJoinTokenResponse
+	(*ListJoinTokensRequest)(nil),        // 31: understudy.controlplane.v1.ListJoinTokensRequest
+	(*ListJoinTokensResponse)(nil),       // 32: understudy.controlplane.v1.ListJoinTokensResponse
+	(*JoinToken)(nil),                    // 33: understudy.controlplane.v1.JoinToken
+	(*EnrollRequest)(nil),                // 34: understudy.controlplane.v1.EnrollRequest
+	(*EnrollResponse)(nil),               // 35: understudy.controlplane.v1.EnrollResponse
+	(*RenewExpiredRequest)(nil),          // 36: understudy.controlplane.v1.RenewExpiredRequest
+	(*RenewExpiredResponse)(nil),         // 37: understudy.controlplane.v1.RenewExpiredResponse
+	(*RenewRequest)(nil),                 // 38: understudy.controlplane.v1.RenewRequest
+	(*RenewResponse)(nil),                // 39: understudy.controlplane.v1.RenewResponse
+	(*Certificates)(nil),                 // 40: understudy.controlplane.v1.Certificates
+	(*CreateOperatorRequest)(nil),        // 41: understudy.controlplane.v1.CreateOperatorRequest
+	(*UpdateOperatorRequest)(nil),        // 42: understudy.controlplane.v1.UpdateOperatorRequest
+	(*UpdateOperatorResponse)(nil),       // 43: understudy.controlplane.v1.UpdateOperatorResponse
+	(*CreateOperatorResponse)(nil),       // 44: understudy.controlplane.v1.CreateOperatorResponse
+	(*RenewOperatorRequest)(nil),         // 45: understudy.controlplane.v1.RenewOperatorRequest
+	(*RenewOperatorResponse)(nil),        // 46: understudy.controlplane.v1.RenewOperatorResponse
+	(*ListOperatorsRequest)(nil),         // 47: understudy.controlplane.v1.ListOperatorsRequest
+	(*ListOperatorsResponse)(nil),        // 48: understudy.controlplane.v1.ListOperatorsResponse
+	(*Operator)(nil),                     // 49: understudy.controlplane.v1.Operator
+	(*Account)(nil),                      // 50: understudy.controlplane.v1.Account
+	(*GetLoginIssuerRequest)(nil),        // 51: understudy.controlplane.v1.GetLoginIssuerRequest
+	(*GetLoginIssuerResponse)(nil),       // 52: understudy.controlplane.v1.GetLoginIssuerResponse
+	(*LoginRequest)(nil),                 // 53: understudy.controlplane.v1.LoginRequest
+	(*LoginResponse)(nil),                // 54: understudy.controlplane.v1.LoginResponse
+	(*ReadmitOperatorRequest)(nil),       // 55: understudy.controlplane.v1.ReadmitOperatorRequest
+	(*ReadmitOperatorResponse)(nil),      // 56: understudy.controlplane.v1.ReadmitOperatorResponse
+	(*OperatorCertificate)(nil),          // 57: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),                // 58: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),               // 59: understudy.controlplane.v1.RevokeResponse
+	(*AuthorityStatus_Root)(nil),         // 60: understudy.controlplane.v1.AuthorityStatus.Root
+	(*AuthorityStatus_Intermediate)(nil), // 61: understudy.controlplane.v1.AuthorityStatus.Intermediate
+	(*AuthorityStatus_Laggard)(nil),      // 62: understudy.controlplane.v1.AuthorityStatus.Laggard
+	(*timestamppb.Timestamp)(nil),        // 63: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),          // 64: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
 	2,  // 0: understudy.controlplane.v1.AgentGrant.state:type_name -> understudy.controlplane.v1.AgentGrant.State
-	58, // 1: understudy.controlplane.v1.AgentGrant.create_time:type_name -> google.protobuf.Timestamp
-	58, // 2: understudy.controlplane.v1.AgentGrant.expire_time:type_name -> google.protobuf.Timestamp
-	58, // 3: understudy.controlplane.v1.AgentGrant.revoke_time:type_name -> google.protobuf.Timestamp
-	59, // 4: understudy.controlplane.v1.CreateAgentGrantRequest.duration:type_name -> google.protobuf.Duration
+	63, // 1: understudy.controlplane.v1.AgentGrant.create_time:type_name -> google.protobuf.Timestamp
+	63, // 2: understudy.controlplane.v1.AgentGrant.expire_time:type_name -> google.protobuf.Timestamp
+	63, // 3: understudy.controlplane.v1.AgentGrant.revoke_time:type_name -> google.protobuf.Timestamp
+	64, // 4: understudy.controlplane.v1.CreateAgentGrantRequest.duration:type_name -> google.protobuf.Duration
 	7,  // 5: understudy.controlplane.v1.CreateAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
 	7,  // 6: understudy.controlplane.v1.ListAgentGrantsResponse.grants:type_name -> understudy.controlplane.v1.AgentGrant
 	7,  // 7: understudy.controlplane.v1.RevokeAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
-	58, // 8: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	63, // 8: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 9: understudy.controlplane.v1.AuthorityStatus.phase:type_name -> understudy.controlplane.v1.AuthorityPhase
-	58, // 10: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
-	56, // 11: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
-	57, // 12: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
+	63, // 10: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
+	60, // 11: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
+	62, // 12: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
 	16, // 13: understudy.controlplane.v1.GetAuthorityStatusResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
 	0,  // 14: understudy.controlplane.v1.RotateAuthorityRequest.from:type_name -> understudy.controlplane.v1.AuthorityPhase
 	16, // 15: understudy.controlplane.v1.RotateAuthorityResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
-	58, // 16: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	59, // 17: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	58, // 18: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	29, // 19: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
-	5,  // 20: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
-	58, // 21: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
-	58, // 22: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
-	58, // 23: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
-	58, // 24: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
-	36, // 25: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	58, // 26: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
-	36, // 27: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	58, // 28: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 29: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
-	53, // 30: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	53, // 31: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	45, // 32: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
-	1,  // 33: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
-	6,  // 34: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
-	58, // 35: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
-	58, // 36: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
-	58, // 37: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
-	46, // 38: understudy.controlplane.v1.Operator.account:type_name -> understudy.controlplane.v1.Account
-	58, // 39: understudy.controlplane.v1.Account.login_time:type_name -> google.protobuf.Timestamp
-	58, // 40: understudy.controlplane.v1.Account.revoke_time:type_name -> google.protobuf.Timestamp
-	1,  // 41: understudy.controlplane.v1.LoginResponse.role:type_name -> understudy.controlplane.v1.OperatorRole
-	53, // 42: understudy.controlplane.v1.LoginResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	58, // 43: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	58, // 44: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 45: understudy.controlplane.v1.AuthorityStatus.Root.key:type_name -> understudy.controlplane.v1.AuthorityStatus.Root.Key
-	4,  // 46: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
-	58, // 47: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
-	58, // 48: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 49: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	21, // 50: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	23, // 51: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	25, // 52: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	27, // 53: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
-	30, // 54: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	34, // 55: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	32, // 56: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
-	37, // 57: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	38, // 58: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
-	41, // 59: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	47, // 60: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:input_type -> understudy.controlplane.v1.GetLoginIssuerRequest
-	49, // 61: understudy.controlplane.v1.EnrollmentService.Login:input_type -> understudy.controlplane.v1.LoginRequest
-	51, // 62: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:input_type -> understudy.controlplane.v1.ReadmitOperatorRequest
-	43, // 63: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
-	17, // 64: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
-	19, // 65: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
-	54, // 66: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	8,  // 67: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:input_type -> understudy.controlplane.v1.CreateAgentGrantRequest
-	10, // 68: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:input_type -> understudy.controlplane.v1.ListAgentGrantsRequest
-	12, // 69: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:input_type -> understudy.controlplane.v1.RevokeAgentGrantRequest
-	15, // 70: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	22, // 71: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	24, // 72: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	26, // 73: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	28, // 74: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
-	31, // 75: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	35, // 76: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	33, // 77: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
-	40, // 78: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	39, // 79: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
-	42, // 80: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	48, // 81: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:output_type -> understudy.controlplane.v1.GetLoginIssuerResponse
-	50, // 82: understudy.controlplane.v1.EnrollmentService.Login:output_type -> understudy.controlplane.v1.LoginResponse
-	52, // 83: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:output_type -> understudy.controlplane.v1.ReadmitOperatorResponse
-	44, // 84: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
-	18, // 85: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
-	20, // 86: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
-	55, // 87: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	9,  // 88: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:output_type -> understudy.controlplane.v1.CreateAgentGrantResponse
-	11, // 89: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:output_type -> understudy.controlplane.v1.ListAgentGrantsResponse
-	13, // 90: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:output_type -> understudy.controlplane.v1.RevokeAgentGrantResponse
-	70, // [70:91] is the sub-list for method output_type
-	49, // [49:70] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	16, // 16: understudy.controlplane.v1.InstallIntermediateResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
+	63, // 17: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	64, // 18: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	63, // 19: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	33, // 20: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
+	5,  // 21: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
+	63, // 22: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	63, // 23: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	63, // 24: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
+	63, // 25: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
+	40, // 26: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	63, // 27: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
+	40, // 28: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
+	63, // 29: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 30: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
+	57, // 31: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	57, // 32: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	49, // 33: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
+	1,  // 34: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
+	6,  // 35: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
+	63, // 36: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	63, // 37: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	63, // 38: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	50, // 39: understudy.controlplane.v1.Operator.account:type_name -> understudy.controlplane.v1.Account
+	63, // 40: understudy.controlplane.v1.Account.login_time:type_name -> google.protobuf.Timestamp
+	63, // 41: understudy.controlplane.v1.Account.revoke_time:type_name -> google.protobuf.Timestamp
+	1,  // 42: understudy.controlplane.v1.LoginResponse.role:type_name -> understudy.controlplane.v1.OperatorRole
+	57, // 43: understudy.controlplane.v1.LoginResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	63, // 44: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	63, // 45: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 46: understudy.controlplane.v1.AuthorityStatus.Root.key:type_name -> understudy.controlplane.v1.AuthorityStatus.Root.Key
+	61, // 47: understudy.controlplane.v1.AuthorityStatus.Root.intermediate:type_name -> understudy.controlplane.v1.AuthorityStatus.Intermediate
+	63, // 48: understudy.controlplane.v1.AuthorityStatus.Intermediate.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 49: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	63, // 50: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
+	63, // 51: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 52: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	25, // 53: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	27, // 54: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	29, // 55: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	31, // 56: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
+	34, // 57: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	38, // 58: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	36, // 59: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
+	41, // 60: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	42, // 61: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
+	45, // 62: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	51, // 63: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:input_type -> understudy.controlplane.v1.GetLoginIssuerRequest
+	53, // 64: understudy.controlplane.v1.EnrollmentService.Login:input_type -> understudy.controlplane.v1.LoginRequest
+	55, // 65: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:input_type -> understudy.controlplane.v1.ReadmitOperatorRequest
+	47, // 66: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	17, // 67: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
+	19, // 68: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
+	21, // 69: understudy.controlplane.v1.EnrollmentService.RequestIntermediate:input_type -> understudy.controlplane.v1.RequestIntermediateRequest
+	23, // 70: understudy.controlplane.v1.EnrollmentService.InstallIntermediate:input_type -> understudy.controlplane.v1.InstallIntermediateRequest
+	58, // 71: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	8,  // 72: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:input_type -> understudy.controlplane.v1.CreateAgentGrantRequest
+	10, // 73: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:input_type -> understudy.controlplane.v1.ListAgentGrantsRequest
+	12, // 74: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:input_type -> understudy.controlplane.v1.RevokeAgentGrantRequest
+	15, // 75: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	26, // 76: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	28, // 77: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	30, // 78: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	32, // 79: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
+	35, // 80: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	39, // 81: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	37, // 82: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
+	44, // 83: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	43, // 84: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
+	46, // 85: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	52, // 86: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:output_type -> understudy.controlplane.v1.GetLoginIssuerResponse
+	54, // 87: understudy.controlplane.v1.EnrollmentService.Login:output_type -> understudy.controlplane.v1.LoginResponse
+	56, // 88: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:output_type -> understudy.controlplane.v1.ReadmitOperatorResponse
+	48, // 89: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	18, // 90: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
+	20, // 91: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
+	22, // 92: understudy.controlplane.v1.EnrollmentService.RequestIntermediate:output_type -> understudy.controlplane.v1.RequestIntermediateResponse
+	24, // 93: understudy.controlplane.v1.EnrollmentService.InstallIntermediate:output_type -> understudy.controlplane.v1.InstallIntermediateResponse
+	59, // 94: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	9,  // 95: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:output_type -> understudy.controlplane.v1.CreateAgentGrantResponse
+	11, // 96: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:output_type -> understudy.controlplane.v1.ListAgentGrantsResponse
+	13, // 97: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:output_type -> understudy.controlplane.v1.RevokeAgentGrantResponse
+	75, // [75:98] is the sub-list for method output_type
+	52, // [52:75] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -4216,7 +4513,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 	if File_understudy_controlplane_v1_enrollment_service_proto != nil {
 		return
 	}
-	file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[23].OneofWrappers = []any{
+	file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[27].OneofWrappers = []any{
 		(*EnrollRequest_Token)(nil),
 		(*EnrollRequest_Ec2Identity)(nil),
 	}
@@ -4226,7 +4523,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   51,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

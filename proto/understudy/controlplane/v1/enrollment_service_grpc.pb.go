@@ -19,27 +19,29 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EnrollmentService_GetAuthority_FullMethodName       = "/understudy.controlplane.v1.EnrollmentService/GetAuthority"
-	EnrollmentService_CheckJoinToken_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/CheckJoinToken"
-	EnrollmentService_CheckAgent_FullMethodName         = "/understudy.controlplane.v1.EnrollmentService/CheckAgent"
-	EnrollmentService_CreateJoinToken_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/CreateJoinToken"
-	EnrollmentService_ListJoinTokens_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/ListJoinTokens"
-	EnrollmentService_Enroll_FullMethodName             = "/understudy.controlplane.v1.EnrollmentService/Enroll"
-	EnrollmentService_Renew_FullMethodName              = "/understudy.controlplane.v1.EnrollmentService/Renew"
-	EnrollmentService_RenewExpired_FullMethodName       = "/understudy.controlplane.v1.EnrollmentService/RenewExpired"
-	EnrollmentService_CreateOperator_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
-	EnrollmentService_UpdateOperator_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/UpdateOperator"
-	EnrollmentService_RenewOperator_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
-	EnrollmentService_GetLoginIssuer_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/GetLoginIssuer"
-	EnrollmentService_Login_FullMethodName              = "/understudy.controlplane.v1.EnrollmentService/Login"
-	EnrollmentService_ReadmitOperator_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/ReadmitOperator"
-	EnrollmentService_ListOperators_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/ListOperators"
-	EnrollmentService_GetAuthorityStatus_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/GetAuthorityStatus"
-	EnrollmentService_RotateAuthority_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/RotateAuthority"
-	EnrollmentService_Revoke_FullMethodName             = "/understudy.controlplane.v1.EnrollmentService/Revoke"
-	EnrollmentService_CreateAgentGrant_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/CreateAgentGrant"
-	EnrollmentService_ListAgentGrants_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/ListAgentGrants"
-	EnrollmentService_RevokeAgentGrant_FullMethodName   = "/understudy.controlplane.v1.EnrollmentService/RevokeAgentGrant"
+	EnrollmentService_GetAuthority_FullMethodName        = "/understudy.controlplane.v1.EnrollmentService/GetAuthority"
+	EnrollmentService_CheckJoinToken_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/CheckJoinToken"
+	EnrollmentService_CheckAgent_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/CheckAgent"
+	EnrollmentService_CreateJoinToken_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/CreateJoinToken"
+	EnrollmentService_ListJoinTokens_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/ListJoinTokens"
+	EnrollmentService_Enroll_FullMethodName              = "/understudy.controlplane.v1.EnrollmentService/Enroll"
+	EnrollmentService_Renew_FullMethodName               = "/understudy.controlplane.v1.EnrollmentService/Renew"
+	EnrollmentService_RenewExpired_FullMethodName        = "/understudy.controlplane.v1.EnrollmentService/RenewExpired"
+	EnrollmentService_CreateOperator_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/CreateOperator"
+	EnrollmentService_UpdateOperator_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/UpdateOperator"
+	EnrollmentService_RenewOperator_FullMethodName       = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
+	EnrollmentService_GetLoginIssuer_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/GetLoginIssuer"
+	EnrollmentService_Login_FullMethodName               = "/understudy.controlplane.v1.EnrollmentService/Login"
+	EnrollmentService_ReadmitOperator_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/ReadmitOperator"
+	EnrollmentService_ListOperators_FullMethodName       = "/understudy.controlplane.v1.EnrollmentService/ListOperators"
+	EnrollmentService_GetAuthorityStatus_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/GetAuthorityStatus"
+	EnrollmentService_RotateAuthority_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/RotateAuthority"
+	EnrollmentService_RequestIntermediate_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/RequestIntermediate"
+	EnrollmentService_InstallIntermediate_FullMethodName = "/understudy.controlplane.v1.EnrollmentService/InstallIntermediate"
+	EnrollmentService_Revoke_FullMethodName              = "/understudy.controlplane.v1.EnrollmentService/Revoke"
+	EnrollmentService_CreateAgentGrant_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/CreateAgentGrant"
+	EnrollmentService_ListAgentGrants_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/ListAgentGrants"
+	EnrollmentService_RevokeAgentGrant_FullMethodName    = "/understudy.controlplane.v1.EnrollmentService/RevokeAgentGrant"
 )
 
 // EnrollmentServiceClient is the client API for EnrollmentService service.
@@ -139,6 +141,15 @@ type EnrollmentServiceClient interface {
 	// while somebody would be refused then, in another phase than `from`, and for going back where
 	// there is nothing to go back to. For admins, and for break-glass.
 	RotateAuthority(ctx context.Context, in *RotateAuthorityRequest, opts ...grpc.CallOption) (*RotateAuthorityResponse, error)
+	// RequestIntermediate returns a signing request for an intermediate of a root whose key is kept
+	// elsewhere. A repeat returns one for the same key, until that has signed. FAILED_PRECONDITION
+	// while the root is being replaced. For admins, and for break-glass.
+	RequestIntermediate(ctx context.Context, in *RequestIntermediateRequest, opts ...grpc.CallOption) (*RequestIntermediateResponse, error)
+	// InstallIntermediate makes an intermediate that was requested the successor of what signs: the
+	// same as RotateAuthority from one root, which takes its replacement on. INVALID_ARGUMENT for an
+	// intermediate that some program of the fleet would refuse, FAILED_PRECONDITION while the root is
+	// being replaced. For admins, and for break-glass.
+	InstallIntermediate(ctx context.Context, in *InstallIntermediateRequest, opts ...grpc.CallOption) (*InstallIntermediateResponse, error)
 	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
 	// join tokens of a server, or those that the operator made and nobody has used; open connections
 	// are refused from their next call on, and end within a second. The account of a replica on its
@@ -342,6 +353,26 @@ func (c *enrollmentServiceClient) RotateAuthority(ctx context.Context, in *Rotat
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) RequestIntermediate(ctx context.Context, in *RequestIntermediateRequest, opts ...grpc.CallOption) (*RequestIntermediateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RequestIntermediateResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_RequestIntermediate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) InstallIntermediate(ctx context.Context, in *InstallIntermediateRequest, opts ...grpc.CallOption) (*InstallIntermediateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InstallIntermediateResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_InstallIntermediate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollmentServiceClient) Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RevokeResponse)
@@ -479,6 +510,15 @@ type EnrollmentServiceServer interface {
 	// while somebody would be refused then, in another phase than `from`, and for going back where
 	// there is nothing to go back to. For admins, and for break-glass.
 	RotateAuthority(context.Context, *RotateAuthorityRequest) (*RotateAuthorityResponse, error)
+	// RequestIntermediate returns a signing request for an intermediate of a root whose key is kept
+	// elsewhere. A repeat returns one for the same key, until that has signed. FAILED_PRECONDITION
+	// while the root is being replaced. For admins, and for break-glass.
+	RequestIntermediate(context.Context, *RequestIntermediateRequest) (*RequestIntermediateResponse, error)
+	// InstallIntermediate makes an intermediate that was requested the successor of what signs: the
+	// same as RotateAuthority from one root, which takes its replacement on. INVALID_ARGUMENT for an
+	// intermediate that some program of the fleet would refuse, FAILED_PRECONDITION while the root is
+	// being replaced. For admins, and for break-glass.
+	InstallIntermediate(context.Context, *InstallIntermediateRequest) (*InstallIntermediateResponse, error)
 	// Revoke revokes all certificates of an agent, or those of an operator in every role, and all
 	// join tokens of a server, or those that the operator made and nobody has used; open connections
 	// are refused from their next call on, and end within a second. The account of a replica on its
@@ -562,6 +602,12 @@ func (UnimplementedEnrollmentServiceServer) GetAuthorityStatus(context.Context, 
 }
 func (UnimplementedEnrollmentServiceServer) RotateAuthority(context.Context, *RotateAuthorityRequest) (*RotateAuthorityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateAuthority not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) RequestIntermediate(context.Context, *RequestIntermediateRequest) (*RequestIntermediateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestIntermediate not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) InstallIntermediate(context.Context, *InstallIntermediateRequest) (*InstallIntermediateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method InstallIntermediate not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
@@ -902,6 +948,42 @@ func _EnrollmentService_RotateAuthority_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_RequestIntermediate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestIntermediateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).RequestIntermediate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_RequestIntermediate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).RequestIntermediate(ctx, req.(*RequestIntermediateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_InstallIntermediate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InstallIntermediateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).InstallIntermediate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_InstallIntermediate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).InstallIntermediate(ctx, req.(*InstallIntermediateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollmentService_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RevokeRequest)
 	if err := dec(in); err != nil {
@@ -1048,6 +1130,14 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateAuthority",
 			Handler:    _EnrollmentService_RotateAuthority_Handler,
+		},
+		{
+			MethodName: "RequestIntermediate",
+			Handler:    _EnrollmentService_RequestIntermediate_Handler,
+		},
+		{
+			MethodName: "InstallIntermediate",
+			Handler:    _EnrollmentService_InstallIntermediate_Handler,
 		},
 		{
 			MethodName: "Revoke",

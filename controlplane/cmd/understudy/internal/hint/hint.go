@@ -73,8 +73,9 @@ var commands = map[string]string{
 	"ListAgentGrants":  "agent grants[ {server}]",
 	"RevokeAgentGrant": "agent revoke-grant {id}",
 
-	"GetAuthorityStatus": "ca status",
-	"RotateAuthority":    "ca rotate",
+	"GetAuthorityStatus":  "ca status",
+	"RotateAuthority":     "ca rotate",
+	"RequestIntermediate": "ca intermediate request",
 
 	"CreateOperator":  "operator create {name} --out {file}",
 	"RenewOperator":   "context renew",
