@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-db/understudy/controlplane/internal/provider"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/machine"
 	"github.com/understudy-db/understudy/controlplane/internal/workflow/workflowtest"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
 )
 
 var (
@@ -168,6 +169,11 @@ func TestWhatIsStoppedIsSaidToBe(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(strings.ToLower(err.Error()), "stopped") {
 				t.Errorf("%T: %v", ask, err)
+				continue
+			}
+			if helps := errs.HintOf(err).Actions; len(helps) != 1 ||
+				helps[0].Method != "StartServer" {
+				t.Errorf("%T is not told to start it: %v", ask, helps)
 			}
 		}
 		j := p.End(p.Ask(snapshotOf{Source: "db1"}).ID) // it does not wait for an agent
