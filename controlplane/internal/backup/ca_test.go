@@ -1,11 +1,18 @@
 package backup
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	"github.com/understudy-db/understudy/proto/rpc/identity/identitytest"
 )
 
 func put(t *testing.T, dir string, files map[string]string) {
@@ -78,5 +85,23 @@ func TestASuccessorMayHaveSignedSinceTheBackup(t *testing.T) {
 		if err := root.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// The pin of a backup is that of the root, which hosts believe, and of no intermediate before it.
+func TestThePinIsTheRoots(t *testing.T) {
+	t.Parallel()
+	root := identitytest.New(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	below := root.Certify(&key.PublicKey, identity.Agent("none"))
+	var data []byte
+	for _, cert := range [][]byte{below.Raw, root.Certificate.Raw} {
+		data = append(data, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})...)
+	}
+	if pin, err := pinOf(data); err != nil || pin != identity.Pin(root.Certificate) {
+		t.Errorf("%s, %v", pin, err)
 	}
 }
