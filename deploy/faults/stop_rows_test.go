@@ -45,8 +45,8 @@ func (l *lab) startedElsewhere() {
 	name := l.stand()
 	l.run("server", "stop", name)
 	l.off(name)
-	if out, err := l.Lab(l.t.Context(), "start", name).CombinedOutput(); err != nil {
-		l.t.Fatalf("cannot switch %s on: %v: %s", name, err, out)
+	if err := l.Lab(l.t.Context(), "start", name).Run(); err != nil {
+		l.t.Fatalf("cannot switch %s on: %v", name, err)
 	}
 	l.whole(name)
 }
