@@ -122,20 +122,36 @@ func TestWhatComesAndGoesIsSaidSoOnce(t *testing.T) {
 	}
 }
 
-// TestNamesakeIsFound has a primary that knows another replica by the server_id, as one of two that
-// throw each other out.
+// TestNamesakeIsFound has a primary that lists another replica by the server_id, as one of two that
+// throw each other out in turns.
 func TestNamesakeIsFound(t *testing.T) {
 	t.Parallel()
 	f := judged(t, MonitorConfig{})
 	primary := inventory.Server{Name: "db1", Address: "192.0.2.1", Port: 3306}
-	for host, want := range map[string]bool{"db2": false, "clone": true} {
+	lists := func(host string) bool {
 		f.meet(primary, replication.Status{Answers: true, BinlogHistory: "one",
 			Replicas: []replication.Connected{{ServerID: 7, Host: host}}})
 		found := f.judge()
-		if is := len(found) == 1 && found[0].Code == replication.ReplicationIDTaken &&
-			strings.Contains(found[0].Text, host); is != want {
-			t.Errorf("%s is connected with its server_id: %+v", host, found)
+		if len(found) == 0 {
+			return false
 		}
+		if found[0].Code != replication.ReplicationIDTaken ||
+			!strings.Contains(found[0].Text, "clone") {
+			t.Errorf("%s is listed: %+v", host, found)
+		}
+		return true
+	}
+	if lists("db2") {
+		t.Error("it is its own namesake")
+	}
+	for _, host := range []string{"clone", "db2"} {
+		if !lists(host) {
+			t.Errorf("%s is connected, and clone in turns with it: nothing is found", host)
+		}
+	}
+	f.namesakeSeen = f.namesakeSeen.Add(-namesakeStays)
+	if lists("db2") {
+		t.Error("a namesake that is long gone is found")
 	}
 }
 

@@ -47,21 +47,23 @@ type follower struct {
 	lineage  string             // why the primary is not what it follows any more; empty when it is
 	compared bool               // lineage is known
 	still    standstill
-	namesake string // another replica of the primary with its server_id, or empty
-	excuse   excuse
-	last     replication.Observed
-	noted    bool      // what it has read of its primary's binary log is known
-	heard    time.Time // last answer; the begin when there was none
-	course   course
-	err      error // why the last call ended; nil while one goes on
-	found    []replication.Finding
-	shown    []replication.Finding // what was found last, that it was ill of
-	doubted  *replication.Finding  // what unproves its data, until it is on record
-	written  time.Time             // when its record was written last
-	disk     diskTrend
-	diskNow  Disk
-	left     bool
-	deadline *time.Timer // next time at which silence or illness count
+	// namesake is another replica of the primary with its server_id, or empty.
+	namesake     string
+	namesakeSeen time.Time
+	excuse       excuse
+	last         replication.Observed
+	noted        bool      // what it has read of its primary's binary log is known
+	heard        time.Time // last answer; the begin when there was none
+	course       course
+	err          error // why the last call ended; nil while one goes on
+	found        []replication.Finding
+	shown        []replication.Finding // what was found last, that it was ill of
+	doubted      *replication.Finding  // what unproves its data, until it is on record
+	written      time.Time             // when its record was written last
+	disk         diskTrend
+	diskNow      Disk
+	left         bool
+	deadline     *time.Timer // next time at which silence or illness count
 	// vouched: a job that ran since the monitor began has recorded it READY.
 	vouched    bool
 	unrecorded time.Time // since when it is in another state than its record says; zero: it is not
@@ -212,13 +214,31 @@ func (f *follower) meet(primary inventory.Server, status replication.Status) {
 		f.compared = true
 		lineage = replication.Lineage{History: f.srv.History}.Broken(status)
 	}
-	other, _ := status.Namesake(f.srv.ServerID, f.srv.Name, f.srv.Address)
+	namesake := f.twin(status)
 	same := f.primary != nil && f.primary.Address == primary.Address &&
-		f.primary.Port == primary.Port && f.lineage == lineage && f.namesake == other.Host
-	f.primary, f.lineage, f.namesake = &primary, lineage, other.Host
+		f.primary.Port == primary.Port && f.lineage == lineage && f.namesake == namesake
+	f.primary, f.lineage, f.namesake = &primary, lineage, namesake
 	f.mu.Unlock()
 	if !same {
 		f.assess()
+	}
+}
+
+// namesakeStays is how long a namesake counts that its primary does not list now: two servers with
+// one server_id throw each other out in turns, and a look finds one of them.
+const namesakeStays = 30 * time.Second
+
+// twin is the namesake after a look at what its primary lists.
+func (f *follower) twin(status replication.Status) string {
+	other, _ := status.Namesake(f.srv.ServerID, f.srv.Name, f.srv.Address)
+	switch {
+	case other.Host != "":
+		f.namesakeSeen = time.Now()
+		return other.Host
+	case time.Since(f.namesakeSeen) < namesakeStays:
+		return f.namesake
+	default:
+		return ""
 	}
 }
 
