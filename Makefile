@@ -37,7 +37,7 @@ demo-down: ## Remove what `make demo KEEP=1` left up (LAB=name)
 	@bin/demo $(if $(LAB),--lab "$(LAB)") down
 
 .PHONY: test
-test: setup build ## Run the tests, those on real hosts included (needs root): each claim once, in ten minutes
+test: setup build ## Run the tests, those on real hosts included (needs root), in ten minutes
 	@# the longest first, and one more at a time than there are cores: they wait for hosts
 	$(GO_TEST) lab,$(TAGS) -timeout 50m -p $$(($$(nproc) + 1)) -skip '^TestLong' \
 		./deploy/... ./agent/... ./controlplane/... ./proto/...

@@ -149,7 +149,7 @@ func TestNamesakeIsFound(t *testing.T) {
 			t.Errorf("%s is connected, and clone in turns with it: nothing is found", host)
 		}
 	}
-	f.namesakeSeen = f.namesakeSeen.Add(-namesakeStays)
+	f.twinSeen = f.twinSeen.Add(-namesakeStays)
 	if lists("db2") {
 		t.Error("a namesake that is long gone is found")
 	}

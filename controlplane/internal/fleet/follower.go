@@ -47,23 +47,22 @@ type follower struct {
 	lineage  string             // why the primary is not what it follows any more; empty when it is
 	compared bool               // lineage is known
 	still    standstill
-	// namesake is another replica of the primary with its server_id, or empty.
-	namesake     string
-	namesakeSeen time.Time
-	excuse       excuse
-	last         replication.Observed
-	noted        bool      // what it has read of its primary's binary log is known
-	heard        time.Time // last answer; the begin when there was none
-	course       course
-	err          error // why the last call ended; nil while one goes on
-	found        []replication.Finding
-	shown        []replication.Finding // what was found last, that it was ill of
-	doubted      *replication.Finding  // what unproves its data, until it is on record
-	written      time.Time             // when its record was written last
-	disk         diskTrend
-	diskNow      Disk
-	left         bool
-	deadline     *time.Timer // next time at which silence or illness count
+	namesake string    // another replica of the primary with its server_id, or empty
+	twinSeen time.Time // when its primary listed the namesake last
+	excuse   excuse
+	last     replication.Observed
+	noted    bool      // what it has read of its primary's binary log is known
+	heard    time.Time // last answer; the begin when there was none
+	course   course
+	err      error // why the last call ended; nil while one goes on
+	found    []replication.Finding
+	shown    []replication.Finding // what was found last, that it was ill of
+	doubted  *replication.Finding  // what unproves its data, until it is on record
+	written  time.Time             // when its record was written last
+	disk     diskTrend
+	diskNow  Disk
+	left     bool
+	deadline *time.Timer // next time at which silence or illness count
 	// vouched: a job that ran since the monitor began has recorded it READY.
 	vouched    bool
 	unrecorded time.Time // since when it is in another state than its record says; zero: it is not
@@ -233,9 +232,9 @@ func (f *follower) twin(status replication.Status) string {
 	other, _ := status.Namesake(f.srv.ServerID, f.srv.Name, f.srv.Address)
 	switch {
 	case other.Host != "":
-		f.namesakeSeen = time.Now()
+		f.twinSeen = time.Now()
 		return other.Host
-	case time.Since(f.namesakeSeen) < namesakeStays:
+	case time.Since(f.twinSeen) < namesakeStays:
 		return f.namesake
 	default:
 		return ""
