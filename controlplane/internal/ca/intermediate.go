@@ -17,7 +17,6 @@ import (
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
-	"github.com/understudy-db/understudy/proto/rpc/identity"
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
@@ -193,106 +192,6 @@ func (a intermediates) checkIntermediate(given issuer) error {
 		return err
 	}
 	return a.hasTheKey(given.intermediate)
-}
-
-// checkCertificates holds an intermediate and its root to what verifiers demand.
-func (a intermediates) checkCertificates(given issuer) error {
-	if err := a.checkGivenRoot(given.root); err != nil {
-		return fmt.Errorf("its root %q: %w", given.root.Subject, err)
-	}
-	cert := given.intermediate
-	if err := checkSigning(cert, a.config.Now()); err != nil {
-		return err
-	}
-	if err := cert.CheckSignatureFrom(given.root); err != nil {
-		return fmt.Errorf("it is not of the root %q: %w", given.root.Subject, err)
-	}
-	switch {
-	case bytes.Equal(cert.RawSubject, cert.RawIssuer):
-		return errors.New("it has the name of its root: give the root another one")
-	case !cert.MaxPathLenZero:
-		return errors.New("it has no path length of 0 (pathlen:0), so it could sign another " +
-			"authority")
-	case len(cert.SubjectKeyId) == 0:
-		return errors.New("it has no subject key identifier: MariaDB tells it by that from the " +
-			"root of before, which has its name")
-	case len(cert.AuthorityKeyId) > 0 && len(given.root.SubjectKeyId) > 0 &&
-		!bytes.Equal(cert.AuthorityKeyId, given.root.SubjectKeyId):
-		return errors.New("its authority key identifier is not that of the root")
-	case cert.NotAfter.After(given.root.NotAfter):
-		return fmt.Errorf("it ends on %s, after its root, which ends on %s",
-			cert.NotAfter.Format(time.DateOnly), given.root.NotAfter.Format(time.DateOnly))
-	}
-	return a.hasTheName(cert)
-}
-
-// checkGivenRoot holds a root to what verifiers demand of one that an intermediate is of.
-func (a intermediates) checkGivenRoot(root *x509.Certificate) error {
-	if err := checkSigning(root, a.config.Now()); err != nil {
-		return err
-	}
-	former, err := a.former()
-	if err != nil {
-		return err
-	}
-	switch {
-	case !selfSigned(root):
-		return errors.New("it is not signed by itself")
-	case root.MaxPathLenZero:
-		return errors.New("its path length is 0 (pathlen:0): no intermediate of it is believed")
-	case isOf(root.PublicKey, former):
-		return errors.New("it was given up before: all would be believed again that it or its " +
-			"intermediates have signed")
-	}
-	return nil
-}
-
-// leastLeft is how long what is installed has to be good: two steps may wait for a grace each.
-const leastLeft = 90 * 24 * time.Hour
-
-// checkSigning refuses what is believed to sign by no verifier, or not by all.
-func checkSigning(cert *x509.Certificate, now time.Time) error {
-	switch {
-	case !cert.BasicConstraintsValid || !cert.IsCA:
-		return errors.New("it is no certificate of an authority (basicConstraints CA:TRUE)")
-	case cert.KeyUsage&x509.KeyUsageCertSign == 0:
-		return errors.New("it may not sign certificates (keyUsage keyCertSign)")
-	case len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) > 0:
-		return errors.New("it is for some uses alone (extendedKeyUsage): must have none")
-	case len(cert.UnhandledCriticalExtensions) > 0 || constrained(cert):
-		return errors.New("it has name constraints, or another critical extension that not all " +
-			"verifiers know")
-	case now.Before(cert.NotBefore):
-		return fmt.Errorf("it is not valid before %s", cert.NotBefore.UTC().Format(time.RFC3339))
-	case !now.Before(cert.NotAfter):
-		return fmt.Errorf("it expired on %s", cert.NotAfter.Format(time.DateOnly))
-	case cert.NotAfter.Sub(now) < leastLeft:
-		return fmt.Errorf("it ends on %s, in less than %d days",
-			cert.NotAfter.Format(time.DateOnly), leastLeft/(24*time.Hour))
-	}
-	return checkRootKey(cert.PublicKey)
-}
-
-func constrained(cert *x509.Certificate) bool {
-	for _, e := range cert.Extensions {
-		if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 30}) {
-			return true
-		}
-	}
-	return false
-}
-
-// hasTheName refuses another name than that of what signs now: accounts of MariaDB demand it.
-func (a intermediates) hasTheName(cert *x509.Certificate) error {
-	want, err := identity.OneLine(a.now().issuers[0].cert().Subject)
-	if err != nil {
-		return err
-	}
-	if name, err := identity.OneLine(cert.Subject); err != nil || name != want {
-		return fmt.Errorf("its name is %q, and the accounts of replicas demand %q: have the root "+
-			"keep the name of the request", cert.Subject, want)
-	}
-	return nil
 }
 
 // hasTheKey refuses another key than the one that was requested.

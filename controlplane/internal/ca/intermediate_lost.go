@@ -60,6 +60,13 @@ func (a intermediates) replacing(lost issuer) (given issuer, err error) {
 	if err := a.checkCertificates(given); err != nil {
 		return given, err
 	}
+	former, err := a.former()
+	if err != nil {
+		return given, err
+	}
+	if isOf(given.intermediate.PublicKey, former) {
+		return given, errors.New("its key has signed before, and was given up")
+	}
 	key, err := a.readRootKey(a.path(keyFile), []*x509.Certificate{given.cert()})
 	if err == nil && !belong(key, given.cert()) {
 		err = fmt.Errorf("the key in %s is not that of it", a.path(keyFile))

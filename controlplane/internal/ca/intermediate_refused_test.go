@@ -76,7 +76,7 @@ func TestAnIntermediateIsRefused(t *testing.T) {
 		"its path length is 0": with(e.offline(func(c *x509.Certificate) {
 			c.MaxPathLenZero = true
 		})),
-		"the name of its root": with(e.offline(func(c *x509.Certificate) {
+		"of that name and another key": with(e.offline(func(c *x509.Certificate) {
 			c.Subject = parse(t, own).Subject
 		})),
 		"Offline root\": it ends": with(e.offline(func(c *x509.Certificate) {

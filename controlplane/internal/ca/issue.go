@@ -90,13 +90,14 @@ func (a *Authority) issueBy(ctx context.Context, s signing, r request) (Issued, 
 	if !r.until.IsZero() {
 		life = min(life, r.until.Sub(now))
 	}
+	by := s.issuers[signs]
+	life = min(life, by.expires().Sub(now))
 	if life <= 0 {
 		return Issued{}, errors.New("it would have ended before it was signed")
 	}
-	by := s.issuers[signs]
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: r.subject, NotBefore: now.Add(-min(backdate, life)),
-		NotAfter: earliest(now.Add(life), by.expires()),
+		NotAfter: now.Add(life),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: r.usage, BasicConstraintsValid: true,
 	}
 	if r.identity != (identity.Identity{}) {

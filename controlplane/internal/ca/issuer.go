@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -68,11 +69,14 @@ func (i issuer) signed(cert *x509.Certificate) error { return cert.CheckSignatur
 func (s signing) gone() []crypto.PublicKey {
 	left := s.issuers[1]
 	keys := []crypto.PublicKey{left.cert().PublicKey}
-	if s.phase == PhaseRenewing && !left.root.Equal(s.issuers[0].root) {
+	if s.phase == PhaseRenewing && !sameRoot(left, s.issuers[0]) {
 		keys = append(keys, left.root.PublicKey)
 	}
 	return keys
 }
+
+// sameRoot says whether two are of one root, which may have been issued again for its key.
+func sameRoot(a, b issuer) bool { return equalKeys(a.root.PublicKey, b.root.PublicKey) }
 
 // signers are the certificates that the keys of the folder are of.
 func signers(issuers []issuer) (certs []*x509.Certificate) {
@@ -92,7 +96,10 @@ func rootsOf(issuers []issuer) (roots []*x509.Certificate) {
 	return roots
 }
 
-func selfSigned(cert *x509.Certificate) bool { return cert.CheckSignatureFrom(cert) == nil }
+// selfSigned asks for the name too: an intermediate for the key of its root is no root.
+func selfSigned(cert *x509.Certificate) bool {
+	return bytes.Equal(cert.RawSubject, cert.RawIssuer) && cert.CheckSignatureFrom(cert) == nil
+}
 
 // parseIssuers reads what signs and the one beside it.
 func parseIssuers(data []byte) (issuers []issuer, err error) {

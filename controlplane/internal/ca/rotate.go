@@ -364,7 +364,7 @@ func (r *Rotation) turn(req RotateRequest) (turn, error) {
 			pin: identity.Pin(s.issuers[0].root), do: a.drop}, nil
 	case s.phase == PhaseRenewing:
 		return turn{says: "back to the old root, which signs again", signs: s.keys[1],
-			do: a.swap}, nil
+			do: a.swap}, ripe(s.issuers[1], r.config.Now())
 	}
 	return turn{}, errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
 		"the root is not being replaced", errs.WithHint("see its state",

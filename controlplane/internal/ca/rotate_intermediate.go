@@ -87,8 +87,16 @@ func (r *Rotation) successor(req RotateRequest) (turn, error) {
 	return turn{says: "a successor is believed beside it", do: a.introduce}, nil
 }
 
-// ripe refuses to sign with what began so recently that hosts whose clock is behind refuse it.
+// ripe refuses to sign with what has ended, with which the control plane would not start, and what
+// began so recently that hosts whose clock is behind refuse it.
 func ripe(one issuer, now time.Time) error {
+	if end := one.expires(); !now.Before(end) {
+		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_INVALID_FIELD,
+			fmt.Sprintf("the %s that would sign ended on %s", one.what(),
+				end.Format(time.DateOnly)),
+			errs.WithHint("see what signs and what is believed; a successor that has ended is "+
+				"given up by going back", errs.Call("GetAuthorityStatus")))
+	}
 	from := one.begins().Add(backdate)
 	if one.intermediate == nil || !now.Before(from) {
 		return nil
@@ -101,7 +109,7 @@ func ripe(one issuer, now time.Time) error {
 
 // goes says what is given up.
 func goes(gone, stays issuer) string {
-	if gone.root.Equal(stays.root) {
+	if sameRoot(gone, stays) {
 		return "the intermediate of before signs no more; its root is still believed"
 	}
 	return "the old root is believed no longer"
