@@ -31,7 +31,17 @@ func (a intermediates) replaceIntermediate() error {
 		return fmt.Errorf("cannot use %s in place of the intermediate: %w", a.config.Intermediate,
 			err)
 	}
-	if err := atomicfile.Write(a.path(rootsFile), given.pem(), 0o644); err != nil {
+	data := given.pem()
+	if len(issuers) > 1 { // in the middle of a replacement, which goes on where its keys are there
+		held, err := a.holdsKey(issuers[1].cert())
+		if err != nil {
+			return err
+		}
+		if held {
+			data = append(data, issuers[1].pem()...)
+		}
+	}
+	if err := atomicfile.Write(a.path(rootsFile), data, 0o644); err != nil {
 		return err
 	}
 	a.config.Logger.Warn("another intermediate signs from now on", "pin",
@@ -67,9 +77,24 @@ func (a intermediates) replacing(lost issuer) (given issuer, err error) {
 	if isOf(given.intermediate.PublicKey, former) {
 		return given, errors.New("its key has signed before, and was given up")
 	}
-	key, err := a.readRootKey(a.path(keyFile), []*x509.Certificate{given.cert()})
-	if err == nil && !belong(key, given.cert()) {
+	held, err := a.holdsKey(given.cert())
+	if err == nil && !held {
 		err = fmt.Errorf("the key in %s is not that of it", a.path(keyFile))
 	}
 	return given, err
+}
+
+// holdsKey says whether the folder has the key of it, which is that of a successor in the middle of
+// a replacement.
+func (a intermediates) holdsKey(cert *x509.Certificate) (bool, error) {
+	for _, file := range []string{keyFile, nextKeyFile} {
+		key, err := a.readRootKey(a.path(file), []*x509.Certificate{cert})
+		if file == nextKeyFile && errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil || belong(key, cert) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }

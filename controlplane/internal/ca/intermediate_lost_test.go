@@ -97,6 +97,37 @@ func TestALostIntermediateIsReplaced(t *testing.T) {
 	}
 }
 
+// One that ends in the middle of the replacement that it is the successor of is replaced too, and
+// the replacement goes on.
+func TestALostSuccessorIsReplaced(t *testing.T) {
+	t.Parallel()
+	e := newEstate(t, "db-1")
+	root, request := e.offline(), e.request()
+	e.installs(append(root.sign(request, func(c *x509.Certificate) {
+		c.NotAfter = e.clock.Now().Add(91 * day)
+	}), encode(root.cert)...))
+	e.renew("db-1", true)
+	e.clock.forward(3 * time.Hour)
+	e.goes(ca.PhaseRenewing, false)
+	e.clock.forward(92 * day)
+	config := e.authority()
+	config.Intermediate = filepath.Join(t.TempDir(), "chain.pem")
+	if err := os.WriteFile(config.Intermediate, append(root.sign(request),
+		encode(root.cert)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ca.OpenAuthority(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	e.registry = e.open()
+	e.keep()
+	status, err := ca.NewRotation(e.registry).Status(t.Context())
+	if err != nil || status.Phase != ca.PhaseRenewing || status.Roots[0].Intermediate == nil ||
+		!status.Roots[0].Intermediate.Expires.After(e.clock.Now()) {
+		t.Errorf("%+v %v", status, err)
+	}
+}
+
 func pemBytes(t *testing.T, data []byte) []byte {
 	t.Helper()
 	block, _ := pem.Decode(data)
