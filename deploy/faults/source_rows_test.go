@@ -194,7 +194,7 @@ func (l *lab) logs() (names []string) {
 }
 
 func (l *lab) purgedMeanwhile() {
-	l.dropSnap() // else its own reservation would do
+	l.dropSnap()              // else its own reservation would do
 	agent := l.agent(primary) // its grant comes from the control plane, which dies next
 	m := l.makeOf(primary, "before_effect:start_mariadb")
 	before, last := l.logs(), l.newLogs()

@@ -114,10 +114,10 @@ func (c *Call) whyStopped(ctx context.Context, why error) error {
 		return nil
 	}
 	srv, err := c.Record(ctx, errs.MetaOf(why)["server"])
-	if err != nil || srv.State != inventory.ServerStopped {
-		return nil
+	if err == nil && srv.State == inventory.ServerStopped {
+		return srv.IsStopped()
 	}
-	return srv.IsStopped()
+	return nil
 }
 
 // WentWithMachine reports whether what was to be removed on a server went with its machine.
