@@ -125,8 +125,12 @@ func hostRows() []row {
 	}
 }
 
-// maskedImage looks at the standing replica, whose image has MariaDB masked.
+// maskedImage looks at a new standing replica, whose image has MariaDB masked.
 func (l *lab) maskedImage() {
+	if l.standing != "" { // a row may have restarted its host
+		l.run("server", "delete", l.standing, "--yes")
+		l.standing = ""
+	}
 	name := l.stand()
 	if n := l.starts(name); n != 1 {
 		l.t.Errorf("MariaDB was started %d times, not once", n)

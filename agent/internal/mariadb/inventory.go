@@ -86,10 +86,11 @@ func (s *Server) Inventory(ctx context.Context, names []string, each func(Object
 }
 
 func (i *inventory) read(ctx context.Context) error {
-	// A statement of ours waits briefly for locks and never runs long. The statistics tables are
-	// not needed, and one that is damaged must not hide what is asked.
+	// A statement of ours waits briefly for locks. A limit of its time would hide objects; see
+	// whole. The statistics tables are not needed, and one that is damaged must not hide what is
+	// asked.
 	session := []string{"SET SESSION lock_wait_timeout = 2",
-		"SET SESSION innodb_lock_wait_timeout = 2", "SET SESSION max_statement_time = 60",
+		"SET SESSION innodb_lock_wait_timeout = 2", "SET SESSION max_statement_time = 0",
 		"SET SESSION use_stat_tables = 'never'",
 		"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 		"SET SESSION net_write_timeout = 600"}

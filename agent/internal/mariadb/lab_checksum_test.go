@@ -3,6 +3,7 @@
 package mariadb_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -46,6 +47,29 @@ func TestSampleOfTablesIsBounded(t *testing.T) {
 		if none["shop.big"].LeftOut == "" || none["shop.big"].Checksum != 0 ||
 			none["shop.small"].LeftOut == "" {
 			t.Errorf("without time, after %s: %+v", time.Since(began), none)
+		}
+	})
+}
+
+// TestNoLimitHidesColumns has a session whose statements are ended after some microseconds, each
+// time another number of them: MariaDB answers a query of information_schema with nothing then.
+func TestNoLimitHidesColumns(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		i.Exec("CREATE DATABASE app", "CREATE TABLE app.t (a INT PRIMARY KEY, b INT, c INT)")
+		conn, err := i.DB.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		whole, err := mariadb.ShapeOf(t.Context(), conn, "app", "t")
+		must(t, err)
+		for n := range 2000 {
+			_, err := conn.ExecContext(t.Context(), fmt.Sprintf(
+				"SET SESSION max_statement_time = %f", float64(20+n%600)/1e6))
+			must(t, err)
+			if shape, err := mariadb.ShapeOf(t.Context(), conn, "app", "t"); err != nil ||
+				shape != whole {
+				t.Fatalf("after %d: %s %v, not %s", n, shape, err, whole)
+			}
 		}
 	})
 }

@@ -46,11 +46,15 @@ var unfitEngines = map[string]string{
 // unfitGone is of a table that is not listed.
 const unfitGone = "it is gone"
 
+// whole has no limit end a query of information_schema: MariaDB answers with the rows that it has
+// then, and no error. A table would be gone, or its row have fewer columns.
+const whole = "SET STATEMENT max_statement_time = 0 FOR "
+
 func shapeOf(ctx context.Context, conn *sql.Conn, name tableName) (tableShape, error) {
 	where := " WHERE table_schema = " + literal(name.schema) + " AND table_name = " +
 		literal(name.name)
-	t, err := one(ctx, conn, "SELECT table_type AS t, engine AS e FROM information_schema.tables"+
-		where)
+	t, err := one(ctx, conn, whole+"SELECT table_type AS t, engine AS e FROM "+
+		"information_schema.tables"+where)
 	if err != nil {
 		return tableShape{}, err
 	}
@@ -68,13 +72,13 @@ func shapeOf(ctx context.Context, conn *sql.Conn, name tableName) (tableShape, e
 	if shape.unfit != "" {
 		return shape, nil
 	}
-	columns, err := query(ctx, conn, "SELECT column_name AS n, LOWER(data_type) AS t, extra AS x, "+
-		"generation_expression AS g FROM information_schema.columns"+where+
+	columns, err := query(ctx, conn, whole+"SELECT column_name AS n, LOWER(data_type) AS t, "+
+		"extra AS x, generation_expression AS g FROM information_schema.columns"+where+
 		" ORDER BY ordinal_position")
 	if err != nil {
 		return shape, err
 	}
-	key, err := query(ctx, conn, "SELECT column_name AS n, sub_part AS part FROM "+
+	key, err := query(ctx, conn, whole+"SELECT column_name AS n, sub_part AS part FROM "+
 		"information_schema.statistics"+where+
 		" AND index_name = 'PRIMARY' ORDER BY seq_in_index")
 	if err != nil {
