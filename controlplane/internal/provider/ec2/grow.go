@@ -55,7 +55,11 @@ func (p *Provider) grow(ctx context.Context, id string, want int32) error {
 	case lookErr == nil && !underWay && codeOf(err) == "IncorrectModificationState":
 		return late(err, "EC2 changes volume %s and does not show yet to what size", id)
 	}
+	invalid := codeOf(err) == "InvalidParameterValue"
 	err = refused(p.judged(ctx, err, "ModifyVolume", id), "ModifyVolume", id)
+	if invalid && lookErr == nil { // the size may be the one that it has, after a lost answer
+		return perhapsLate{err}
+	}
 	return p.new.unknownYet(err, id)
 }
 

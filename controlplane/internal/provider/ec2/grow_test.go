@@ -61,3 +61,42 @@ func TestGrowthThatShowsLate(t *testing.T) {
 		}
 	})
 }
+
+// A growth whose answer was lost may be over before EC2 shows anything of it: EC2 refuses the size
+// then, as the one that the volume has. A size that it never takes stays refused.
+func TestGrowthThatIsOverBeforeItShows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		late := ec2lab.Behaviour{ModifyTime: time.Millisecond, Lags: map[string]time.Duration{
+			"DescribeVolumesModifications": 3 * time.Second, "DescribeVolumes": 3 * time.Second}}
+		f := newFake(t, Config{}, late)
+		id := f.newVolume(t, "v", nil)
+		time.Sleep(time.Minute)
+		losing, asked := late, 0
+		losing.Fault = func(action string) ec2lab.Fault {
+			if action == "ModifyVolume" {
+				asked++
+			}
+			return ec2lab.Fault{LoseAnswer: action == "ModifyVolume" && asked == 1}
+		}
+		f.server.SetBehaviour(losing)
+		if v, err := f.GrowVolume(t.Context(), id, 2*gib); err != nil || v.SizeBytes != 2*gib {
+			t.Errorf("%+v %v", v, err)
+		}
+		if asked < 2 {
+			t.Errorf("EC2 was asked %d times: it refused nothing", asked)
+		}
+		time.Sleep(time.Hour)
+		never := late
+		never.Fault = func(action string) ec2lab.Fault {
+			if action == "ModifyVolume" {
+				return ec2lab.Fault{Refuse: "InvalidParameterValue", Message: "it is too large"}
+			}
+			return ec2lab.Fault{}
+		}
+		f.server.SetBehaviour(never)
+		if _, err := f.GrowVolume(t.Context(), id, 3*gib); !errors.Is(err, provider.ErrInvalid) {
+			t.Errorf("a size that EC2 does not take: %v", err)
+		}
+	})
+}

@@ -132,6 +132,14 @@ func late(cause error, format string, args ...any) error {
 	return provider.Throttled(errors.Join(errLate, cause), lastPause, format, args...)
 }
 
+// perhapsLate is a refusal for what EC2 shows late, perhaps: one as any other, once that was waited
+// for.
+type perhapsLate struct{ error }
+
+func (e perhapsLate) Is(target error) bool { return target == errLate }
+
+func (e perhapsLate) Unwrap() error { return e.error }
+
 // patiently repeats a call for a while that waits for what EC2 shows late.
 func (r *recent) patiently(ctx context.Context, call func() error) error {
 	began := r.now()
