@@ -136,8 +136,10 @@ func late(cause error, format string, args ...any) error {
 // for.
 type perhapsLate struct{ error }
 
+// Is has patiently wait for it.
 func (e perhapsLate) Is(target error) bool { return target == errLate }
 
+// Unwrap is the refusal.
 func (e perhapsLate) Unwrap() error { return e.error }
 
 // patiently repeats a call for a while that waits for what EC2 shows late.
