@@ -120,7 +120,7 @@ func (l *lab) attempts(job string) string {
 // staleCall wakes a worker that has lost its job with a call in its hand. The store is locked
 // meanwhile, or it would be told first.
 func (l *lab) staleCall() {
-	for range 5 {
+	for range 20 {
 		l.Stop()
 		l.start("UNDERSTUDY_FAILPOINT=stop@before_call:ReserveBinlogs")
 		job, _ := l.asks("snapshot", "create", primary, "--quiesce-limit", quiesceLimit.String())
