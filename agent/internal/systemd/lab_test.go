@@ -294,8 +294,8 @@ func TestStoppingWhatBegins(t *testing.T) {
 	m := managerThatLogs(t, slog.NewTextHandler(&log, nil))
 	begins := "/run/t-begins"
 	name := unit(t, "begins", "Type=notify\nNotifyAccess=all\nTimeoutStopSec=10\n"+
-		"ExecStart=bash -c 'trap \"\" TERM; touch "+begins+"; sleep 2; systemd-notify --ready; "+
-		"trap \"exit 0\" TERM; while :; do sleep 0.1; done'")
+		"ExecStart=bash -c 'trap \"\" TERM; touch "+begins+"; sleep 2; trap \"exit 0\" TERM; "+
+		"systemd-notify --ready; while :; do sleep 0.1; done'")
 	t.Cleanup(func() { os.Remove(begins) })
 	lab.Run(t, "systemctl", "start", "--no-block", name)
 	lab.Eventually(t, time.Minute, "the unit begins", func() bool {
