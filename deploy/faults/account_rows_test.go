@@ -163,9 +163,7 @@ func (l *lab) moved() {
 		l.account(name)))
 	l.sql(name, "STOP REPLICA; CHANGE MASTER TO MASTER_PASSWORD = 'made-by-hand', "+
 		"MASTER_SSL_CERT = '', MASTER_SSL_KEY = ''; START REPLICA")
-	l.eventually(2*time.Minute, "the replica signs in with its password", func() bool {
-		return strings.Contains(l.replicaStatus(name), "Slave_IO_Running: Yes")
-	})
+	l.replicates(name)
 	l.run("replica", "rotate-credentials", name)
 	l.signsIn(name)
 }

@@ -180,6 +180,15 @@ func (l *lab) ready(name string) {
 	})
 }
 
+// replicates waits until a replica is connected: the record says READY for the seconds that this
+// takes after a start of its primary.
+func (l *lab) replicates(name string) {
+	l.t.Helper()
+	l.eventually(2*time.Minute, name+" is connected to its primary", func() bool {
+		return strings.Contains(l.replicaStatus(name), "Slave_IO_Running: Yes")
+	})
+}
+
 func (l *lab) startLimit() {
 	name := l.stand()
 	l.exec(name, "systemctl", "stop", mariadbUnit)

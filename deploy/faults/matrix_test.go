@@ -147,6 +147,7 @@ func (l *lab) do(r *row) {
 	r.run(l)
 	if l.standing != "" {
 		l.ready(l.standing) // else the next row that uses it is the one to fail
+		l.replicates(l.standing)
 	}
 	l.rest()
 	l.check()

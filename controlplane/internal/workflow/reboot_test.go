@@ -242,3 +242,24 @@ func TestWhatMayNotRestartIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatHealsIsWaitedFor: right after the primary's agent was restarted nobody knows its MariaDB.
+func TestWhatHealsIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]workflowtest.Asked{"reboot": rebooting, "stop": stopping} {
+		bubbles(t, name, func(t *testing.T) {
+			w, p, _ := withReplica(t)
+			w.Mu.Lock()
+			w.Hosts["db2"].Received = "0-1-99"
+			w.Hosts["db1"].Stop()
+			w.Mu.Unlock()
+			time.AfterFunc(20*time.Second, func() {
+				w.Mu.Lock()
+				defer w.Mu.Unlock()
+				w.Hosts["db2"].Received = ""
+				w.Hosts["db1"].Start()
+			})
+			p.Must(ask)
+		})
+	}
+}

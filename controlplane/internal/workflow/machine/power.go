@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/inventory"
 	"github.com/understudy-db/understudy/controlplane/internal/replication"
@@ -153,6 +154,34 @@ func (p *power) mayStop(ctx context.Context) error {
 		return p.hasApplied(ctx, st)
 	}
 	return nil
+}
+
+const (
+	// healTime is how long a refusal has to hold that heals by itself: the primary's agent was
+	// just restarted, or the replica applies the rest.
+	healTime = time.Minute
+
+	keptRefused = "refused"
+)
+
+// mayStopNow is mayStop, after a wait for what heals by itself.
+func (p *power) mayStopNow(ctx context.Context) error {
+	err := p.mayStop(ctx)
+	switch {
+	case err == nil:
+		return p.Drop(keptRefused)
+	case errs.ReasonOf(err) != errorsv1.Reason_REASON_GTID_NOT_REACHED:
+		return err
+	}
+	kept, seen := p.Kept(keptRefused)
+	if !seen {
+		kept = mark{p.Now()}
+		p.Keep(keptRefused, mark{p.Now()})
+	}
+	if p.Now().Sub(kept.(mark).at) >= healTime {
+		return err
+	}
+	return kit.Wait("%s; it may heal", err)
 }
 
 // hasApplied refuses a replica that has received what it has not applied, while its primary does

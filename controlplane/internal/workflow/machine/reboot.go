@@ -139,7 +139,7 @@ func checkReboot(ctx context.Context, c *kit.Call, a RebootArgs) (kit.Outcome, e
 	if p.srv.Power.Of(c.JobID) { // it was looked at before what this job did then
 		return kit.NotNeeded("the restart has begun")
 	}
-	return kit.DoneUnless(p.mayStop(ctx))
+	return kit.DoneUnless(p.mayStopNow(ctx))
 }
 
 func dryReboot(ctx context.Context, c *kit.Call, _ *kit.Preview, a RebootArgs) ([]string, error) {
@@ -183,7 +183,7 @@ func rebootMachine(ctx context.Context, c *kit.Call, a RebootArgs) (kit.Outcome,
 		c.Changed("restarted machine %s: its boot was %s, and is %s", a.Machine, asked.Boot, boot)
 		return kit.Done(nil)
 	case asked.Key != c.EffectKey:
-		if err := p.mayStop(ctx); err != nil {
+		if err := p.mayStopNow(ctx); err != nil {
 			return kit.Outcome{}, err
 		}
 		c.Keep(keptBegun, mark{}) // nobody has asked yet

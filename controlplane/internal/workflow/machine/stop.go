@@ -88,7 +88,7 @@ func (p *power) checkStop(ctx context.Context) (kit.Outcome, error) {
 	case p.srv.Power.Of(p.JobID):
 		return kit.NotNeeded("the stop has begun")
 	}
-	return kit.DoneUnless(p.mayStop(ctx))
+	return kit.DoneUnless(p.mayStopNow(ctx))
 }
 
 func dryStop(ctx context.Context, c *kit.Call, _ *kit.Preview, a StopArgs) ([]string, error) {
@@ -120,7 +120,7 @@ func (p *power) stopMariaDB(ctx context.Context) (kit.Outcome, error) {
 		if p.Alone {
 			return kit.NotNeeded("the server is %s", p.srv.State)
 		}
-		if err := p.mayStop(ctx); err != nil {
+		if err := p.mayStopNow(ctx); err != nil {
 			return kit.Outcome{}, err
 		}
 		return kit.Outcome{}, p.begin(boot)
