@@ -212,8 +212,7 @@ func named(all []candidate, names []string) []candidate {
 	for _, name := range names {
 		c, there := byName[name]
 		if !there {
-			schema, table, _ := strings.Cut(name, ".")
-			c = candidate{tableName: tableName{schema, table}, missing: true}
+			c = candidate{tableName: tableNamed(name), missing: true}
 		}
 		found = append(found, c)
 	}

@@ -81,10 +81,11 @@ func contractOf(ctx context.Context, q querier) (*consistentpoint.Contract, erro
 		return nil, err
 	}
 	names, err := column(ctx, q, "SELECT collation_name FROM information_schema.collations "+
-		"WHERE is_compiled <> 'Yes' ORDER BY 1")
+		"WHERE is_compiled <> 'Yes'")
 	if err != nil {
 		return nil, err
 	}
+	slices.Sort(names)
 	c.Collations = names
 	v, err := variables(ctx, q, append(contractOptions(), "datadir", keyFileOption)...)
 	if err != nil {
@@ -183,14 +184,16 @@ const keyFileOption = "file_key_management_filename"
 
 // readKeys reads the ids in use, and the fingerprint of the file that the keys are in.
 func readKeys(ctx context.Context, q querier, file string, c *consistentpoint.Contract) error {
-	ids, err := query(ctx, q, "SELECT DISTINCT current_key_id AS id FROM information_schema."+
-		"innodb_tablespaces_encryption WHERE encryption_scheme <> 0 ORDER BY 1")
+	ids, err := query(ctx, q, "SELECT current_key_id AS id FROM information_schema."+
+		"innodb_tablespaces_encryption WHERE encryption_scheme <> 0")
 	if err != nil {
 		return err
 	}
 	for _, r := range ids {
 		c.KeyIDs = append(c.KeyIDs, uint32(r.number("id")))
 	}
+	slices.Sort(c.KeyIDs)
+	c.KeyIDs = slices.Compact(c.KeyIDs)
 	if file == "" {
 		return nil
 	}

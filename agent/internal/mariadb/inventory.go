@@ -31,7 +31,7 @@ const (
 
 // Digests is the version of how objects are digested, and which are. The inventories of two
 // versions are not comparable.
-const Digests = 2
+const Digests = 3
 
 // Object is one object of the server and its definition.
 type Object struct {
@@ -58,9 +58,10 @@ type inventory struct {
 }
 
 // Inventory reports every object of the server, or those of the names, with a digest of its
-// definition. On a replica each table is opened and a row of it is read. No transaction stays
-// open; nothing is written on a replica, also not by MariaDB itself, which logs that a MEMORY table
-// was emptied by a restart when it is opened first.
+// definition. On a replica each table is opened and a row of it is read, on a primary those of
+// InnoDB that are named: they may be discarded there too. No transaction stays open; nothing is
+// written on a replica, also not by MariaDB itself, which logs that a MEMORY table was emptied by a
+// restart when it is opened first.
 func (s *Server) Inventory(ctx context.Context, names []string, each func(Object) error) error {
 	const what = "cannot read the inventory"
 	if err := s.require(ctx, what); err != nil {
@@ -136,32 +137,28 @@ func listings() []listing {
 		{ObjectSchema, "SELECT schema_name AS n, " + digestOf("default_character_set_name",
 			"default_collation_name", "schema_comment") + " FROM information_schema.schemata " +
 			"WHERE " + notAmong("schema_name", builtinSchemas)},
-		{ObjectRoutine, "SELECT CONCAT(db, '.', name, ' ', LOWER(type)) AS n, " +
+		{ObjectRoutine, "SELECT db AS s, CONCAT(name, ' ', LOWER(type)) AS n, " +
 			digestOf("language", "sql_data_access", "is_deterministic", "security_type",
 				"param_list", "returns", "body", "definer", "sql_mode", "comment",
 				"character_set_client", "collation_connection", "db_collation", "aggregate") +
-			" FROM mysql.proc WHERE " + notAmong("db", builtinSchemas)},
-		{ObjectTrigger, "SELECT CONCAT(trigger_schema, '.', trigger_name) AS n, " +
+			" FROM mysql.proc WHERE " + notBuiltin("db", "name")},
+		{ObjectTrigger, "SELECT trigger_schema AS s, trigger_name AS n, " +
 			digestOf("event_manipulation", "event_object_schema", "event_object_table",
 				"action_order", "action_statement", "action_timing", "sql_mode", "definer",
 				"character_set_client", "collation_connection", "database_collation") +
 			" FROM information_schema.triggers WHERE " +
-			notAmong("trigger_schema", builtinSchemas)},
-		{ObjectEvent, "SELECT CONCAT(db, '.', name) AS n, " + digestOf("body", "definer",
+			notBuiltin("trigger_schema", "trigger_name")},
+		{ObjectEvent, "SELECT db AS s, name AS n, " + digestOf("body", "definer",
 			"execute_at", "interval_value", "interval_field", "starts", "ends",
 			"IF(status = 'DISABLED', 'DISABLED', 'ENABLED')", "on_completion", "sql_mode",
 			"comment", "time_zone", "character_set_client", "collation_connection",
-			"db_collation") + " FROM mysql.event WHERE " + notAmong("db", builtinSchemas)},
+			"db_collation") + " FROM mysql.event WHERE " + notBuiltin("db", "name")},
 		{ObjectLibraryFunction, "SELECT name AS n, " + digestOf("ret", "dl", "type") +
 			" FROM mysql.func"},
 		{ObjectLinkedServer, "SELECT server_name AS n, " + digestOf("host", "db", "username",
 			"password", "port", "socket", "wrapper", "owner") + " FROM mysql.servers"},
 	}
 }
-
-// builtinSchemas is a list for SQL of the schemas that MariaDB makes itself: their contents go with
-// the version.
-const builtinSchemas = "'mysql','information_schema','performance_schema','sys'"
 
 func (i *inventory) listed(ctx context.Context) error {
 	for _, l := range listings() {
@@ -170,10 +167,14 @@ func (i *inventory) listed(ctx context.Context) error {
 			return err
 		}
 		for _, r := range rows {
-			if !i.wants(r["n"]) {
+			name := r["n"]
+			if schema, within := r["s"]; within {
+				name = tableName{schema, name}.String()
+			}
+			if !i.wants(name) {
 				continue
 			}
-			if err := i.each(Object{Kind: l.kind, Name: r["n"], Digest: r["d"]}); err != nil {
+			if err := i.each(Object{Kind: l.kind, Name: name, Digest: r["d"]}); err != nil {
 				return err
 			}
 		}
@@ -190,7 +191,7 @@ func (i *inventory) accounts(ctx context.Context) error {
 		return err
 	}
 	for _, r := range rows {
-		name := r["u"] + "@" + r["h"]
+		name := joined(r["u"], "@", r["h"])
 		if !i.wants(name) {
 			continue
 		}

@@ -9,7 +9,7 @@ func (i *inventory) tables(ctx context.Context) error {
 	var all []table
 	if err := each(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t, "+
 		"engine AS e FROM information_schema.tables WHERE table_type <> 'SYSTEM VIEW' AND "+
-		notAmong("table_schema", builtinSchemas), func(r row) error {
+		notBuiltin("table_schema", "table_name"), func(r row) error {
 		t := table{tableName: tableName{r["s"], r["n"]}, kind: r["t"], engine: r["e"]}
 		if i.wants(t.String()) {
 			all = append(all, t)
@@ -47,11 +47,11 @@ func (i *inventory) table(ctx context.Context, name tableName, kind, engine stri
 		created, err = one(ctx, i.conn, "SHOW CREATE TABLE "+name.sql())
 		o.Digest = definitionHash(created["create table"])
 		switch {
-		case err != nil || !i.replica:
-		case o.Remote: // made since its volume was copied, which would be refused now
+		case err != nil:
+		case i.replica && o.Remote: // made since its copy, which would be refused now
 			o.Problem, o.Digest = "engine "+engine+" keeps its rows outside of the datadir, where "+
 				"a replica changes them once more", ""
-		default:
+		case i.replica, i.names != nil && engine == "InnoDB": // cannot it be opened there either?
 			err = i.open(ctx, name, kind)
 		}
 	}
@@ -100,7 +100,8 @@ func (i *inventory) systemTables(ctx context.Context) error {
 		return nil
 	}
 	rows, err := query(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t "+
-		"FROM information_schema.tables WHERE table_type <> 'VIEW' AND table_schema = 'mysql'")
+		"FROM information_schema.tables WHERE table_type <> 'VIEW' AND table_schema = 'mysql' "+
+		"AND NOT ("+notBuiltin("table_schema", "table_name")+")")
 	if err != nil {
 		return err
 	}

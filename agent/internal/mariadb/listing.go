@@ -3,7 +3,9 @@ package mariadb
 import (
 	"cmp"
 	"context"
+	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -92,14 +94,14 @@ func listTables(ctx context.Context, q querier) ([]Table, error) {
 		return nil, err
 	}
 	all := []Table{}
-	err = each(ctx, q, "SELECT CONCAT(table_schema, '.', table_name) AS n, "+
+	err = each(ctx, q, "SELECT table_schema AS s, table_name AS n, "+
 		"COALESCE(table_rows, 0) AS r, COALESCE(data_length, 0) AS b, "+
 		"COALESCE(UNIX_TIMESTAMP(create_time), '') AS c, HEX(CONCAT(CAST(CONVERT(table_schema "+
 		"USING filename) AS BINARY), '/', CAST(CONVERT(table_name USING filename) AS BINARY))) "+
 		"AS f FROM "+
 		"information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND "+
-		ofUser("table_schema"), func(r row) error {
-		all = append(all, Table{r["n"], r.number("r"), r.number("b"),
+		ofUser(), func(r row) error {
+		all = append(all, Table{tableName{r["s"], r["n"]}.String(), r.number("r"), r.number("b"),
 			strings.TrimSpace(r["c"] + " " + ids[r["f"]])})
 		return tooMany(len(all), mostTables, "tables")
 	})
@@ -107,16 +109,21 @@ func listTables(ctx context.Context, q querier) ([]Table, error) {
 	return all, err
 }
 
-// tableIDs are a digest of InnoDB's ids of each table and its partitions, by the name of its files
+// tableIDs are a sum of InnoDB's ids of each table and its partitions, by the name of its files
 // in hexadecimal.
 func tableIDs(ctx context.Context, q querier) (map[string]string, error) {
-	ids := map[string]string{}
+	sums := map[string]uint64{}
 	err := each(ctx, q, "SELECT HEX(SUBSTRING_INDEX(SUBSTRING_INDEX(CAST(name AS BINARY), "+
-		"'#P#', 1), '#p#', 1)) AS f, MD5(GROUP_CONCAT(table_id ORDER BY table_id)) AS ids "+
-		"FROM information_schema.innodb_sys_tables GROUP BY f",
+		"'#P#', 1), '#p#', 1)) AS f, table_id AS id FROM information_schema.innodb_sys_tables",
 		func(r row) error {
-			ids[r["f"]] = r["ids"]
-			return tooMany(len(ids), 2*mostTables, "tables of InnoDB")
+			id := fnv.New64a()
+			_, _ = id.Write([]byte(r["id"]))
+			sums[r["f"]] += id.Sum64()
+			return tooMany(len(sums), 2*mostTables, "tables of InnoDB")
 		})
+	ids := make(map[string]string, len(sums))
+	for file, sum := range sums {
+		ids[file] = strconv.FormatUint(sum, 16)
+	}
 	return ids, err
 }

@@ -102,10 +102,14 @@ func (l *Live) binlogFilters(at row) {
 // readPositionEngine adds the engine of the table that keeps the position of a replica. MariaDB may
 // have one of them for each engine.
 func (l *Live) readPositionEngine(ctx context.Context, q querier) error {
-	r, err := one(ctx, q, "SELECT engine AS gtid_slave_pos_engine FROM information_schema.tables "+
-		"WHERE table_schema = 'mysql' AND table_name LIKE 'gtid_slave_pos%' "+
-		"ORDER BY engine = 'InnoDB' DESC LIMIT 1")
-	maps.Copy(l.Settings, settingsOf(r, []string{"gtid_slave_pos_engine"}))
+	const name = "gtid_slave_pos_engine"
+	all, err := query(ctx, q, "SELECT engine AS "+name+" FROM information_schema.tables "+
+		"WHERE table_schema = 'mysql' AND table_name LIKE 'gtid_slave_pos%'")
+	for _, r := range all {
+		if r[name] == "InnoDB" || l.Settings[name] == "" {
+			maps.Copy(l.Settings, settingsOf(r, []string{name}))
+		}
+	}
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -28,7 +27,7 @@ type RowSum struct {
 
 // RowPlan says of which rows.
 type RowPlan struct {
-	// Table is "schema.table".
+	// Table is "schema.table", as it is listed.
 	Table string
 	// Chunks are summed; when there are none, chunks are cut behind After, the first of Rows rows,
 	// until Budget is over.
@@ -89,8 +88,7 @@ func sumRows(ctx context.Context, conn *sql.Conn, plan RowPlan) (RowSums, error)
 			return RowSums{Busy: "the position is not applied yet"}, err
 		}
 	}
-	schema, table, _ := strings.Cut(plan.Table, ".")
-	shape, err := shapeOf(ctx, conn, tableName{schema, table})
+	shape, err := shapeOf(ctx, conn, tableNamed(plan.Table))
 	if err != nil || shape.unfit != "" {
 		return RowSums{Unfit: shape.unfit}, err
 	}

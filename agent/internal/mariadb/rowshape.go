@@ -1,6 +1,7 @@
 package mariadb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -47,8 +48,14 @@ var unfitEngines = map[string]string{
 const unfitGone = "it is gone"
 
 // whole has no limit end a query of information_schema: MariaDB answers with the rows that it has
-// then, and no error. A table would be gone, or its row have fewer columns.
+// then, and no error. A table would be gone, or its row have fewer columns. KILL QUERY does the same
+// to one that sorts: none of ours does.
 const whole = "SET STATEMENT max_statement_time = 0 FOR "
+
+// inOrder sorts rows by their column "at".
+func inOrder(rows []row) {
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.number("at"), b.number("at")) })
+}
 
 func shapeOf(ctx context.Context, conn *sql.Conn, name tableName) (tableShape, error) {
 	where := " WHERE table_schema = " + literal(name.schema) + " AND table_name = " +
@@ -73,17 +80,19 @@ func shapeOf(ctx context.Context, conn *sql.Conn, name tableName) (tableShape, e
 		return shape, nil
 	}
 	columns, err := query(ctx, conn, whole+"SELECT column_name AS n, LOWER(data_type) AS t, "+
-		"extra AS x, generation_expression AS g FROM information_schema.columns"+where+
-		" ORDER BY ordinal_position")
+		"extra AS x, generation_expression AS g, ordinal_position AS at FROM "+
+		"information_schema.columns"+where)
 	if err != nil {
 		return shape, err
 	}
-	key, err := query(ctx, conn, whole+"SELECT column_name AS n, sub_part AS part FROM "+
-		"information_schema.statistics"+where+
-		" AND index_name = 'PRIMARY' ORDER BY seq_in_index")
+	key, err := query(ctx, conn, whole+"SELECT column_name AS n, sub_part AS part, "+
+		"seq_in_index AS at FROM information_schema.statistics"+where+
+		" AND index_name = 'PRIMARY'")
 	if err != nil {
 		return shape, err
 	}
+	inOrder(columns)
+	inOrder(key)
 	if t["t"] == "SYSTEM VERSIONED" && !slices.ContainsFunc(columns,
 		func(c row) bool { return c["g"] == rowEnd }) { // it has them, and does not list them
 		columns = append(columns, row{"n": "row_end", "t": "timestamp", "g": rowEnd})
@@ -125,7 +134,7 @@ func keyOf(columns, key []row) []keyColumn {
 }
 
 // RowHash is the version of rowHash. Sums of two versions are not comparable.
-const RowHash = 2
+const RowHash = 3
 
 // neverEnded is the end of a row that is still in a table versioned by transactions.
 const neverEnded = "18446744073709551615"
@@ -172,7 +181,9 @@ func hashed(name, kind string) string {
 		return "CAST(" + name + " AS DOUBLE)"
 	case "bit":
 		return name + " + 0"
-	case "char", "varchar", "enum", "set", "binary", "varbinary":
+	case "enum", "set": // a value that was none of them is an empty text, as a member may be
+		return name + " + 0, LENGTH(" + name + "), CAST(" + name + " AS BINARY)"
+	case "char", "varchar", "binary", "varbinary":
 		return "LENGTH(" + name + "), CAST(" + name + " AS BINARY)"
 	}
 	return name

@@ -3,7 +3,6 @@ package mariadb
 import (
 	"context"
 	"slices"
-	"strconv"
 )
 
 // table is one of the user's tables: everything that has rows, and no view. Temporary tables are
@@ -18,8 +17,11 @@ type table struct {
 	bytes int64
 }
 
-// ofUser is the condition that a schema is the user's.
-func ofUser(schema string) string { return notAmong(schema, builtinSchemas+",'understudy'") }
+// ofUser is the condition that a table or view is the user's, and no other program's.
+func ofUser() string {
+	return notBuiltin("table_schema", "table_name") + " AND " +
+		notAmong("table_schema", "'understudy'")
+}
 
 // notAmong compares as the names are written: information_schema has a collation for which Sys, a
 // schema of the user's, is sys.
@@ -38,11 +40,12 @@ func tables(ctx context.Context, q querier, sizes bool) ([]table, error) {
 	var all []table
 	err := each(ctx, q, "SELECT table_schema AS s, table_name AS n, table_type AS k, "+
 		"engine AS e, "+bytes+" AS b FROM information_schema.tables "+
-		"WHERE table_type NOT LIKE '%VIEW' AND "+ofUser("table_schema")+" ORDER BY 1, 2",
+		"WHERE table_type NOT LIKE '%VIEW' AND "+ofUser(),
 		func(r row) error {
 			all = append(all, table{tableName{r["s"], r["n"]}, r["k"], r["e"], r.number("b")})
 			return tooMany(len(all), mostTables, "tables")
 		})
+	slices.SortFunc(all, func(a, b table) int { return a.compare(b.tableName) })
 	return all, err
 }
 
@@ -55,24 +58,27 @@ const (
 	loose = "COALESCE(engine, '') IN ('', 'MyISAM', 'Aria', 'CSV', 'ARCHIVE', 'Mroonga')"
 )
 
-// ofUserThat is the condition for such tables of the user, by name.
-func ofUserThat(condition string) string {
-	return "table_type NOT LIKE '%VIEW' AND " + ofUser("table_schema") + " AND " + condition +
-		" ORDER BY 1, 2"
+// eachThat goes through the user's tables that a condition is true for, in no order.
+func eachThat(ctx context.Context, q querier, condition string,
+	take func(name tableName, engine string)) error {
+	return each(ctx, q, "SELECT table_schema AS s, table_name AS n, engine AS e FROM "+
+		"information_schema.tables WHERE table_type NOT LIKE '%VIEW' AND "+ofUser()+" AND "+
+		condition, func(r row) error {
+		take(tableName{r["s"], r["n"]}, r["e"])
+		return nil
+	})
 }
 
 // tablesThat are the first of the user's tables that a condition is true for, by name.
 func tablesThat(ctx context.Context, q querier, condition string, most int) ([]tableName, error) {
-	rows, err := query(ctx, q, "SELECT table_schema AS s, table_name AS n FROM "+
-		"information_schema.tables WHERE "+ofUserThat(condition)+" LIMIT "+strconv.Itoa(most))
-	if err != nil {
-		return nil, err
-	}
-	all := make([]tableName, 0, len(rows))
-	for _, r := range rows {
-		all = append(all, tableName{r["s"], r["n"]})
-	}
-	return all, nil
+	var all []tableName
+	err := eachThat(ctx, q, condition, func(name tableName, _ string) {
+		if len(all) < mostTables {
+			all = append(all, name)
+		}
+	})
+	slices.SortFunc(all, tableName.compare)
+	return all[:min(len(all), most)], err
 }
 
 // remote is true for a table whose engine keeps its rows outside of the datadir, or is not known
@@ -91,16 +97,15 @@ func (t table) sequence() bool { return t.kind == "SEQUENCE" }
 // them whose rows no copy has, and no start of the server keeps: a hundred of each at most.
 func tornTables(ctx context.Context, q querier) (all, memory []string, err error) {
 	const most = 100
-	err = each(ctx, q, "SELECT table_schema AS s, table_name AS n, engine AS e FROM "+
-		"information_schema.tables WHERE "+ofUserThat(torn), func(r row) error {
-		name := tableName{r["s"], r["n"]}.String()
+	err = eachThat(ctx, q, torn, func(name tableName, engine string) {
 		if len(all) < most {
-			all = append(all, name)
+			all = append(all, name.String())
 		}
-		if r["e"] == "MEMORY" && len(memory) < most {
-			memory = append(memory, name)
+		if engine == "MEMORY" && len(memory) < most {
+			memory = append(memory, name.String())
 		}
-		return nil
 	})
+	slices.Sort(all)
+	slices.Sort(memory)
 	return all, memory, err
 }

@@ -103,12 +103,15 @@ var upgraded = map[string]string{
 // unequal are the objects that are not the same on both sides, but for lawful differences, which
 // are told.
 func (i Inventories) unequal(primary, replica objects) []string {
-	var unequal, told []string
+	var unequal, told, closed []string
 	for _, name := range slices.Sorted(maps.Keys(union(primary, replica))) {
 		a, b := primary[name], replica[name]
-		if a == b && !a.Busy && !untold(a) ||
-			a.Problem != "" && b.Problem != "" && !a.Busy && !b.Busy {
+		if a.Problem != "" && b.Problem != "" && !a.Busy && !b.Busy {
+			closed = append(closed, name+" ("+a.Problem+")")
 			continue // one that cannot be opened on the primary is no better on its copy
+		}
+		if a == b && !a.Busy && !untold(a) {
+			continue
 		}
 		kind := cmp.Or(a.Kind, b.Kind)
 		reason := lawful[kind]
@@ -123,6 +126,9 @@ func (i Inventories) unequal(primary, replica objects) []string {
 	}
 	if len(told) > 0 {
 		i.Found("differs lawfully: %s", kit.SomeOf(told, 5))
+	}
+	if len(closed) > 0 {
+		i.Found("cannot be opened on the primary, nor on its copy: %s", kit.SomeOf(closed, 5))
 	}
 	return unequal
 }

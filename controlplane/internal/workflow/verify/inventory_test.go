@@ -50,6 +50,23 @@ func TestWhatNoAgentDigestsIsNotEqual(t *testing.T) {
 	}
 }
 
+// TestWhatIsClosedOnBothSidesIsTold: a table whose tablespace was discarded on the primary is no
+// better on its copy, and nobody has read its rows.
+func TestWhatIsClosedOnBothSidesIsTold(t *testing.T) {
+	t.Parallel()
+	closed := listed{objects: []kit.Object{{Kind: "table", Name: "shop.t", Problem: "discarded"}}}
+	var told []string
+	pair := inventories(closed, closed)
+	pair.Found = func(format string, args ...any) {
+		told = append(told, kit.Sprintf(format, args...))
+	}
+	got, err := pair.Compare(t.Context())
+	if err != nil || len(got.Different.Found)+len(got.Open) > 0 || len(told) != 1 ||
+		!strings.Contains(told[0], "nor on its copy: table shop.t (discarded)") {
+		t.Errorf("%+v %v %q", got, err, told)
+	}
+}
+
 // TestEachDifferenceIsHintedAtWithWhatHelps has objects that a fresh copy would have again, alone
 // and beside one that it has not.
 func TestEachDifferenceIsHintedAtWithWhatHelps(t *testing.T) {

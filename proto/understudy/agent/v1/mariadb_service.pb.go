@@ -5140,7 +5140,8 @@ type InventoryObject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What it is.
 	Kind ObjectKind `protobuf:"varint,1,opt,name=kind,proto3,enum=understudy.agent.v1.ObjectKind" json:"kind,omitempty"`
-	// Its name: "schema.table", "user@host".
+	// Its name: "schema.table", "user@host". The first part is quoted where it has a dot or an @
+	// itself: "`a.b`.c".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// Digest of its definition, equal on both sides; empty when it could not be read.
 	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -5330,7 +5331,7 @@ func (x *ListTablesResponse) GetTables() []*Table {
 // Table is a table of the user's.
 type Table struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "schema.table".
+	// "schema.table". A schema with a dot in it is quoted: "`a.b`.c".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Rows, as the engine estimates them.
 	Rows int64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
