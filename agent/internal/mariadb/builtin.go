@@ -5,8 +5,8 @@ import "strings"
 // builtinSchemas is a list for SQL of the schemas that MariaDB makes itself.
 const builtinSchemas = "'mysql','information_schema','performance_schema','sys'"
 
-// ownInMySQL are what MariaDB from 10.6 to 11.8 and its plugins have in the schema mysql, tables and
-// procedures alike; their contents go with the version. Everything else in it is a user's. From
+// ownInMySQL are what MariaDB from 10.6 to 11.8 and its plugins have in the schema mysql, tables
+// and procedures alike; their contents go with the version. Everything else in it is a user's. From
 // mariadb_system_tables.sql, and what Galera, Spider, mariadb-backup and the password plugins make.
 var ownInMySQL = strings.Fields(`
 	column_stats columns_priv db event func general_log global_priv help_category help_keyword

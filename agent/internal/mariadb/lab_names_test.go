@@ -151,8 +151,8 @@ func TestAMemberIsNoErrorValue(t *testing.T) {
 	})
 }
 
-// TestAKilledQueryHidesNothing has somebody kill our queries all the time: one that information_schema
-// sorts ends without an error then, and without rows.
+// TestAKilledQueryHidesNothing has somebody kill our queries all the time: one of
+// information_schema that sorts ends without an error then, and without rows.
 func TestAKilledQueryHidesNothing(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})

@@ -48,8 +48,8 @@ var unfitEngines = map[string]string{
 const unfitGone = "it is gone"
 
 // whole has no limit end a query of information_schema: MariaDB answers with the rows that it has
-// then, and no error. A table would be gone, or its row have fewer columns. KILL QUERY does the same
-// to one that sorts: none of ours does.
+// then, and no error. A table would be gone, or its row have fewer columns. KILL QUERY does the
+// same to one that sorts: none of ours does.
 const whole = "SET STATEMENT max_statement_time = 0 FOR "
 
 // inOrder sorts rows by their column "at".
