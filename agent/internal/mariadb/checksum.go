@@ -235,7 +235,10 @@ func checksum(ctx context.Context, conn *sql.Conn, t candidate,
 		sum.DefinitionHash = definitionHash(definition["create table"])
 		err = readChecksum(ctx, conn, t, &sum)
 	}
-	if number := errno(err); ofOneTable(number) {
+	switch number := errno(err); {
+	case number == errDiscarded:
+		sum.LeftOut, err = unfitDiscarded, nil
+	case ofOneTable(number):
 		sum.Problem, sum.Busy = problem(err), number == errLockWaitTimeout
 		if sum.Missing, err = missing(ctx, conn, t, number); sum.Missing {
 			sum.Problem = ""

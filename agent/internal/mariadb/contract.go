@@ -69,6 +69,9 @@ func (s *Server) CheckDatadir(ctx context.Context) (*consistentpoint.Contract, e
 		err = complete(ctx, s.db, volume)
 	}
 	if err == nil {
+		err = imported(ctx, s.db)
+	}
+	if err == nil {
 		c, err = contractOf(ctx, s.db)
 	}
 	return c, failure(what, err)

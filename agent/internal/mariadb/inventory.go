@@ -31,7 +31,7 @@ const (
 
 // Digests is the version of how objects are digested, and which are. The inventories of two
 // versions are not comparable.
-const Digests = 3
+const Digests = 4
 
 // Object is one object of the server and its definition.
 type Object struct {
@@ -58,10 +58,9 @@ type inventory struct {
 }
 
 // Inventory reports every object of the server, or those of the names, with a digest of its
-// definition. On a replica each table is opened and a row of it is read, on a primary those of
-// InnoDB that are named: they may be discarded there too. No transaction stays open; nothing is
-// written on a replica, also not by MariaDB itself, which logs that a MEMORY table was emptied by a
-// restart when it is opened first.
+// definition. On a replica each table is opened and a row of it is read, on a primary of those that
+// may be discarded. No transaction stays open; nothing is written on a replica, also not by MariaDB
+// itself, which logs that a MEMORY table was emptied by a restart when it is opened first.
 func (s *Server) Inventory(ctx context.Context, names []string, each func(Object) error) error {
 	const what = "cannot read the inventory"
 	if err := s.require(ctx, what); err != nil {
@@ -141,18 +140,18 @@ func listings() []listing {
 			digestOf("language", "sql_data_access", "is_deterministic", "security_type",
 				"param_list", "returns", "body", "definer", "sql_mode", "comment",
 				"character_set_client", "collation_connection", "db_collation", "aggregate") +
-			" FROM mysql.proc WHERE " + notBuiltin("db", "name")},
+			" FROM mysql.proc WHERE " + definedByUser("db", "name")},
 		{ObjectTrigger, "SELECT trigger_schema AS s, trigger_name AS n, " +
 			digestOf("event_manipulation", "event_object_schema", "event_object_table",
 				"action_order", "action_statement", "action_timing", "sql_mode", "definer",
 				"character_set_client", "collation_connection", "database_collation") +
 			" FROM information_schema.triggers WHERE " +
-			notBuiltin("trigger_schema", "trigger_name")},
+			definedByUser("trigger_schema", "trigger_name")},
 		{ObjectEvent, "SELECT db AS s, name AS n, " + digestOf("body", "definer",
 			"execute_at", "interval_value", "interval_field", "starts", "ends",
 			"IF(status = 'DISABLED', 'DISABLED', 'ENABLED')", "on_completion", "sql_mode",
 			"comment", "time_zone", "character_set_client", "collation_connection",
-			"db_collation") + " FROM mysql.event WHERE " + notBuiltin("db", "name")},
+			"db_collation") + " FROM mysql.event WHERE " + definedByUser("db", "name")},
 		{ObjectLibraryFunction, "SELECT name AS n, " + digestOf("ret", "dl", "type") +
 			" FROM mysql.func"},
 		{ObjectLinkedServer, "SELECT server_name AS n, " + digestOf("host", "db", "username",
@@ -217,7 +216,7 @@ func (i *inventory) account(ctx context.Context, o Object, statement string,
 	lines := more
 	if statement != "" {
 		rows, err := query(ctx, i.conn, statement)
-		if err != nil && errno(err) == 0 {
+		if err != nil && !ofOneObject(err) {
 			return err
 		}
 		o.fail(err)
@@ -232,6 +231,12 @@ func (i *inventory) account(ctx context.Context, o Object, statement string,
 		o.Digest = digest(strings.Join(lines, "\n"))
 	}
 	return i.each(o)
+}
+
+// ofOneObject is true for an error that MariaDB has with one object. A statement that was ended
+// says nothing of it: of two servers that were asked meanwhile, neither would have opened it.
+func ofOneObject(err error) bool {
+	return ofOneTable(errno(err)) || errno(err) == errStatementTimeout
 }
 
 // fail notes MariaDB's error of one object: it says nothing about the others.

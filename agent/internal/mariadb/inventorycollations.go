@@ -50,7 +50,7 @@ func (i *inventory) collations(ctx context.Context) error {
 			weights, err := one(ctx, i.conn, "SELECT SHA2(HEX(WEIGHT_STRING(CONVERT("+
 				literal(part)+" USING "+identifier(r["c"])+") COLLATE "+identifier(r["n"])+
 				")), 256) AS d")
-			if err != nil && errno(err) == 0 {
+			if err != nil && !ofOneObject(err) {
 				return err
 			}
 			if o.fail(err); err != nil {

@@ -6,20 +6,12 @@ import "context"
 const errStatementTimeout = 1969
 
 func (i *inventory) tables(ctx context.Context) error {
-	var all []table
-	if err := each(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t, "+
-		"engine AS e FROM information_schema.tables WHERE table_type <> 'SYSTEM VIEW' AND "+
-		notBuiltin("table_schema", "table_name"), func(r row) error {
-		t := table{tableName: tableName{r["s"], r["n"]}, kind: r["t"], engine: r["e"]}
-		if i.wants(t.String()) {
-			all = append(all, t)
-		}
-		return tooMany(len(all), mostTables, "tables and views")
-	}); err != nil {
+	all, err := i.listTables(ctx)
+	if err != nil {
 		return err
 	}
 	for _, t := range all {
-		o, err := i.table(ctx, t.tableName, t.kind, t.engine)
+		o, err := i.table(ctx, t)
 		if err == nil {
 			err = i.each(o)
 		}
@@ -30,32 +22,63 @@ func (i *inventory) tables(ctx context.Context) error {
 	return nil
 }
 
-func (i *inventory) table(ctx context.Context, name tableName, kind, engine string) (Object,
-	error) {
-	o := Object{Kind: ObjectTable, Name: name.String()}
+// listTables are the tables and views that users made.
+func (i *inventory) listTables(ctx context.Context) ([]table, error) {
+	own := map[tableName]bool{}
+	err := each(ctx, i.conn, "SELECT table_schema AS s, table_name AS n FROM "+
+		"information_schema.views WHERE table_schema = 'sys' AND definer IN ("+ownDefiners+")",
+		func(r row) error {
+			own[tableName{r["s"], r["n"]}] = true
+			return tooMany(len(own), mostTables, "views in sys")
+		})
+	if err != nil {
+		return nil, err
+	}
+	suspects, err := spaceless(ctx, i.conn)
+	if err != nil {
+		return nil, err
+	}
+	var all []table
+	err = each(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t, "+
+		"engine AS e, "+filesOfTable+" AS f FROM information_schema.tables WHERE "+
+		"table_type <> 'SYSTEM VIEW' AND "+tableNotBuiltin(), func(r row) error {
+		t := table{tableName: tableName{r["s"], r["n"]}, kind: r["t"], engine: r["e"],
+			spaceless: suspects[r["f"]]}
+		if i.wants(t.String()) && !own[t.tableName] {
+			all = append(all, t)
+		}
+		return tooMany(len(all), mostTables, "tables and views")
+	})
+	return all, err
+}
+
+func (i *inventory) table(ctx context.Context, t table) (Object, error) {
+	o := Object{Kind: ObjectTable, Name: t.String()}
 	var err error
-	switch kind {
+	switch t.kind {
 	case "VIEW":
 		o.Kind = ObjectView
-		err = i.view(ctx, name, &o)
+		err = i.view(ctx, t.tableName, &o)
 	case "SEQUENCE":
 		o.Kind = ObjectSequence
-		err = i.sequence(ctx, name, engine, &o)
+		err = i.sequence(ctx, t.tableName, t.engine, &o)
 	default:
 		var created row
-		o.Remote = remoteEngine(engine)
-		created, err = one(ctx, i.conn, "SHOW CREATE TABLE "+name.sql())
+		o.Remote = t.remote()
+		created, err = one(ctx, i.conn, "SHOW CREATE TABLE "+t.sql())
 		o.Digest = definitionHash(created["create table"])
 		switch {
 		case err != nil:
 		case i.replica && o.Remote: // made since its copy, which would be refused now
-			o.Problem, o.Digest = "engine "+engine+" keeps its rows outside of the datadir, where "+
-				"a replica changes them once more", ""
-		case i.replica, i.names != nil && engine == "InnoDB": // cannot it be opened there either?
-			err = i.open(ctx, name, kind)
+			o.Problem, o.Digest = "engine "+t.engine+" keeps its rows outside of the datadir, "+
+				"where a replica changes them once more", ""
+		case i.replica:
+			err = i.open(ctx, t.tableName, t.kind)
+		case t.spaceless:
+			err = isDiscarded(ctx, i.conn, t.tableName)
 		}
 	}
-	if errno(err) != 0 {
+	if err != nil && ofOneObject(err) {
 		o.fail(err)
 		err = nil
 	}
@@ -101,14 +124,14 @@ func (i *inventory) systemTables(ctx context.Context) error {
 	}
 	rows, err := query(ctx, i.conn, "SELECT table_schema AS s, table_name AS n, table_type AS t "+
 		"FROM information_schema.tables WHERE table_type <> 'VIEW' AND table_schema = 'mysql' "+
-		"AND NOT ("+notBuiltin("table_schema", "table_name")+")")
+		"AND NOT "+tableNotBuiltin())
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
 		name := tableName{r["s"], r["n"]}
 		err := i.open(ctx, name, r["t"])
-		if errno(err) == 0 && err != nil {
+		if err != nil && !ofOneObject(err) {
 			return err
 		}
 		if err == nil || !i.wants(name.String()) {

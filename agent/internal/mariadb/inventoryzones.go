@@ -27,7 +27,7 @@ func (i *inventory) zones(ctx context.Context) error {
 			"Abbreviation")+" AS y ON y.id = n.Time_zone_id "+
 		"CROSS JOIN (SELECT CONCAT_WS(' ', COUNT(*), "+sumOf("Transition_time", "Correction")+
 		") AS s FROM mysql.time_zone_leap_second) AS l")
-	if err != nil && errno(err) == 0 {
+	if err != nil && !ofOneObject(err) {
 		return err
 	}
 	o.Digest, o.Value = r["d"], r["n"]

@@ -96,9 +96,7 @@ func listTables(ctx context.Context, q querier) ([]Table, error) {
 	all := []Table{}
 	err = each(ctx, q, "SELECT table_schema AS s, table_name AS n, "+
 		"COALESCE(table_rows, 0) AS r, COALESCE(data_length, 0) AS b, "+
-		"COALESCE(UNIX_TIMESTAMP(create_time), '') AS c, HEX(CONCAT(CAST(CONVERT(table_schema "+
-		"USING filename) AS BINARY), '/', CAST(CONVERT(table_name USING filename) AS BINARY))) "+
-		"AS f FROM "+
+		"COALESCE(UNIX_TIMESTAMP(create_time), '') AS c, "+filesOfTable+" AS f FROM "+
 		"information_schema.tables WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND "+
 		ofUser(), func(r row) error {
 		all = append(all, Table{tableName{r["s"], r["n"]}.String(), r.number("r"), r.number("b"),
@@ -109,18 +107,26 @@ func listTables(ctx context.Context, q querier) ([]Table, error) {
 	return all, err
 }
 
+// filesOfTable is the name of a table's files in hexadecimal, and filesOfInnoDB that of InnoDB's
+// table, or of the whole that its partition belongs to.
+const (
+	filesOfTable = "HEX(CONCAT(CAST(CONVERT(table_schema USING filename) AS BINARY), '/', " +
+		"CAST(CONVERT(table_name USING filename) AS BINARY)))"
+	filesOfInnoDB = "HEX(SUBSTRING_INDEX(SUBSTRING_INDEX(CAST(name AS BINARY), '#P#', 1), " +
+		"'#p#', 1))"
+)
+
 // tableIDs are a sum of InnoDB's ids of each table and its partitions, by the name of its files
 // in hexadecimal.
 func tableIDs(ctx context.Context, q querier) (map[string]string, error) {
 	sums := map[string]uint64{}
-	err := each(ctx, q, "SELECT HEX(SUBSTRING_INDEX(SUBSTRING_INDEX(CAST(name AS BINARY), "+
-		"'#P#', 1), '#p#', 1)) AS f, table_id AS id FROM information_schema.innodb_sys_tables",
-		func(r row) error {
-			id := fnv.New64a()
-			_, _ = id.Write([]byte(r["id"]))
-			sums[r["f"]] += id.Sum64()
-			return tooMany(len(sums), 2*mostTables, "tables of InnoDB")
-		})
+	err := each(ctx, q, "SELECT "+filesOfInnoDB+" AS f, table_id AS id FROM "+
+		"information_schema.innodb_sys_tables", func(r row) error {
+		id := fnv.New64a()
+		_, _ = id.Write([]byte(r["id"]))
+		sums[r["f"]] += id.Sum64()
+		return tooMany(len(sums), 2*mostTables, "tables of InnoDB")
+	})
 	ids := make(map[string]string, len(sums))
 	for file, sum := range sums {
 		ids[file] = strconv.FormatUint(sum, 16)

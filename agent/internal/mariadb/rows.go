@@ -116,6 +116,8 @@ func sumRows(ctx context.Context, conn *sql.Conn, plan RowPlan) (RowSums, error)
 // meanwhile, the table is crashed. What a replica alone cannot read differs.
 func unread(err error, ofReplica bool) RowSums {
 	switch number := errno(err); {
+	case number == errDiscarded:
+		return RowSums{Unfit: unfitDiscarded}
 	case !ofReplica, number == errLockWaitTimeout, number == errStatementTimeout:
 		return RowSums{Busy: err.Error()}
 	default:

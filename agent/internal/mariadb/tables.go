@@ -13,13 +13,15 @@ type table struct {
 	kind string
 	// engine is that of its partitions too; empty for a table that the server cannot open.
 	engine string
+	// spaceless is true for one that may have no tablespace, where that was asked for.
+	spaceless bool
 	// bytes is an estimate, where it was asked for.
 	bytes int64
 }
 
 // ofUser is the condition that a table or view is the user's, and no other program's.
 func ofUser() string {
-	return notBuiltin("table_schema", "table_name") + " AND " +
+	return tableNotBuiltin() + " AND " +
 		notAmong("table_schema", "'understudy'")
 }
 
@@ -42,7 +44,8 @@ func tables(ctx context.Context, q querier, sizes bool) ([]table, error) {
 		"engine AS e, "+bytes+" AS b FROM information_schema.tables "+
 		"WHERE table_type NOT LIKE '%VIEW' AND "+ofUser(),
 		func(r row) error {
-			all = append(all, table{tableName{r["s"], r["n"]}, r["k"], r["e"], r.number("b")})
+			all = append(all, table{tableName: tableName{r["s"], r["n"]}, kind: r["k"],
+				engine: r["e"], bytes: r.number("b")})
 			return tooMany(len(all), mostTables, "tables")
 		})
 	slices.SortFunc(all, func(a, b table) int { return a.compare(b.tableName) })

@@ -170,6 +170,16 @@ func (i *Instance) ErrorLog() string {
 	return string(text)
 }
 
+// As are connections as another user without a password.
+func (i *Instance) As(t testing.TB, user string) *sql.DB {
+	t.Helper()
+	config := mysql.NewConfig()
+	config.User, config.Net, config.Addr, config.MultiStatements = user, "unix", i.Socket, true
+	connector, err := mysql.NewConnector(config)
+	must(t, err)
+	return sql.OpenDB(connector)
+}
+
 // Stop ends it cleanly; stopped already is fine.
 func (i *Instance) Stop() { i.end(syscall.SIGTERM) }
 

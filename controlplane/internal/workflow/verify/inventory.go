@@ -178,6 +178,8 @@ func (c *Compared) judge(seen map[string]sighting) {
 			continue
 		case b.Problem != "":
 			why = "cannot be opened: " + b.Problem
+		case a.Problem != "":
+			why = "cannot be opened on the primary: " + a.Problem
 		case a.Kind == "":
 			why = "on the replica alone"
 		case b.Kind == "":

@@ -67,6 +67,19 @@ func TestWhatIsClosedOnBothSidesIsTold(t *testing.T) {
 	}
 }
 
+// TestWhatThePrimaryAloneCannotOpenDiffers: it was discarded there without the binary log.
+func TestWhatThePrimaryAloneCannotOpenDiffers(t *testing.T) {
+	t.Parallel()
+	closed := kit.Object{Kind: "table", Name: "shop.t", Problem: "discarded"}
+	whole := kit.Object{Kind: "table", Name: "shop.t", Digest: "1"}
+	got, err := inventories(listed{objects: []kit.Object{closed}},
+		listed{objects: []kit.Object{whole}}).Compare(t.Context())
+	if err != nil || len(got.Different.Found) != 1 ||
+		!strings.Contains(got.Different.Found[0], "cannot be opened on the primary: discarded") {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
 // TestEachDifferenceIsHintedAtWithWhatHelps has objects that a fresh copy would have again, alone
 // and beside one that it has not.
 func TestEachDifferenceIsHintedAtWithWhatHelps(t *testing.T) {
