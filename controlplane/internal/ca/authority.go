@@ -5,11 +5,14 @@ package ca
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -127,11 +130,10 @@ func (a *Authority) makeFirst(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	serial, err := newSerial()
+	name, err := nameOf(key.public)
 	if err != nil {
 		return err
 	}
-	name := pkix.Name{CommonName: "Understudy CA " + serial.Text(16)[:8]}
 	if lost, err := a.lost(); err != nil {
 		return err
 	} else if lost != nil {
@@ -149,6 +151,14 @@ func (a *Authority) makeFirst(ctx context.Context) error {
 		a.config.Logger.Info("made a certificate authority", "pin", identity.Pin(root))
 	}
 	return err
+}
+
+// nameOf is the name of a root with that key: what two control planes make with one key, each in a
+// folder of its own, is good for both.
+func nameOf(key crypto.PublicKey) (pkix.Name, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	sum := sha256.Sum256(der)
+	return pkix.Name{CommonName: "Understudy CA " + hex.EncodeToString(sum[:4])}, err
 }
 
 func (a *Authority) newRoot(ctx context.Context, key *rootKey, name pkix.Name) (*x509.Certificate,

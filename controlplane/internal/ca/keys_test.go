@@ -1,6 +1,7 @@
 package ca_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -35,6 +36,35 @@ func keyFile(t *testing.T, key any, mode os.FileMode) string {
 // inFiles has the keys of roots in files outside of the folder.
 func inFiles(files ...string) func(*ca.AuthorityConfig) {
 	return func(c *ca.AuthorityConfig) { c.NewKey, c.KeyFiles = ca.KeyInFile, files }
+}
+
+// TestTwoFirstStartsWithOneKeyMakeOneRoot: each in a folder of its own, on one store. What one
+// signs is good by the root of the other.
+func TestTwoFirstStartsWithOneKeyMakeOneRoot(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := keyFile(t, key, 0o600)
+	var roots []*x509.Certificate
+	for range 2 {
+		a, err := ca.OpenAuthority(t.Context(), ca.AuthorityConfig{Dir: t.TempDir(),
+			NewKey: ca.KeyInFile, KeyFiles: []string{file}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(a.PEM())
+		root, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots = append(roots, root)
+	}
+	if err := roots[0].CheckSignatureFrom(roots[1]); err != nil ||
+		!bytes.Equal(roots[0].RawSubject, roots[1].RawSubject) {
+		t.Errorf("%s and %s: %v", roots[0].Subject, roots[1].Subject, err)
+	}
 }
 
 // secrets are the files below the state directory that hold a private key, but for the kept
