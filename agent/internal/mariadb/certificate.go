@@ -2,10 +2,12 @@ package mariadb
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/proto/atomicfile"
@@ -35,11 +37,18 @@ func (c certificate) install() (changed bool, err error) {
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
 		return false, diskError(what, err)
 	}
+	var roots []byte
 	for _, f := range []struct {
 		from, to string
 		mode     os.FileMode
 	}{{c.from.CA, c.to.CA, 0o644}, {c.from.Cert, c.to.Cert, 0o644}, {c.from.Key, c.to.Key, 0o640}} {
 		content, err := os.ReadFile(f.from)
+		switch f.from {
+		case c.from.CA:
+			roots = content
+		case c.from.Cert:
+			content = withRoot(content, roots)
+		}
 		if errors.Is(err, os.ErrNotExist) || f.from == "" {
 			return false, unsafe(errorsv1.Reason_REASON_MARIADB_SETTING,
 				"cannot turn TLS on: the agent has no certificate for MariaDB",
@@ -55,6 +64,33 @@ func (c certificate) install() (changed bool, err error) {
 		changed = changed || wrote
 	}
 	return changed, nil
+}
+
+// withRoot is a chain with its root behind it. Without an intermediate OpenSSL shows the root by
+// itself. MariaDB's client of 11.8 wants to see it, where nobody told it which one to believe, and
+// then goes by the password or the socket: without it nobody on the host gets in, root included.
+func withRoot(chain, roots []byte) []byte {
+	shown := parsed(chain)
+	if len(shown) < 2 {
+		return chain
+	}
+	for _, root := range parsed(roots) {
+		if shown[len(shown)-1].CheckSignatureFrom(root) == nil {
+			return append(slices.Clip(chain), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+				Bytes: root.Raw})...)
+		}
+	}
+	return chain
+}
+
+// parsed are the certificates of a file; those that cannot be read are MariaDB's to refuse.
+func parsed(data []byte) (all []*x509.Certificate) {
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+			all = append(all, cert)
+		}
+	}
+	return all
 }
 
 // lookup finds the user that MariaDB runs as.

@@ -64,6 +64,11 @@ func TestAReplicaSignsInBelowAnIntermediate(t *testing.T) {
 		connects("the replica is of the intermediate")
 		renews(primary, next.Believing(old))
 		connects("both are")
+		for _, i := range []*mariadbtest.Instance{primary, replica} {
+			if out, err := i.Client("SELECT 1"); err != nil {
+				t.Errorf("root does not get in on the host: %v %s", err, out)
+			}
+		}
 		renews(replica, next)
 		renews(primary, next)
 		connects("the old root went")

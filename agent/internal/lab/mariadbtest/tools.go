@@ -5,6 +5,7 @@ package mariadbtest
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 
@@ -31,6 +32,14 @@ func (i *Instance) argv(name string, args []string) []string {
 		argv = append(argv, i.Volume)
 	}
 	return append(append(argv, "--", name), args...)
+}
+
+// Client has MariaDB's own client sign in over the socket, as root of the host does.
+func (i *Instance) Client(statement string) (string, error) {
+	argv := i.argv("mariadb", []string{"--no-defaults", "--socket", i.Socket, "--user", "root",
+		"--execute", statement})
+	out, err := exec.CommandContext(i.t.Context(), argv[0], argv[1:]...).CombinedOutput()
+	return string(out), err
 }
 
 // spawn starts a program of the instance's version; it does not outlive the test program.
