@@ -93,6 +93,33 @@ func TestARenamedTableIsCompared(t *testing.T) {
 	})
 }
 
+// TestATableThatIsMadeAgainIsComparedAgain: MariaDB may read one that was made after the view was
+// opened as an empty one, without an error.
+func TestATableThatIsMadeAgainIsComparedAgain(t *testing.T) {
+	t.Parallel()
+	for _, level := range []inventory.VerifyLevel{inventory.VerifySample, inventory.VerifyFull} {
+		bubbles(t, string(level), func(t *testing.T) {
+			w, p, _ := withReplica(t)
+			w.Mu.Lock()
+			for _, name := range []string{"db1", "db2"} {
+				d := w.Hosts[name].Running.Disk.Data
+				d.Tables["shop.items"], d.Remade = 7, map[string]bool{"shop.items": true}
+			}
+			w.Mu.Unlock()
+			ask := verification{Replica: "db2", Level: level}
+			p.Must(ask)
+			w.Mu.Lock()
+			w.Hosts["db2"].Running.Disk.Data.Tables["shop.items"] = 8
+			w.Mu.Unlock()
+			j := p.End(p.Ask(ask).ID)
+			if s, _ := j.Step("verify"); j.State != job.Failed || s.Failure == nil ||
+				!strings.Contains(s.Failure.Message, "shop.items (7 on the primary, 8 on the") {
+				t.Errorf("of a table that differs the job is %s: %+v", j.State, s.Failure)
+			}
+		})
+	}
+}
+
 // TestVerificationOfAReplicaFarAway has an IO thread that takes longer to be served than an agent
 // waits for it; each comparison of tables restarts it.
 func TestVerificationOfAReplicaFarAway(t *testing.T) {

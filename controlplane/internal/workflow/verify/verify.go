@@ -82,9 +82,11 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 		ask.SampleBytes, ask.SampleSeed = sampleBytes, seed(c.JobID)
 		ask.SampleTime = sampleTime
 	}
-	listed, err := c.listed(ctx)
-	if err != nil {
-		return "", err
+	var listed []kit.Table // before the round
+	if c.level == inventory.VerifyFull {
+		if listed, err = c.listed(ctx); err != nil {
+			return "", err
+		}
 	}
 	total := comparison{equal: sums{}, leftOut: sums{}}
 	seen := map[string]history{}
@@ -95,18 +97,20 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 		}
 		got := compare(r.primary, r.replica)
 		total.add(got)
-		now, err := c.listed(ctx)
-		if err != nil {
-			return "", err
-		}
-		var moved, again []string
-		for _, t := range kit.Moved(kit.Listed(listed), now) {
-			moved = append(moved, t.Name)
-			if !slices.Contains(got.unsettled, t.Name) {
-				again = append(again, t.Name)
+		var now []kit.Table
+		if c.level == inventory.VerifyFull || len(got.different)+len(got.unsettled) > 0 {
+			if now, err = c.listed(ctx); err != nil {
+				return "", err
 			}
 		}
+		moved, again := c.moved(listed, now, got)
 		listed = now
+		for _, name := range got.different {
+			if !slices.Contains(moved, name) {
+				total.different = append(total.different, apart(name, r.primary[name],
+					r.replica[name]))
+			}
+		}
 		if len(got.unsettled)+len(again) == 0 || len(total.different) > 0 || round == rounds {
 			different, open := judge(got.unsettled, seen, moved, r.primary, r.replica)
 			for _, name := range again {
@@ -128,14 +132,25 @@ func (c *comparer) compareTables(ctx context.Context) (at string, err error) {
 	}
 }
 
-// listed are the tables of the primary, of which a verification of all has to compare each: one
-// that is renamed meanwhile is under neither name when it is its turn.
+// listed are the tables of the primary.
 func (c *comparer) listed(ctx context.Context) ([]kit.Table, error) {
-	if c.level != inventory.VerifyFull {
-		return nil, nil
-	}
 	all, err := c.Primary.Agent.Tables(ctx)
 	return all, wrap(err, "cannot list the tables of %s", c.Primary.Name)
+}
+
+// moved are the tables that were made, renamed or made again since they were listed, or that were
+// not listed, and those of them that have to be compared again. MariaDB may read one that was made
+// again as an empty one. A verification of all has to compare each: one that was renamed is under
+// neither name when it is its turn.
+func (c *comparer) moved(listed, now []kit.Table, got comparison) (moved, again []string) {
+	for _, t := range kit.Moved(kit.Listed(listed), now) {
+		moved = append(moved, t.Name)
+		if slices.Contains(got.different, t.Name) ||
+			c.level == inventory.VerifyFull && !slices.Contains(got.unsettled, t.Name) {
+			again = append(again, t.Name)
+		}
+	}
+	return moved, again
 }
 
 func (c *comparer) tell(at string, total comparison, open []string) error {

@@ -176,6 +176,11 @@ func (a *agent) ChecksumTables(ctx context.Context, req kit.ChecksumTables,
 			case d.Renames[table] != "" && req.AtGTID == "":
 				d.rename(table)
 				list = append(list, kit.TableChecksum{Table: table, Missing: true})
+			case d.Remade[table] && req.AtGTID == "":
+				delete(d.Remade, table)
+				d.created = map[string]string{table: "made again"}
+				list = append(list, kit.TableChecksum{Table: table, Engine: "InnoDB",
+					DefinitionHash: "h", Consistent: true})
 			case req.SampleBytes > 0 && table == Huge:
 				list = append(list, kit.TableChecksum{Table: table, Bytes: 1 << 40,
 					LeftOut: "it is larger than what is left of the sample"})

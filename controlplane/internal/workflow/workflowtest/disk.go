@@ -48,6 +48,7 @@ type Datadir struct {
 	Restless map[string]bool   // tables of an engine without read views, that change all the time
 	Problems map[string]string // why tables cannot be read
 	Renames  map[string]string // of tables: on a primary when it is their turn, then on a replica
+	Remade   map[string]bool   // on a primary when it is their turn: its view has them as empty
 	created  map[string]string
 	Objects  map[string]kit.Object
 	Accounts map[string]string
