@@ -67,7 +67,7 @@ func dial(target string, secured credentials.TransportCredentials,
 	config.MaxMessageBytes = orDefault(config.MaxMessageBytes, defaultMaxAnswer)
 	caller := client{config}
 	conn, err := grpc.NewClient(target,
-		grpc.WithTransportCredentials(secured),
+		grpc.WithTransportCredentials(withoutCrumbsTo{secured}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: keepaliveTime, Timeout: keepaliveTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: connectTimeout,

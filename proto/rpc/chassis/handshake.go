@@ -35,7 +35,10 @@ func (c loggingCredentials) ServerHandshake(conn net.Conn) (net.Conn, credential
 			return nil, nil, err
 		}
 	}
-	return secured, info, err
+	if err != nil {
+		return secured, info, err
+	}
+	return withoutCrumbs(secured, false, c.logger), info, nil
 }
 
 // Clone keeps the logger.

@@ -36,6 +36,8 @@ const (
 	mostIdle          = 5 * time.Minute
 	cutEvery          = time.Second / 2 // what was open ends within two of them
 	handshakeTimeout  = 15 * time.Second
+	streamWindow      = 64 << 10 // what a caller may send before it is read; requests are small
+	connWindow        = 256 << 10
 	defaultHangsAfter = 2 * time.Minute
 )
 
@@ -167,6 +169,9 @@ func transport(config Config) []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout),
+		// gRPC would give a caller up to 16 MiB for each stream, also for what nobody reads.
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
 		// Run returns only when no handler is left: what a handler must undo, it has undone.
 		grpc.WaitForHandlers(true),
