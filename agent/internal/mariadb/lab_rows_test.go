@@ -3,8 +3,10 @@
 package mariadb_test
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,9 +53,14 @@ func chunksOf(t *testing.T, i *mariadbtest.Instance, table string) []mariadb.Row
 			t.Fatalf("%s behind %q: %+v %v", table, after, got, err)
 		}
 		all = append(all, got.Sums...)
-		if after = all[len(all)-1].Last; len(after) == 0 {
+		last := all[len(all)-1].Last
+		if len(last) == 0 {
 			return all
 		}
+		if slices.Equal(last, after) {
+			t.Fatalf("%s is read behind %q again and again", table, after)
+		}
+		after = last
 	}
 }
 
@@ -127,6 +134,39 @@ func TestRowsAreSummedInChunks(t *testing.T) {
 			after != before && replica.Value("SELECT @@gtid_binlog_pos") !=
 			primary.Value("SELECT @@gtid_binlog_pos") {
 			t.Errorf("the replica wrote %s", after)
+		}
+	})
+}
+
+// TestEveryTableIsReadToItsEnd has keys of bytes that are no letter of Unicode, which no text tells,
+// among others and alone, and a table that has nothing but computed columns.
+func TestEveryTableIsReadToItsEnd(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})
+		i.Exec("CREATE DATABASE shop", "CREATE TABLE shop.computed (a INT AS (1) VIRTUAL); "+
+			"INSERT INTO shop.computed () VALUES (), ()")
+		expected := map[string]int64{"shop.computed": 2}
+		for charset, letter := range map[string]string{"ascii": "C1", "cp1251": "98",
+			"sjis": "8540", "greek": "AE", "latin1": "E4", "utf8mb4": "C3A4"} {
+			for n, other := range []string{"'a'", "UNHEX('" + letter + "')"} {
+				name := fmt.Sprintf("shop.%s_%d", charset, n)
+				i.Exec("CREATE TABLE "+name+" (a VARCHAR(9) CHARACTER SET "+charset+
+					" PRIMARY KEY)", "INSERT INTO "+name+" SELECT CONCAT(IF(seq % 3, "+other+
+					", UNHEX('"+letter+"')), seq) FROM shop.seq_1_to_400")
+				expected[name] = 400
+			}
+		}
+		for name, want := range expected {
+			rows, chunks := int64(0), chunksOf(t, i, name)
+			for _, c := range chunks {
+				rows += c.Rows
+			}
+			if rows != want {
+				t.Errorf("%s: %d rows in %d chunks: %+v", name, rows, len(chunks), chunks)
+			}
+			if strings.HasSuffix(name, "_0") && len(chunks) < 2 {
+				t.Errorf("%s in %d chunks", name, len(chunks))
+			}
 		}
 	})
 }

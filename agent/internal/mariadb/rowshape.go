@@ -18,7 +18,9 @@ type tableShape struct {
 	unfit string // why it cannot be read
 }
 
-type keyColumn struct{ name, class string }
+// keyColumn is a column of the key; charset is that of its text, empty where every letter of that is
+// one of Unicode.
+type keyColumn struct{ name, class, charset string }
 
 // The classes of key columns: how a value is written in SQL, and read from it.
 const (
@@ -80,8 +82,8 @@ func shapeOf(ctx context.Context, conn *sql.Conn, name tableName) (tableShape, e
 		return shape, nil
 	}
 	columns, err := query(ctx, conn, whole+"SELECT column_name AS n, LOWER(data_type) AS t, "+
-		"extra AS x, generation_expression AS g, ordinal_position AS at FROM "+
-		"information_schema.columns"+where)
+		"extra AS x, generation_expression AS g, character_set_name AS c, "+
+		"ordinal_position AS at FROM information_schema.columns"+where)
 	if err != nil {
 		return shape, err
 	}
@@ -115,9 +117,12 @@ const (
 // the end of a row to the key of a versioned table: no two servers have the same values there. The
 // columns before it cut the table as well, the rows of one key together.
 func keyOf(columns, key []row) []keyColumn {
-	types, own := map[string]string{}, map[string]bool{}
+	types, own, charsets := map[string]string{}, map[string]bool{}, map[string]string{}
 	for _, c := range columns {
 		types[c["n"]], own[c["n"]] = c["t"], c["g"] == rowStart || c["g"] == rowEnd
+		if !strings.HasPrefix(c["c"], "utf") && c["c"] != "ucs2" {
+			charsets[c["n"]] = c["c"]
+		}
 	}
 	var all []keyColumn
 	for _, k := range key {
@@ -128,7 +133,7 @@ func keyOf(columns, key []row) []keyColumn {
 		if _, prefix := k["part"]; prefix || class == "" {
 			return nil
 		}
-		all = append(all, keyColumn{k["n"], class})
+		all = append(all, keyColumn{k["n"], class, charsets[k["n"]]})
 	}
 	return all
 }
@@ -158,6 +163,9 @@ func rowHash(columns []row) string {
 		}
 		nulls = append(nulls, "ISNULL("+name+")")
 		values = append(values, hashed(name, c["t"]))
+	}
+	if len(values) == 0 { // all are computed, of nothing: there is but one such row
+		return hashOf("''")
 	}
 	return hashOf("CONCAT_WS(CHAR(0), " + strings.Join(values, ", ") + ", CONCAT(" +
 		strings.Join(nulls, ", ") + "))")
@@ -189,7 +197,8 @@ func hashed(name, kind string) string {
 	return name
 }
 
-// boundary is the key of the last of the next rows; nil when there are not so many, or no key.
+// boundary is the key of the last of the next rows; nil when there are not so many, or no key. A
+// key that no text tells does not count: the chunk would end elsewhere, also before its begin.
 func (t tableShape) boundary(ctx context.Context, conn *sql.Conn, after RowKey,
 	rows int64) (RowKey, error) {
 	if len(t.key) == 0 {
@@ -205,6 +214,7 @@ func (t tableShape) boundary(ctx context.Context, conn *sql.Conn, after RowKey,
 		order = append(order, name)
 		switch k.class {
 		case keyText:
+			where += k.told()
 			name = "CONVERT(" + name + " USING utf8mb4)"
 		case keyBinary:
 			name = "HEX(" + name + ")"
@@ -221,6 +231,17 @@ func (t tableShape) boundary(ctx context.Context, conn *sql.Conn, after RowKey,
 		last[n] = r[fmt.Sprintf("k%d", n)]
 	}
 	return last, nil
+}
+
+// told is the condition that a text is the same once it was read as Unicode: a character set may
+// have bytes that are none of its letters.
+func (k keyColumn) told() string {
+	if k.class != keyText || k.charset == "" {
+		return ""
+	}
+	name := identifier(k.name)
+	return " AND CAST(CONVERT(CONVERT(" + name + " USING utf8mb4) USING " + identifier(k.charset) +
+		") AS BINARY) = CAST(" + name + " AS BINARY)"
 }
 
 // within is the condition of a chunk's rows. Row constructors would not use the index.
