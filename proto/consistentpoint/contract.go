@@ -21,8 +21,9 @@ type Contract struct {
 // A schema whose name is in ignore_db_dirs is on the volume, and to nobody's knowledge.
 func DefinitionSettings() []string {
 	return []string{"default_storage_engine", "enforce_storage_engine", "ignore_db_dirs",
-		"innodb_compression_default", "innodb_default_row_format",
-		"mhnsw_default_distance", "mhnsw_default_m", "old_mode", SysdateIsNow}
+		"innodb_compression_default", "innodb_default_row_format", "innodb_strict_mode",
+		"mhnsw_default_distance", "mhnsw_default_m", "mysql56_temporal_format", "old_mode",
+		SysdateIsNow}
 }
 
 // RowSettings are those that rows depend on, when their change is logged as a statement.
@@ -57,8 +58,8 @@ func StaticSettings() []string {
 // another agent nothing is known of it.
 func ToldWith(name string) string {
 	switch name {
-	case SysdateIsNow:
-		return SysdateIsNow
+	case SysdateIsNow, "innodb_strict_mode", "mysql56_temporal_format":
+		return name
 	case "block_encryption_mode", "old_passwords", "ft_boolean_syntax",
 		"ft_query_expansion_limit", StopwordFile, "ignore_db_dirs",
 		"innodb_ft_server_stopword_table", "innodb_ft_user_stopword_table":

@@ -146,6 +146,35 @@ func TestAVectorIndexOfTheDefaults(t *testing.T) {
 	})
 }
 
+// TestTablesAreMadeAsOnThePrimary has settings there that no event carries: with its own, a replica
+// would make columns of another format, or not make the table at all.
+func TestTablesAreMadeAsOnThePrimary(t *testing.T) {
+	eachPair(t, func(t *testing.T, primaryRoot, replicaRoot string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: primaryRoot})
+		primary.Exec("SET GLOBAL mysql56_temporal_format = OFF, GLOBAL innodb_strict_mode = OFF")
+		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: replicaRoot,
+			CA: mariadbtest.SameCA(primary)}, password)
+		inSession(t, primary, "CREATE TABLE shop.moments (at DATETIME(3))")
+		applied(t, primary, replica)
+		if its, wanted := definition(t, replica, "moments"),
+			definition(t, primary, "moments"); its != wanted {
+			t.Errorf("it is %q, and %q on the primary", its, wanted)
+		}
+		inSession(t, primary, "SET innodb_strict_mode = OFF",
+			"CREATE TABLE shop.odd (id INT) ROW_FORMAT=FIXED")
+		applied(t, primary, replica)
+		for _, name := range []string{"mysql56_temporal_format", "innodb_strict_mode"} {
+			if !slices.Contains(consistentpoint.DefinitionSettings(), name) {
+				t.Errorf("%s is compared nowhere", name)
+			}
+			if its, wanted := status(t, replica).Settings[name],
+				status(t, primary).Settings[name]; its != wanted || wanted != "OFF" {
+				t.Errorf("%s is told as %q, and %q on the primary", name, its, wanted)
+			}
+		}
+	})
+}
+
 func definition(t *testing.T, i *mariadbtest.Instance, table string) (text string) {
 	t.Helper()
 	if err := i.DB.QueryRow("SHOW CREATE TABLE shop."+table).Scan(new(string),
