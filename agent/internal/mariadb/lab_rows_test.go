@@ -138,8 +138,8 @@ func TestRowsAreSummedInChunks(t *testing.T) {
 	})
 }
 
-// TestEveryTableIsReadToItsEnd has keys of bytes that are no letter of Unicode, which no text tells,
-// among others and alone, and a table that has nothing but computed columns.
+// TestEveryTableIsReadToItsEnd has keys of bytes that are no letter of Unicode, which no text
+// tells, among others and alone, and a table that has nothing but computed columns.
 func TestEveryTableIsReadToItsEnd(t *testing.T) {
 	eachVersion(t, func(t *testing.T, root string) {
 		i := mariadbtest.Start(t, mariadbtest.Options{Root: root, Install: true})

@@ -18,8 +18,8 @@ type tableShape struct {
 	unfit string // why it cannot be read
 }
 
-// keyColumn is a column of the key; charset is that of its text, empty where every letter of that is
-// one of Unicode.
+// keyColumn is a column of the key; charset is that of its text, empty where every letter of that
+// is one of Unicode.
 type keyColumn struct{ name, class, charset string }
 
 // The classes of key columns: how a value is written in SQL, and read from it.
