@@ -31,7 +31,7 @@ const (
 
 // Digests is the version of how objects are digested, and which are. The inventories of two
 // versions are not comparable.
-const Digests = 4
+const Digests = 5
 
 // Object is one object of the server and its definition.
 type Object struct {
@@ -130,8 +130,10 @@ func digestOf(columns ...string) string {
 }
 
 // listings are the kinds but tables and accounts. When an object was made, changed or last run is
-// not part of it. A replica disables the events that it applies (SLAVESIDE_DISABLED).
+// not part of it. A replica disables the events that it applies (SLAVESIDE_DISABLED), and a primary
+// those that are over, which its binary log does not tell.
 func listings() []listing {
+	const over = "COALESCE(execute_at, ends) <= UTC_TIMESTAMP()"
 	return []listing{
 		{ObjectSchema, "SELECT schema_name AS n, " + digestOf("default_character_set_name",
 			"default_collation_name", "schema_comment") + " FROM information_schema.schemata " +
@@ -149,7 +151,8 @@ func listings() []listing {
 			definedByUser("trigger_schema", "trigger_name")},
 		{ObjectEvent, "SELECT db AS s, name AS n, " + digestOf("body", "definer",
 			"execute_at", "interval_value", "interval_field", "starts", "ends",
-			"IF(status = 'DISABLED', 'DISABLED', 'ENABLED')", "on_completion", "sql_mode",
+			"IF(status = 'DISABLED' AND "+over+" IS NOT TRUE, 'DISABLED', 'ENABLED')",
+			"on_completion", "sql_mode",
 			"comment", "time_zone", "character_set_client", "collation_connection",
 			"db_collation") + " FROM mysql.event WHERE " + definedByUser("db", "name")},
 		{ObjectLibraryFunction, "SELECT name AS n, " + digestOf("ret", "dl", "type") +

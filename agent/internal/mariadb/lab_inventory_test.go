@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-db/understudy/agent/internal/lab/mariadbtest"
 	"github.com/understudy-db/understudy/agent/internal/mariadb"
@@ -240,6 +241,38 @@ func TestInventoryHashesLargeBodies(t *testing.T) {
 				t.Errorf("ends with %s: %+v", last, o)
 			}
 			seen[o.Digest] = true
+		}
+	})
+}
+
+// TestEventsThatAreOver have run for the last time: the primary disables such events without its
+// binary log.
+func TestEventsThatAreOver(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root})
+		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
+			CA: mariadbtest.SameCA(primary)}, password)
+		primary.Exec("SET GLOBAL event_scheduler = ON", "CREATE EVENT shop.once ON SCHEDULE AT "+
+			"CURRENT_TIMESTAMP + INTERVAL 1 SECOND ON COMPLETION PRESERVE DO SELECT 1",
+			"CREATE EVENT shop.often ON SCHEDULE EVERY 1 SECOND ENDS CURRENT_TIMESTAMP + INTERVAL "+
+				"2 SECOND ON COMPLETION PRESERVE DO SELECT 1",
+			"CREATE EVENT shop.daily ON SCHEDULE EVERY 1 DAY ON COMPLETION PRESERVE DO SELECT 1")
+		const over = "SELECT COUNT(*) FROM mysql.event WHERE status = 'DISABLED' AND " +
+			"COALESCE(execute_at, ends) <= UTC_TIMESTAMP()"
+		for deadline := time.Now().Add(mariadbtest.Patience); primary.Value(over) != "2"; {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s events are over", primary.Value(over))
+			}
+		}
+		applied(t, primary, replica)
+		if different := unequal(inventoryOf(t, primary), inventoryOf(t,
+			replica)); len(different) > 0 {
+			t.Errorf("differs: %q", different)
+		}
+		inSession(t, primary, "SET sql_log_bin = 0", "ALTER EVENT shop.daily DISABLE")
+		if different := unequal(inventoryOf(t, primary), inventoryOf(t,
+			replica)); !slices.Equal(different, []string{"EVENT shop.daily"}) {
+			t.Errorf("one is disabled, and %q differs", different)
 		}
 	})
 }
