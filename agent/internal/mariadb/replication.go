@@ -130,10 +130,16 @@ func (r Replication) trouble() error {
 	if r.SQLErrno != 0 {
 		return replicationError("SQL", r.SQLErrno, r.SQLError)
 	}
-	if r.IOErrno != 0 && !retried(r.IOErrno) {
+	if r.IOErrno != 0 && !retried(r.IOErrno) && !cutOff(r.IOErrno, r.IOError) {
 		return replicationError("IO", r.IOErrno, r.IOError)
 	}
 	return nil
+}
+
+// cutOff is a handshake that ended with its connection, on a primary that is busy or restarts:
+// MariaDB tries again. What one of the two refuses has a number of OpenSSL's.
+func cutOff(number int, text string) bool {
+	return number == 2026 && strings.Contains(text, "error:00000000:")
 }
 
 func replicationError(thread string, number int, text string) error {

@@ -73,6 +73,21 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
+// TestAHandshakeThatWasCutOffIsTriedAgain: a busy primary ends one, and refuses nothing by that.
+func TestAHandshakeThatWasCutOffIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for text, trouble := range map[string]bool{
+		"error connecting to master: SSL connection error: error:00000000:lib(0)::reason(0)": false,
+		"error connecting to master: TLS/SSL error: certificate verify failed":               true,
+	} {
+		r := status()
+		r["last_io_errno"], r["last_io_error"] = "2026", text
+		if err := replication(r).trouble(); (err != nil) != trouble {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func FuzzReplication(f *testing.F) {
 	f.Add("last_io_errno", "2003")
 	f.Add("seconds_behind_master", "-1")
