@@ -155,6 +155,26 @@ func TestNamesakeIsFound(t *testing.T) {
 	}
 }
 
+// TestNamesakeOfTheFleetIsFound has another replica with the server_id, that the primary does not
+// list now.
+func TestNamesakeOfTheFleetIsFound(t *testing.T) {
+	t.Parallel()
+	f := judged(t, MonitorConfig{})
+	for _, srv := range []inventory.Server{{Name: "db1", Address: "192.0.2.1", Port: 3306},
+		{Name: "clone", Primary: "db1", ServerID: 8}, {Name: "other", Primary: "db9"}} {
+		one := newFollower(f.m, srv)
+		one.last.Status = replication.Status{Answers: true, ServerID: 7, BinlogHistory: "one"}
+		f.m.followed[srv.Name] = one
+	}
+	f.m.followed[f.name] = f
+	f.m.introduce()
+	found := f.judge()
+	if len(found) != 1 || found[0].Code != replication.ReplicationIDTaken ||
+		!strings.Contains(found[0].Text, "clone") {
+		t.Errorf("%+v", found)
+	}
+}
+
 // TestLostConnectionNamesWhatSetsItUpAgain has a replica without its master.info.
 func TestLostConnectionNamesWhatSetsItUpAgain(t *testing.T) {
 	t.Parallel()

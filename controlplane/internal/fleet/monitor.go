@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -269,16 +270,28 @@ func (m *Monitor) unfollow(name string) {
 	}
 }
 
-// introduce tells the followers of replicas where their primaries are.
+// introduce tells the followers of replicas where their primaries are, and which replicas those
+// have: what they list, and who says so of itself. Of two with one server_id a primary lists one,
+// in turns.
 func (m *Monitor) introduce() {
-	for _, f := range m.followers() {
+	all := m.followers()
+	replicas := map[string][]replication.Connected{}
+	for _, f := range all {
+		if srv, status := f.known(); srv.Primary != "" && status.Answers {
+			replicas[srv.Primary] = append(replicas[srv.Primary],
+				replication.Connected{ServerID: status.ServerID, Host: srv.Name})
+		}
+	}
+	for _, f := range all {
 		if name := f.record().Primary; name != "" {
 			primary := m.follower(name)
 			if primary == nil { // its record is missing: whatever the replica follows is wrong
 				f.meet(inventory.Server{}, replication.Status{})
 				continue
 			}
-			f.meet(primary.known())
+			srv, status := primary.known()
+			status.Replicas = slices.Concat(status.Replicas, replicas[name])
+			f.meet(srv, status)
 		}
 	}
 }
