@@ -33,7 +33,7 @@ func RowSettings() []string {
 		"ft_min_word_len", "ft_query_expansion_limit", StopwordFile, "group_concat_max_len",
 		"innodb_ft_enable_stopword", "innodb_ft_max_token_size", "innodb_ft_min_token_size",
 		"innodb_ft_server_stopword_table", "innodb_ft_user_stopword_table",
-		"max_recursive_iterations", "old_passwords"}
+		"max_allowed_packet", "max_recursive_iterations", "old_passwords"}
 }
 
 // SysdateIsNow is an option that no variable tells: what SYSDATE() is tells it. A default value of
@@ -58,7 +58,7 @@ func StaticSettings() []string {
 // another agent nothing is known of it.
 func ToldWith(name string) string {
 	switch name {
-	case SysdateIsNow, "innodb_strict_mode", "mysql56_temporal_format":
+	case SysdateIsNow, "innodb_strict_mode", "max_allowed_packet", "mysql56_temporal_format":
 		return name
 	case "block_encryption_mode", "old_passwords", "ft_boolean_syntax",
 		"ft_query_expansion_limit", StopwordFile, "ignore_db_dirs",

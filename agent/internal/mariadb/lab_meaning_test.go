@@ -175,6 +175,27 @@ func TestTablesAreMadeAsOnThePrimary(t *testing.T) {
 	})
 }
 
+// TestALongTextIsTheSameOnAReplica: a function makes none that is longer than max_allowed_packet,
+// and NULL of it, with a warning alone where no strict mode is set.
+func TestALongTextIsTheSameOnAReplica(t *testing.T) {
+	eachVersion(t, func(t *testing.T, root string) {
+		primary := mariadbtest.Primary(t, mariadbtest.Options{Root: root,
+			Config: "max_allowed_packet=32M"})
+		replica := mariadbtest.ReplicaOf(t, primary, mariadbtest.Options{Root: root,
+			CA: mariadbtest.SameCA(primary)}, password)
+		inSession(t, primary, "SET sql_mode = '', binlog_format = MIXED",
+			"INSERT INTO shop.t (a) VALUES (COALESCE(LENGTH(REPEAT('x', 20000000)), 0))")
+		applied(t, primary, replica)
+		const last = "SELECT a FROM shop.t ORDER BY id DESC LIMIT 1"
+		if its, wanted := replica.Value(last), primary.Value(last); its != wanted {
+			t.Errorf("it is of %s bytes, and %s on the primary", its, wanted)
+		}
+		if !slices.Contains(consistentpoint.RowSettings(), "max_allowed_packet") {
+			t.Error("the limit is compared nowhere")
+		}
+	})
+}
+
 func definition(t *testing.T, i *mariadbtest.Instance, table string) (text string) {
 	t.Helper()
 	if err := i.DB.QueryRow("SHOW CREATE TABLE shop."+table).Scan(new(string),
