@@ -41,6 +41,11 @@ func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []s
 	if err != nil {
 		return nil, err
 	}
+	if !cfg.ReplaceLostRoot {
+		config.Claim = func(ctx context.Context, pin string) error {
+			return claimed(ctx, st, cfg, pin, pin)
+		}
+	}
 	authority, err := ca.OpenAuthority(ctx, config)
 	if err != nil {
 		return nil, err
@@ -132,16 +137,29 @@ const rootFact = "ca_pin"
 // that enrolled with one would not trust the other. While a root is being replaced it has two.
 func sameAuthority(ctx context.Context, st *store.Store, authority *ca.Authority,
 	cfg Config) error {
-	pin, dir := authority.Pin(), cfg.path("ca")
+	pin := authority.Pin()
+	if !cfg.ReplaceLostRoot {
+		return claimed(ctx, st, cfg, pin, authority.Pins()...)
+	}
 	settled, err := pinned(ctx, st, rootFact, pin)
 	if err != nil || slices.Contains(authority.Pins(), settled) {
 		return err
 	}
-	if cfg.ReplaceLostRoot {
-		return st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-			return tx.Resettle(ctx, rootFact, pin)
-		})
+	return st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		return tx.Resettle(ctx, rootFact, pin)
+	})
+}
+
+// claimed has the store belong to the CA with that pin, or refuses when it belongs to another one
+// than these. The first root is claimed before it is made: of two first starts on one store, each
+// with a folder of its own, one makes a root.
+func claimed(ctx context.Context, st *store.Store, cfg Config, pin string,
+	believed ...string) error {
+	settled, err := pinned(ctx, st, rootFact, pin)
+	if err != nil || slices.Contains(believed, settled) {
+		return err
 	}
+	dir := cfg.path("ca")
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
 		fmt.Sprintf("cannot use the certificate authority in %s: its pin is %s, and the store "+
 			"belongs to the one with pin %s", dir, pin, settled),

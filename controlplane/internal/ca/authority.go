@@ -75,14 +75,17 @@ type AuthorityConfig struct {
 	// Intermediate is a file with an intermediate that signs in place of one of the same root which
 	// has ended or whose key is gone; empty for none.
 	Intermediate string
+	// Claim is asked before the first root is in the folder, with its pin: its error keeps the root
+	// from being made. A start that was killed asks again, with the same pin. May be nil.
+	Claim func(ctx context.Context, pin string) error
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Logger hears of a root that was made; the default logger when nil.
 	Logger *slog.Logger
 }
 
-// OpenAuthority reads the root, or makes one. The key comes first: whatever is interrupted is gone
-// on with the next time.
+// OpenAuthority reads the root, or makes one, alone against other processes. The key comes first:
+// whatever is interrupted is gone on with the next time.
 func OpenAuthority(ctx context.Context, config AuthorityConfig) (*Authority, error) {
 	if config.Now == nil {
 		config.Now = time.Now
@@ -94,6 +97,11 @@ func OpenAuthority(ctx context.Context, config AuthorityConfig) (*Authority, err
 		return nil, fmt.Errorf("cannot open CA: %w", err)
 	}
 	a := &Authority{config: config}
+	release, err := a.await(ctx, startsWait)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open CA: %w", err)
+	}
+	defer release()
 	if err := a.open(ctx); err != nil {
 		return nil, fmt.Errorf("cannot open CA: %w", err)
 	}
@@ -123,8 +131,8 @@ func (a *Authority) open(ctx context.Context) error {
 
 func (a *Authority) path(file string) string { return filepath.Join(a.config.Dir, file) }
 
-// makeFirst makes the first root. Another process may be faster, with the same key: its root is as
-// good.
+// makeFirst makes the first root. Where folders are shared and locks are not, another process may be
+// faster, with the same key: its root is as good.
 func (a *Authority) makeFirst(ctx context.Context) error {
 	key, err := a.newKey(ctx, a.path(keyFile), nil)
 	if err != nil {
@@ -142,6 +150,11 @@ func (a *Authority) makeFirst(ctx context.Context) error {
 	root, err := a.newRoot(ctx, key, name)
 	if err != nil {
 		return err
+	}
+	if a.config.Claim != nil {
+		if err := a.config.Claim(ctx, identity.Pin(root)); err != nil {
+			return err
+		}
 	}
 	err = atomicfile.Create(a.path(rootsFile), encode(blockCertificate, root.Raw), 0o644)
 	if errors.Is(err, fs.ErrExist) {

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/understudy-db/understudy/proto/atomicfile"
 	"github.com/understudy-db/understudy/proto/rpc/errs"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -224,19 +222,10 @@ func (a *Authority) showSigner() {
 
 // claim keeps other processes from replacing the root, and refuses when one of them did: what this
 // one has in memory is not what is there then. Release it.
-func (a *Authority) claim() (release func(), err error) {
-	dir, err := os.Open(a.config.Dir)
+func (a *Authority) claim(ctx context.Context) (release func(), err error) {
+	release, err = a.await(ctx, stepsWait)
 	if err != nil {
 		return nil, err
-	}
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another process works on %s: %w", a.config.Dir, err),
-			dir.Close())
-	}
-	release = func() {
-		// A program of the operator's that starts at this moment has the folder open until it runs.
-		_ = unix.Flock(int(dir.Fd()), unix.LOCK_UN)
-		_ = dir.Close()
 	}
 	there, err := a.read()
 	if now := a.now(); err == nil && !slices.EqualFunc(there.issuers, now.issuers,

@@ -262,7 +262,7 @@ func (r *Rotation) Rotate(ctx context.Context, req RotateRequest) (Status, error
 	r.rotating.Lock()
 	defer r.rotating.Unlock()
 	const what = "cannot replace the root of the certificate authority"
-	release, err := r.config.Authority.claim()
+	release, err := r.config.Authority.claim(ctx)
 	if err != nil {
 		return Status{}, fmt.Errorf("%s: %w", what, err)
 	}

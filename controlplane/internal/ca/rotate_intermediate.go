@@ -35,7 +35,7 @@ func (r *Rotation) RequestIntermediate(ctx context.Context, by Caller) (request 
 	const what = "cannot request an intermediate"
 	r.rotating.Lock()
 	defer r.rotating.Unlock()
-	release, err := r.config.Authority.claim()
+	release, err := r.config.Authority.claim(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
