@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/controlplane/internal/app"
 	"github.com/understudy-db/understudy/controlplane/internal/backup"
 	"github.com/understudy-db/understudy/proto/size"
@@ -24,7 +25,8 @@ records, its certificate authority, the records of the provider manual, and its
 configuration. Run it as root on the machine itself.
 
 The file has the key of the certificate authority: whoever reads it can become
-any agent or operator. Only its owner can read it. No file is overwritten.`,
+any agent or operator. Only its owner can read it. No file is overwritten. A key
+that a signer has, or a file elsewhere, is not in it: the command says so.`,
 		Example: "  understudy backup /srv/backup/understudy-2026-11-28.tar",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := app.Backup(cmd.Context(), serveSources(cmd.Flags(), c.Environ), c.Version,
@@ -32,8 +34,9 @@ any agent or operator. Only its owner can read it. No file is overwritten.`,
 			if err != nil {
 				return err
 			}
-			return c.printFacts(m, fmt.Sprintf("%s is a backup of %s, %s: %s\n", args[0],
-				m.Created.Local().Format(time.DateTime), size.Text(sizeOf(m)), namesOf(m)))
+			return c.printFacts(m, fmt.Sprintf("%s is a backup of %s, %s: %s\n%s", args[0],
+				m.Created.Local().Format(time.DateTime), size.Text(sizeOf(m)), namesOf(m),
+				m.Missing()))
 		},
 	}
 	stateFlags(cmd)
@@ -52,7 +55,8 @@ plane that the backup is of first: two of them would work against each other.
 
 Jobs go on where the backup has them, under an epoch that is higher than any that
 agents have seen. Join tokens end. When the control plane serves under another
-address than before, agents are told it.
+address than before, agents are told it. What the backup does not have, and has to
+be there before the first start, is printed: a key that a signer has, or a file.
 
 Records in a MariaDB are backed up by dumping its database. Load the dump into
 the MariaDB that store_dsn_file names, and give the time at which it was made
@@ -66,13 +70,15 @@ with --dump-time instead of a file.`,
 			if dumped != "" {
 				return restoreDump(cmd, c, dumped)
 			}
-			m, dir, err := app.Restore(cmd.Context(), serveSources(cmd.Flags(), c.Environ),
+			made, err := app.Restore(cmd.Context(), serveSources(cmd.Flags(), c.Environ),
 				slog.New(slog.DiscardHandler), args[0])
 			if err != nil {
 				return err
 			}
-			return c.printFacts(m, fmt.Sprintf("restored the backup of %s to %s: %s\n",
-				m.Created.Local().Format(time.DateTime), dir, namesOf(m)))
+			m := made.Manifest
+			return c.printFacts(m, fmt.Sprintf("restored the backup of %s to %s: %s\n%s",
+				m.Created.Local().Format(time.DateTime), made.Dir, namesOf(m),
+				lines(made.Needed)))
 		},
 	}
 	stateFlags(cmd)
@@ -87,12 +93,25 @@ func restoreDump(cmd *cobra.Command, c *cli, dumped string) error {
 		return usageError{message: "--dump-time " + quote(dumped) + " must be a time such as " +
 			"2026-11-28T03:00:00Z"}
 	}
-	if err := app.RestoreDump(cmd.Context(), serveSources(cmd.Flags(), c.Environ),
-		slog.New(slog.DiscardHandler), at); err != nil {
+	needed, err := app.RestoreDump(cmd.Context(), serveSources(cmd.Flags(), c.Environ),
+		slog.New(slog.DiscardHandler), at)
+	if err != nil {
 		return err
 	}
 	c.say("restored the records in MariaDB, which are of %s", at.Local().Format(time.DateTime))
+	if needed != "" {
+		c.say("%s", strings.TrimSuffix(lines(needed), "\n"))
+	}
 	return nil
+}
+
+// lines are lines of which an archive may have written a part, each shown clean.
+func lines(text string) string {
+	var shown strings.Builder
+	for line := range strings.Lines(text) {
+		shown.WriteString(show.Clean(strings.TrimSuffix(line, "\n")) + "\n")
+	}
+	return shown.String()
 }
 
 // aFile lets the shell complete a path.

@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -30,43 +32,64 @@ func Backup(ctx context.Context, sources Sources, version, path string) (backup.
 				"put the copy in place and run restore with --dump-time"))
 	}
 	return backup.Create(ctx, backup.Config{StateDir: config.StateDir, ConfigFile: sources.File,
-		Program: version}, path)
+		Program: version, Keys: backup.Places(config.CASigner, config.CAKeyFiles)}, path)
 }
 
-// Restore makes the state directory that the configuration names of an archive, and answers with
-// its path.
+// Restored is what a restore made.
+type Restored struct {
+	// Manifest is that of the archive.
+	Manifest backup.Manifest
+	// Dir is the state directory.
+	Dir string
+	// Needed says what has to be on the machine before the first start; empty for nothing.
+	Needed string
+}
+
+// Restore makes the state directory that the configuration names of an archive.
 func Restore(ctx context.Context, sources Sources, log *slog.Logger,
-	path string) (backup.Manifest, string, error) {
+	path string) (Restored, error) {
 	config, err := loadUnchecked(sources)
 	if err != nil {
-		return backup.Manifest{}, "", err
+		return Restored{}, err
 	}
 	manifest, err := backup.Restore(ctx, backup.RestoreConfig{StateDir: config.StateDir,
 		Logger: log}, path)
-	return manifest, config.StateDir, err
+	return Restored{Manifest: manifest, Dir: config.StateDir,
+		Needed: config.needed(manifest.Elsewhere)}, err
+}
+
+// needed says what has to be on this machine for the keys of a CA that are elsewhere.
+func (c Config) needed(keys []backup.Elsewhere) string {
+	return backup.Needed(keys, backup.Places(c.CASigner, c.CAKeyFiles))
 }
 
 // RestoreDump makes records fit to go on that were loaded into the MariaDB of the configuration
-// from a dump of that time.
-func RestoreDump(ctx context.Context, sources Sources, log *slog.Logger, dumped time.Time) error {
+// from a dump of that time. It answers with what has to be on this machine before the first start;
+// with nothing for nothing.
+func RestoreDump(ctx context.Context, sources Sources, log *slog.Logger,
+	dumped time.Time) (needed string, err error) {
 	config, err := loadUnchecked(sources)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if config.StoreDSNFile == "" {
-		return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
+		return "", errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
 			fmt.Sprintf("cannot restore %s from a dump: its records are in no MariaDB",
 				config.StateDir),
 			errs.WithHint("set store_dsn_file, or restore a file that a backup made"))
 	}
 	at, err := config.store(log)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := backup.Settle(ctx, at, dumped); err != nil {
-		return fmt.Errorf("cannot restore the records in MariaDB: %w", err)
+		return "", fmt.Errorf("cannot restore the records in MariaDB: %w", err)
 	}
-	return nil
+	keys, err := backup.KeysElsewhere(config.StateDir)
+	if errors.Is(err, fs.ErrNotExist) { // the folder of the CA comes afterwards
+		return "", nil
+	}
+	return config.needed(keys), err
 }
 
 // store is where the records are.

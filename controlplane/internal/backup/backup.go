@@ -47,6 +47,8 @@ type Manifest struct {
 	Schema int64 `json:"schema"`
 	// CAPin is the pin of the CA.
 	CAPin string `json:"ca_pin"`
+	// Elsewhere are the private keys of the CA that it does not have.
+	Elsewhere []Elsewhere `json:"elsewhere,omitempty"`
 	// Files are the other files, in the archive's order.
 	Files []File `json:"files"`
 }
@@ -68,6 +70,8 @@ type Config struct {
 	ConfigFile string
 	// Program is the version of this program.
 	Program string
+	// Keys is where the configuration has keys of the CA, as Places says it.
+	Keys string
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 
@@ -118,6 +122,12 @@ func create(ctx context.Context, config Config, path string) (manifest Manifest,
 	}
 	if manifest.CAPin, err = pinOf(root); err != nil {
 		return Manifest{}, err
+	}
+	if manifest.Elsewhere, err = elsewhere(work.ReadFile); err != nil {
+		return Manifest{}, err
+	}
+	for i := range manifest.Elsewhere {
+		manifest.Elsewhere[i].Place = config.Keys
 	}
 	if manifest.Files, err = list(staged); err != nil {
 		return Manifest{}, err

@@ -80,6 +80,12 @@ func restore(ctx context.Context, config RestoreConfig, path string) (m Manifest
 	if err := stageArchive(ctx, config, path, m, staged.Root); err != nil {
 		return Manifest{}, err
 	}
+	// What the archive has says which keys it lacks, also one whose manifest says nothing of them.
+	found, err := elsewhere(staged.ReadFile)
+	if err != nil {
+		return Manifest{}, err
+	}
+	m.Elsewhere = placed(found, m.Elsewhere)
 	return m, place(staged, state)
 }
 
