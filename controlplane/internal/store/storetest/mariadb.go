@@ -40,7 +40,9 @@ func MariaDB(t testing.TB) (dsn string, process *os.Process) {
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = <-ended // by the signal
+		if err := <-ended; err != nil {
+			t.Logf("mariadbd ended: %v", err)
+		}
 	})
 	dsn = "root@unix(" + socket + ")/"
 	for deadline := time.Now().Add(2 * time.Minute); !answers(dsn); {
