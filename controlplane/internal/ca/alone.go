@@ -20,14 +20,17 @@ const (
 	waitsLook = 20 * time.Millisecond
 )
 
+// folder is that of an authority.
+type folder string
+
 // lock keeps other processes from changing the folder. Release it.
-func (a *Authority) lock() (release func(), err error) {
-	dir, err := os.Open(a.config.Dir)
+func (f folder) lock() (release func(), err error) {
+	dir, err := os.Open(string(f))
 	if err != nil {
 		return nil, err
 	}
 	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another process works on %s: %w", a.config.Dir, err),
+		return nil, errors.Join(fmt.Errorf("another process works on %s: %w", f, err),
 			dir.Close())
 	}
 	return func() {
@@ -39,11 +42,11 @@ func (a *Authority) lock() (release func(), err error) {
 
 // await is lock, after whoever has it, for so long at most. A start that read in the middle of what another one writes
 // would take its half for what a killed one left, and put its own key in its place.
-func (a *Authority) await(ctx context.Context, limit time.Duration) (release func(), err error) {
+func (f folder) await(ctx context.Context, limit time.Duration) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		release, err = a.lock()
+		release, err = f.lock()
 		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) {
 			return release, err
 		}

@@ -97,7 +97,7 @@ func OpenAuthority(ctx context.Context, config AuthorityConfig) (*Authority, err
 		return nil, fmt.Errorf("cannot open CA: %w", err)
 	}
 	a := &Authority{config: config}
-	release, err := a.await(ctx, startsWait)
+	release, err := folder(config.Dir).await(ctx, startsWait)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open CA: %w", err)
 	}
@@ -131,8 +131,8 @@ func (a *Authority) open(ctx context.Context) error {
 
 func (a *Authority) path(file string) string { return filepath.Join(a.config.Dir, file) }
 
-// makeFirst makes the first root. Where folders are shared and locks are not, another process may be
-// faster, with the same key: its root is as good.
+// makeFirst makes the first root. Where folders are shared and locks are not, another process may
+// be faster, with the same key: its root is as good.
 func (a *Authority) makeFirst(ctx context.Context) error {
 	key, err := a.newKey(ctx, a.path(keyFile), nil)
 	if err != nil {

@@ -223,7 +223,7 @@ func (a *Authority) showSigner() {
 // claim keeps other processes from replacing the root, and refuses when one of them did: what this
 // one has in memory is not what is there then. Release it.
 func (a *Authority) claim(ctx context.Context) (release func(), err error) {
-	release, err = a.await(ctx, stepsWait)
+	release, err = folder(a.config.Dir).await(ctx, stepsWait)
 	if err != nil {
 		return nil, err
 	}
