@@ -40,8 +40,9 @@ func (f folder) lock() (release func(), err error) {
 	}, nil
 }
 
-// await is lock, after whoever has it, for so long at most. A start that read in the middle of what another one writes
-// would take its half for what a killed one left, and put its own key in its place.
+// await is lock, after whoever has it, for so long at most. A start that read in the middle of what
+// another one writes would take its half for what a killed one left, and put its own key in its
+// place.
 func (f folder) await(ctx context.Context, limit time.Duration) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
