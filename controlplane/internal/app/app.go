@@ -177,6 +177,10 @@ func (a *App) openState(ctx context.Context) error {
 				"answers, and that no other control plane on this store hangs or is stopped: it "+
 				"may hold the store's lock; then start again"))
 	}
+	if errors.Is(err, store.ErrDamaged) {
+		return unusable(err, "restore the newest backup: move "+a.cfg.StateDir+
+			" away, then understudy restore")
+	}
 	if err != nil {
 		return err
 	}

@@ -3,13 +3,18 @@ package app
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
 	"github.com/understudy-db/understudy/controlplane/internal/signer"
+	"github.com/understudy-db/understudy/controlplane/internal/store"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
 // checkAuthority holds the settings of the CA's keys to each other.
@@ -41,6 +46,60 @@ func (c Config) authority(log *slog.Logger) (ca.AuthorityConfig, error) {
 	return config, err
 }
 
+// openAuthority opens the CA, or says which file of it is damaged.
+func openAuthority(ctx context.Context, cfg Config, st *store.Store, log *slog.Logger) (
+	*ca.Authority, error) {
+	config, err := cfg.authority(log)
+	if err == nil {
+		err = rootIsThere(cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !cfg.ReplaceLostRoot {
+		config.Claim = func(ctx context.Context, pin string) error {
+			return claimed(ctx, st, cfg, pin, pin)
+		}
+	}
+	authority, err := ca.OpenAuthority(ctx, config)
+	var unsigned *ca.NoSignature
+	if errors.As(err, &unsigned) {
+		return nil, err
+	}
+	return authority, unusable(err, "see that the files of "+config.Dir+" can be read and "+
+		"written; when one is damaged or gone, restore the folder from a backup; docs/ca.md says "+
+		"what to do without one")
+}
+
+// rootIsThere refuses to make a root for a key whose root is gone: it would have another name, and
+// no host would believe it. The copy is looked for first: the root was there before it.
+func rootIsThere(cfg Config) error {
+	root, copied := cfg.path("ca", "ca.pem"), cfg.path("controlplane", "ca.pem")
+	if !there(copied) || !there(cfg.path("ca", "key.pem")) || there(root) ||
+		cfg.ReplaceLostRoot || cfg.ReplaceLostIntermediate != "" {
+		return nil
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
+		"cannot use the certificate authority in "+cfg.path("ca")+": ca.pem is gone",
+		errs.WithHint("restore the folder from a backup; without one copy "+copied+" to "+root+
+			", unless an intermediate signs; docs/ca.md says more"))
+}
+
+// there is false when it is certain that the file is not.
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// unusable is an error about a file of the state directory, with what to do unless it says so.
+func unusable(err error, hint string) error {
+	if err == nil || errs.HintOf(err).String() != "" {
+		return err
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNSPECIFIED, "cannot start",
+		errs.Wrap(err), errs.WithHint(hint))
+}
+
 // keepAll sees that the kept identities are good. A signer that is away is no reason to serve
 // nothing: what is still valid is used, and tried again later.
 func keepAll(ctx context.Context, registry *ca.Registry, kept []ca.Kept, log *slog.Logger) error {
@@ -53,7 +112,8 @@ func keepAll(ctx context.Context, registry *ca.Registry, kept []ca.Kept, log *sl
 			continue
 		}
 		if err != nil {
-			return err
+			return unusable(err, "see that the files of "+k.Dir+" can be read and written; "+
+				"when one is damaged, remove it: another one is made")
 		}
 	}
 	return nil

@@ -37,20 +37,10 @@ func (c Config) kept() []ca.Kept {
 func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []string,
 	enrolled func(server string), attestor ca.Attestor, loops *loop.Set,
 	log *slog.Logger) (*ca.Registry, error) {
-	config, err := cfg.authority(log)
-	if err != nil {
-		return nil, err
+	authority, err := openAuthority(ctx, cfg, st, log)
+	if err == nil {
+		err = sameAuthority(ctx, st, authority, cfg)
 	}
-	if !cfg.ReplaceLostRoot {
-		config.Claim = func(ctx context.Context, pin string) error {
-			return claimed(ctx, st, cfg, pin, pin)
-		}
-	}
-	authority, err := ca.OpenAuthority(ctx, config)
-	if err != nil {
-		return nil, err
-	}
-	err = sameAuthority(ctx, st, authority, cfg)
 	if err != nil {
 		return nil, err
 	}

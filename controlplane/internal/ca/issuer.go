@@ -134,7 +134,8 @@ func parseIssuers(data []byte) (issuers []issuer, err error) {
 }
 
 func parseCertificates(data []byte) (certs []*x509.Certificate, err error) {
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+	block, rest := pem.Decode(data)
+	for ; block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != blockCertificate {
 			return nil, errors.New("holds something else than certificates")
 		}
@@ -143,6 +144,9 @@ func parseCertificates(data []byte) (certs []*x509.Certificate, err error) {
 			return nil, err
 		}
 		certs = append(certs, cert)
+	}
+	if bytes.Contains(rest, []byte("-----BEGIN")) { // what a full disk, or a bad one, has left
+		return nil, fmt.Errorf("holds a certificate that is cut off, behind %d", len(certs))
 	}
 	return certs, nil
 }

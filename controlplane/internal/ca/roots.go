@@ -105,8 +105,8 @@ func (a *Authority) read() (s signing, err error) {
 	}
 	switch other := certs[len(certs)-1]; {
 	case !s.next && !belong(key, certs[0]):
-		return s, fmt.Errorf("%w: %s and the key beside it do not belong together: restore the "+
-			"folder from a backup", errLost, path)
+		return s, fmt.Errorf("%w: neither %s nor %s beside %s is the key of what signs: "+
+			"restore the folder from a backup", errLost, keyFile, nextKeyFile, path)
 	case len(certs) == 1:
 		s.phase = PhaseSingle
 	case !s.next && belong(next, other):
@@ -114,7 +114,8 @@ func (a *Authority) read() (s signing, err error) {
 	case s.next && belong(key, other):
 		s.phase, s.shown = PhaseRenewing, 1
 	default:
-		return s, fmt.Errorf("%s has a second certificate, and no key beside it is its", path)
+		return s, fmt.Errorf("%s has a second certificate, and neither %s nor %s beside it is its "+
+			"key", path, keyFile, nextKeyFile)
 	}
 	if end := s.issuers[0].expires(); !a.config.Now().Before(end) {
 		return s, fmt.Errorf("%w: the %s in %s expired on %s", errLost, s.issuers[0].what(), path,

@@ -70,6 +70,15 @@ func (s sqliteEngine) passing(err error) bool {
 	return false
 }
 
+// damaged is for a file that is none of SQLite's, or not whole.
+func damaged(err error) bool {
+	switch (sqliteEngine{}).code(err) & 0xff {
+	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
+		return true
+	}
+	return false
+}
+
 func (s sqliteEngine) duplicate(err error) bool {
 	code := s.code(err)
 	return code == lib.SQLITE_CONSTRAINT_PRIMARYKEY || code == lib.SQLITE_CONSTRAINT_UNIQUE

@@ -63,6 +63,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		if err = s.openSQLite(cfg.Path); err == nil {
 			err = s.migrate(ctx)
 		}
+		if damaged(err) {
+			err = fmt.Errorf("%w: %s: %w", ErrDamaged, cfg.Path, err)
+		}
 	default:
 		err = s.reachMariaDB(ctx, cfg)
 	}
@@ -71,6 +74,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	return s, nil
 }
+
+// ErrDamaged is a file with records that SQLite cannot read.
+var ErrDamaged = errors.New("the file is damaged")
 
 // reachMariaDB waits for a MariaDB that starts, or joins its cluster, at the same time.
 func (s *Store) reachMariaDB(ctx context.Context, cfg Config) error {
