@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
@@ -16,9 +15,11 @@ import (
 
 const blockKey = "PRIVATE KEY"
 
-// ensureKey makes a key that its owner alone can read, unless there is one.
+// ensureKey makes a key that its owner alone can read, unless there is one. In the place of what is
+// none any more, as a bad disk leaves it, another one is made: it has no certificate yet.
 func ensureKey(path string) error {
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+	_, err := readKey(path)
+	if damaged := (*damagedKey)(nil); !errors.Is(err, fs.ErrNotExist) && !errors.As(err, &damaged) {
 		return err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -32,20 +33,33 @@ func ensureKey(path string) error {
 	return atomicfile.Write(path, pem.EncodeToMemory(&pem.Block{Type: blockKey, Bytes: der}), 0o600)
 }
 
-// signingRequest asks for a certificate for the key. It has no name in it: the control
-// plane knows the server.
-func signingRequest(path string) ([]byte, error) {
+// damagedKey is a file that has no key.
+type damagedKey struct{ path string }
+
+func (d *damagedKey) Error() string { return d.path + " has no usable private key" }
+
+func readKey(path string) (any, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != blockKey {
-		return nil, fmt.Errorf("%s has no private key", path)
+		return nil, &damagedKey{path}
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("%s has no usable private key", path)
+		return nil, &damagedKey{path}
+	}
+	return key, nil
+}
+
+// signingRequest asks for a certificate for the key. It has no name in it: the control
+// plane knows the server.
+func signingRequest(path string) ([]byte, error) {
+	key, err := readKey(path)
+	if err != nil {
+		return nil, err
 	}
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 }

@@ -191,7 +191,11 @@ func check(files identity.FilesConfig, now time.Time,
 	if err != nil {
 		return nil, err
 	}
-	return verify(cert, bundle, files.Key, now, want)
+	good, err := verify(cert, bundle, files.Key, now, want)
+	if err != nil {
+		return nil, fmt.Errorf("the files in %s: %w", filepath.Dir(files.Cert), err)
+	}
+	return good, nil
 }
 
 // verify is check of what is not in files yet, but for the key.
