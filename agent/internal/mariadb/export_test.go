@@ -29,3 +29,6 @@ func Listed(ctx context.Context, conn *sql.Conn, schema, table string) (string, 
 	ids, err := tableIDs(ctx, conn)
 	return fmt.Sprint(shape, all, torn, len(ids)), err
 }
+
+// Connector connects to MariaDB as the agent does.
+var Connector = connector

@@ -206,6 +206,7 @@ func (s *Server) Close() error { return s.db.Close() }
 func connector(socket string) (driver.Connector, error) {
 	config := mysql.NewConfig()
 	config.User, config.Net, config.Addr = "root", "unix", socket
+	config.DialFunc = dialSocket
 	config.Timeout = 2 * time.Second
 	config.ClientFoundRows = true
 	config.Logger = &mysql.NopLogger{}
