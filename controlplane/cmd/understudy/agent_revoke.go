@@ -41,12 +41,16 @@ func revoke(v *verb[*cpv1.RevokeRequest]) *cobra.Command {
 				"no admin is left")+": `understudy --local operator create NAME --role admin "+
 				"--out FILE`, as root on the control plane's host, makes one")
 		}
+		if len(answer.GetSerials()) == 0 && v.req.GetSubject() != "" {
+			return show.Clean(answer.GetName()) + word(v.req.GetValidateOnly(),
+				" would not log in any more\n", " does not log in any more\n")
+		}
 		if len(answer.GetSerials()) == 0 {
-			return v.req.GetName() + " has no valid certificate\n"
+			return show.Clean(envOr(answer.GetName(), v.req.GetName())) + " has no valid certificate\n"
 		}
 		return strings.Join(each(answer.GetSerials(), func(serial string) string {
 			return word(v.req.GetValidateOnly(), "would be revoked", "revoked") +
-				": certificate " + show.Clean(serial) + " of " + v.req.GetName() + "\n"
+				": certificate " + show.Clean(serial) + " of " + show.Clean(envOr(answer.GetName(), v.req.GetName())) + "\n"
 		}), "")
 	})
 }

@@ -308,3 +308,37 @@ func TestLogInWithoutAProvider(t *testing.T) {
 	d.wants(exitFailed, []string{"nobody logs in here", "LOGIN_NOT_CONFIGURED",
 		"understudy operator create NAME --out FILE"}, d.first()...)
 }
+
+// Who never logged in is revoked by the subject, listed, and refused at the first login.
+func TestWhoNeverLoggedInIsKeptOut(t *testing.T) {
+	t.Parallel()
+	d := newLoginDesk(t)
+	admin := []string{"--address", d.plane.Address(), "--credentials", d.admin}
+	as := func(args ...string) []string { return append(args, admin...) }
+	d.wants(exitFailed, []string{"NOT_FOUND"}, as("operator", "readmit", "oidc:alice")...)
+	d.wants(exitUsage, []string{"names no subject"}, as("operator", "revoke", "oidc:",
+		"--reason", "x")...)
+	d.wants(exitUsage, []string{"subject holds the character"}, as("operator", "revoke", "oidc:a\x1bb",
+		"--reason", "x")...)
+	d.wants(exitOK, []string{"oidc.alice.", "would not log in any more"}, as("operator", "revoke",
+		"oidc:alice", "--reason", "never", "--dry-run")...)
+	d.wants(exitOK, []string{"oidc.alice.", "does not log in any more"}, as("operator", "revoke",
+		"oidc:alice", "--reason", "never")...)
+	said := d.wants(exitOK, []string{"oidc.alice.", "revoked", "never", "login alice",
+		d.issuer.URL}, as("operator", "list", "-o", "wide")...)
+	if strings.Contains(said, "1970") {
+		t.Errorf("a time that is none: %s", said)
+	}
+	d.wants(exitFailed, []string{"LOGIN_REVOKED", "never"}, d.first()...)
+	d.wants(exitOK, []string{"the subject alice of " + d.issuer.URL + ", before the first login"},
+		as("event", "list")...)
+	d.wants(exitOK, []string{"Revoke", "admin"}, as("audit", "list")...)
+	d.wants(exitOK, []string{"oidc.alice.", "may log in again"}, as("operator", "readmit",
+		"oidc:alice")...)
+	d.confirms("alice", "dba")
+	d.wants(exitOK, []string{"logged in to prod as alice@example.com (oidc.alice-example.com."},
+		d.first()...)
+	if said = d.wants(exitOK, nil, as("operator", "list")...); strings.Contains(said, "oidc.alice.") {
+		t.Errorf("the name of before stays: %s", said)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/understudy-db/understudy/controlplane/cmd/understudy/internal/show"
 	"github.com/understudy-db/understudy/proto/rpc/identity"
@@ -35,8 +36,9 @@ func newOperatorList(c *cli) *cobra.Command {
 		Use: "list", Aliases: []string{"ls"}, Short: "List the operators with their roles",
 		Long: `List the operators with their roles: when the newest certificate of each was
 issued, when it expires, and when it was revoked. Those whose certificate has
-expired or was revoked are listed until their records are pruned. FROM says who
-was created, and who logs in with which account.`,
+expired or was revoked are listed until their records are pruned, and so is who
+was revoked before the first login. FROM says who was created, and who logs in
+with which account.`,
 		Example: `  understudy operator list
   understudy operator list -o wide
   understudy --local operator list`,
@@ -50,6 +52,9 @@ was created, and who logs in with which account.`,
 				{head: "ROLE", path: "role"}, {head: "STATE", path: "state"},
 				{head: "ISSUED", path: "issue_time"},
 				{head: "EXPIRES", path: "expire_time", text: func(o *cpv1.Operator) string {
+					if o.GetExpireTime() == nil { // who never logged in
+						return ""
+					}
 					return stamp(o.GetExpireTime().AsTime())
 				}},
 				{head: "REVOKED", path: "revoke_time"},
@@ -81,15 +86,32 @@ func newOperatorReadmit(c *cli) *cobra.Command {
 		Use: "readmit OPERATOR", Short: "Let somebody who was revoked log in again",
 		Long: `Let somebody who logs in with an account, and who was revoked, log in again. No
 certificate is good again: they log in for another one. Operators who were
-created are created again instead.`,
-		Example: "  understudy operator readmit oidc.alice-example.com.3fa9c1d2e4b5",
+created are created again instead. Who never logged in is named by the subject, as
+for "operator revoke".`,
+		Example: `  understudy operator readmit oidc.alice-example.com.3fa9c1d2e4b5
+  understudy operator readmit oidc:248289761001`,
 	}, "name")
+	byLogin(v, v.req.GetName, func(subject string) { v.req.Name, v.req.Subject = "", subject })
 	v.flag("validate_only", "dry-run", "check the change; make none")
 	return answer(v, (*api).ReadmitOperator,
-		func(_ show.Style, _ *cpv1.ReadmitOperatorResponse) string {
-			return fmt.Sprintf("%s %s log in again\n", show.ID(v.req.GetName()),
+		func(_ show.Style, answer *cpv1.ReadmitOperatorResponse) string {
+			return fmt.Sprintf("%s %s log in again\n", show.ID(envOr(answer.GetName(), v.req.GetName())),
 				word(v.req.GetValidateOnly(), "would be let", "may"))
 		})
+}
+
+// byLogin lets somebody be named oidc:SUBJECT, as the identity provider names them.
+func byLogin[Q proto.Message](v *verb[Q], name func() string, set func(subject string)) {
+	v.checks = append(v.checks, func() error {
+		_, id, _ := strings.Cut(name(), "/") // behind the kind that the field has
+		if subject, is := strings.CutPrefix(id, "oidc:"); is {
+			if subject == "" {
+				return usageError{message: "OPERATOR oidc: names no subject"}
+			}
+			set(subject)
+		}
+		return nil
+	})
 }
 
 func newOperatorUpdate(c *cli) *cobra.Command {
@@ -129,15 +151,22 @@ func newOperatorRevoke(c *cli) *cobra.Command {
 		Long: `Revoke all certificates of an operator. Open connections are refused from their
 next call on, and end within a second. A repeat changes nothing. The key is not
 certified again: create the operator anew for another one. Somebody who logs in
-with an account does not log in any more, until "operator readmit" says so.
+with an account does not log in any more, until "operator readmit" says so. One who
+never logged in is named oidc:SUBJECT, by the claim "sub" that the identity
+provider gives them, and is refused at the first login.
 
 The last admin can be revoked, and the command warns then: who the operators are
 is said with --local on the control plane's host alone, until that made an admin.`,
 		Example: `  understudy operator revoke alice --reason "left the team"
-  understudy operator revoke alice --reason "left the team" --dry-run`,
+  understudy operator revoke alice --reason "left the team" --dry-run
+  understudy operator revoke oidc:248289761001 --reason "is never to get in"`,
 	}, "name")
 	v.cmd.ValidArgsFunction = cobra.NoFileCompletions
+	byLogin(v, v.req.GetName, func(subject string) { v.req.Name, v.req.Subject = "", subject })
 	v.checks = append(v.checks, func() error {
+		if v.req.GetSubject() != "" {
+			return nil
+		}
 		id := strings.TrimPrefix(v.req.GetName(), serverKind+"/")
 		if err := identity.CheckName(id); err != nil {
 			return usageError{message: "OPERATOR " + quote(id) + " is not valid: " + err.Error()}

@@ -98,7 +98,9 @@ func (l LoggingIn) Login(ctx context.Context, req LoginRequest) (LoginBundle, er
 func (l LoggingIn) known(ctx context.Context,
 	person inventory.Person) (login inventory.Login, err error) {
 	err = l.r.config.Store.Read(ctx, func(ctx context.Context, records Records) error {
-		if login, err = records.Logins.Get(ctx, person); errors.Is(err, inventory.ErrNotFound) {
+		login, err = records.Logins.Get(ctx, person)
+		if errors.Is(err, inventory.ErrNotFound) || err == nil && login.IsFirst() &&
+			login.RevokedAt.IsZero() {
 			login, err = inventory.Login{Operator: person.Name()}, nil
 		}
 		return err
@@ -113,7 +115,8 @@ func (l LoggingIn) admit(ctx context.Context, records Records, req LoginRequest,
 		return tokenRefusedHere(fmt.Sprintf("its session ends in %s", max(0, left)))
 	}
 	login, err := records.Logins.Get(ctx, req.Person)
-	first := errors.Is(err, inventory.ErrNotFound)
+	first := errors.Is(err, inventory.ErrNotFound) || err == nil && login.IsFirst() &&
+		login.RevokedAt.IsZero()
 	switch {
 	case first:
 		login = inventory.Login{Operator: who.Name}
@@ -207,18 +210,34 @@ func (l LoggingIn) supersede(ctx context.Context, records Records, req LoginRequ
 	return nil
 }
 
-// loginOf is the record of an operator who logs in; err is what failed before.
-func loginOf(ctx context.Context, records Records, who identity.Identity,
+// loginOf is the record of an operator who logs in, or is to be kept from it; err is what failed
+// before.
+func loginOf(ctx context.Context, records Records, req RevokeRequest,
 	err error) (inventory.Login, bool, error) {
-	if err != nil || records.Logins == nil || !who.Role.IsOperator() ||
-		!inventory.IsPerson(who.Name) {
+	if err != nil || records.Logins == nil || !req.Who.Role.IsOperator() ||
+		!inventory.IsPerson(req.Who.Name) {
 		return inventory.Login{}, false, err
 	}
-	login, err := records.Logins.Named(ctx, who.Name)
+	login, err := records.Logins.Named(ctx, req.Who.Name)
 	if errors.Is(err, inventory.ErrNotFound) {
+		if req.Person != nil {
+			return inventory.Unborn(*req.Person), true, nil
+		}
 		return login, false, nil
 	}
 	return login, err == nil, err
+}
+
+// personName is the name of the one who is revoked: that of the first login, where there was one.
+func personName(ctx context.Context, records Records, req RevokeRequest) (string, error) {
+	if req.Person == nil {
+		return req.Who.Name, nil
+	}
+	login, err := records.Logins.Get(ctx, *req.Person)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return req.Who.Name, nil
+	}
+	return login.Operator, err
 }
 
 // barLogin refuses later logins of a person. The first reason stays.
@@ -235,21 +254,29 @@ func barLogin(ctx context.Context, records Records, login inventory.Login, reaso
 type ReadmitRequest struct {
 	// Name is the operator's.
 	Name string
+	// Person is who is meant in place of Name; nil for Name.
+	Person *inventory.Person
 	// ValidateOnly changes nothing.
 	ValidateOnly bool
 	// Caller is who asks.
 	Caller Caller
 }
 
-// Readmit lets a person who was revoked log in again. NOT_FOUND for who never logged in,
-// UNAUTHENTICATED for a caller whose certificate is revoked or has expired.
-func (l LoggingIn) Readmit(ctx context.Context, req ReadmitRequest) error {
-	return l.r.alone(ctx, "cannot let "+req.Name+" log in again",
+// Readmit lets a person who was revoked log in again, and answers with the operator's name. NOT_FOUND
+// for who never logged in and was not revoked, UNAUTHENTICATED for a caller whose certificate is
+// revoked or has expired.
+func (l LoggingIn) Readmit(ctx context.Context, req ReadmitRequest) (name string, err error) {
+	who := req.Name
+	if req.Person != nil {
+		who = "the subject " + req.Person.Subject
+	}
+	err = l.r.alone(ctx, "cannot let "+who+" log in again",
 		func(ctx context.Context, records Records) error {
 			if err := l.r.inForce(ctx, records, req.Caller.Peer); err != nil {
 				return err
 			}
-			login, err := records.Logins.Named(ctx, req.Name)
+			login, err := req.login(ctx, records)
+			name = login.Operator
 			if err != nil || req.ValidateOnly || login.RevokedAt.IsZero() {
 				return err
 			}
@@ -258,9 +285,17 @@ func (l LoggingIn) Readmit(ctx context.Context, req ReadmitRequest) error {
 				return err
 			}
 			return records.Events.Add(ctx, req.Caller.event(l.r.config.Now().UTC(),
-				"operator.readmit", operatorSubject(req.Name),
+				"operator.readmit", operatorSubject(login.Operator),
 				"may log in again: "+login.Shown+" of "+login.Issuer))
 		})
+	return name, err
+}
+
+func (req ReadmitRequest) login(ctx context.Context, records Records) (inventory.Login, error) {
+	if req.Person != nil {
+		return records.Logins.Get(ctx, *req.Person)
+	}
+	return records.Logins.Named(ctx, req.Name)
 }
 
 // NoteLoginRefused writes the event of a person whom the identity provider knows, and who is

@@ -206,8 +206,9 @@ func TestARevokedPersonDoesNotLogIn(t *testing.T) {
 		wantReason(t, "logged in", err, errorsv1.Reason_REASON_LOGIN_REVOKED)
 	}
 	readmit := func(name string, dry bool) error {
-		return ca.NewLoggingIn(h.registry).Readmit(t.Context(), ca.ReadmitRequest{Name: name,
+		_, err := ca.NewLoggingIn(h.registry).Readmit(t.Context(), ca.ReadmitRequest{Name: name,
 			ValidateOnly: dry, Caller: byRoot()})
+		return err
 	}
 	if err := readmit("nobody", false); !errors.Is(err, errs.NotFound) {
 		t.Error(err)

@@ -119,6 +119,8 @@ func (r *Registry) Refresh(ctx context.Context) error {
 type RevokeRequest struct {
 	// Who is an agent, with which its MariaDB goes, or an operator, in whichever role.
 	Who identity.Identity
+	// Person is who is revoked in place of Who, also before the first login; nil for Who.
+	Person *inventory.Person
 	// Reason is for the audit.
 	Reason string
 	// ValidateOnly revokes nothing.
@@ -133,12 +135,17 @@ type Revoked struct {
 	Serials []string
 	// NoAdminLeft says that an operator's were revoked and no admin has a good one.
 	NoAdminLeft bool
+	// Name is the operator's or the server's.
+	Name string
 }
 
 // Revoke revokes all certificates, and makes the server's join tokens of until now worthless, or
 // those that the operator made and nobody has used. Doing it twice is fine. NOT_FOUND for somebody
 // who never had any, UNAUTHENTICATED for a caller whose certificate is revoked or has expired.
 func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) (Revoked, error) {
+	if req.Person != nil {
+		req.Who = identity.Operator(inventory.Unborn(*req.Person).Operator)
+	}
 	if req.Who.Role != identity.RoleAgent && !req.Who.Role.IsOperator() {
 		return Revoked{}, errs.New(errs.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD,
 			fmt.Sprintf("certificates of %s cannot be revoked", req.Who),
@@ -150,7 +157,12 @@ func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) (Revoked, erro
 			if err := r.inForce(ctx, records, req.Caller.Peer); err != nil {
 				return err
 			}
-			revoked, err = r.revoke(ctx, records, req)
+			one := req // the transaction may run again
+			if one.Who.Name, err = personName(ctx, records, req); err != nil {
+				return err
+			}
+			revoked, err = r.revoke(ctx, records, one)
+			revoked.Name = one.Who.Name
 			return err
 		})
 	if err != nil || req.ValidateOnly {
@@ -166,7 +178,7 @@ func (r *Registry) Revoke(ctx context.Context, req RevokeRequest) (Revoked, erro
 func (r *Registry) revoke(ctx context.Context, records Records, req RevokeRequest) (Revoked,
 	error) {
 	known, good, err := r.goodOnes(ctx, records, req.names())
-	login, isPerson, err := loginOf(ctx, records, req.Who, err)
+	login, isPerson, err := loginOf(ctx, records, req, err)
 	if err == nil && !known && !isPerson {
 		err = errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
 			"it never had a certificate", errs.WithHint("name one that exists", req.others()))
@@ -203,7 +215,12 @@ func (r *Registry) revoke(ctx context.Context, records Records, req RevokeReques
 		}
 	}
 	what := strings.Join(revoked.Serials, ", ")
-	if len(revoked.Serials) == 0 {
+	switch {
+	case len(revoked.Serials) > 0:
+	case isPerson && login.IsFirst():
+		what = fmt.Sprintf("the subject %s of %s, before the first login", login.Subject,
+			login.Issuer)
+	default:
 		what = "what had expired, or was revoked already"
 	}
 	message := fmt.Sprintf("revoked %s: %s", what, req.Reason)

@@ -67,9 +67,18 @@ type Login struct {
 	Person
 	// Operator is the name that the person got at the first login.
 	Operator string
-	// Last is when the last login was.
+	// Last is when the last login was; zero for who was revoked before the first one.
 	Last time.Time
 	// RevokedAt is when the person was revoked, zero for who may log in; Reason is why.
 	RevokedAt time.Time
 	Reason    string
 }
+
+// Unborn is the record of a person who never logged in. The first login gives the name.
+func Unborn(p Person) Login {
+	p.Shown = p.Subject
+	return Login{Person: p, Operator: p.Name()}
+}
+
+// IsFirst says whether the next login is the first one.
+func (l Login) IsFirst() bool { return l.Last.IsZero() }

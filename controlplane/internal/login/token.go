@@ -188,9 +188,7 @@ func (l *Login) person(all claims) (inventory.Person, error) {
 	name := all.text(l.config.NameClaim)
 	p := inventory.Person{Issuer: l.config.Issuer, Subject: all.text("sub"),
 		Shown: shorten(clean(name))}
-	// What is no character is read as one that stands for all of them: two subjects would be one.
-	if p.Subject == "" || len(p.Subject) > 255 || clean(p.Subject) != p.Subject ||
-		strings.ContainsRune(p.Subject, utf8.RuneError) {
+	if !IsSubject(p.Subject) {
 		return p, refused("its subject is not one")
 	}
 	isEmail := l.config.NameClaim == "email" && name != "" || strings.Contains(name, "@")
@@ -202,6 +200,13 @@ func (l *Login) person(all claims) (inventory.Person, error) {
 			p.Shown, l.config.NameClaim))
 	}
 	return p, nil
+}
+
+// IsSubject says whether a text can be the claim sub. What is no character is read as one that
+// stands for all of them: two subjects would be one.
+func IsSubject(text string) bool {
+	return text != "" && len(text) <= 255 && clean(text) == text &&
+		!strings.ContainsRune(text, utf8.RuneError)
 }
 
 func shorten(text string) string {

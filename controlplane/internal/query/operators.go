@@ -13,7 +13,8 @@ import (
 // Operators reads who the operators are.
 type Operators struct{ Store *store.Store }
 
-// Operator is who has a certificate in a role, or had one.
+// Operator is who has a certificate in a role, or had one, or who was revoked before the first
+// login: in no role.
 type Operator struct {
 	identity.Identity
 	// Newest is the newest certificate in that role.
@@ -56,6 +57,12 @@ func (o Operators) List(ctx context.Context) (all []Operator, err error) {
 					found.Login = &login
 				}
 				all = append(all, found)
+			}
+		}
+		for name, login := range logins {
+			if login.IsFirst() && !login.RevokedAt.IsZero() {
+				all = append(all, Operator{Identity: identity.Identity{Name: name},
+					Login: &login})
 			}
 		}
 		return nil

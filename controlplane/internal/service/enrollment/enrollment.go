@@ -24,7 +24,10 @@ import (
 	errorsv1 "github.com/understudy-db/understudy/proto/understudy/errors/v1"
 )
 
-const operatorPrefix = "operators/"
+const (
+	operatorPrefix = "operators/"
+	serverPrefix   = "servers/"
+)
 
 // Registry issues, renews and revokes certificates; *ca.Registry is one.
 type Registry interface {
@@ -320,18 +323,28 @@ func (s *Service) RenewExpired(ctx context.Context, req *controlplanev1.RenewExp
 // Revoke takes all certificates of an agent or an operator away.
 func (s *Service) Revoke(ctx context.Context,
 	req *controlplanev1.RevokeRequest) (*controlplanev1.RevokeResponse, error) {
-	who, err := whose(req)
+	person, err := s.person(req.GetName(), req.GetSubject())
 	if err != nil {
 		return nil, err
 	}
+	who, kind := identity.Identity{}, operatorPrefix
+	if person == nil {
+		if who, err = whose(req); err != nil {
+			return nil, err
+		}
+		if who.Role == identity.RoleAgent {
+			kind = serverPrefix
+		}
+	}
 	revoked, err := s.Registry.Revoke(ctx, ca.RevokeRequest{
-		Who: who, Reason: req.GetReason(), ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
+		Who: who, Person: person, Reason: req.GetReason(),
+		ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &controlplanev1.RevokeResponse{Serials: revoked.Serials,
-		NoAdminLeft: revoked.NoAdminLeft}, nil
+		NoAdminLeft: revoked.NoAdminLeft, Name: kind + revoked.Name}, nil
 }
 
 // whose is the agent or the operator that a name stands for.

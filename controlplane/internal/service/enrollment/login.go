@@ -33,7 +33,7 @@ type LoggingIn interface {
 	// NoteLoginRefused writes the event of a person who is refused.
 	NoteLoginRefused(ctx context.Context, person inventory.Person, caller ca.Caller, why error)
 	// Readmit lets a person who was revoked log in again.
-	Readmit(ctx context.Context, req ca.ReadmitRequest) error
+	Readmit(ctx context.Context, req ca.ReadmitRequest) (name string, err error)
 }
 
 // logins is the identity provider, or why there is none.
@@ -104,10 +104,32 @@ func (s *Service) Login(ctx context.Context,
 // ReadmitOperator lets a person who was revoked log in again.
 func (s *Service) ReadmitOperator(ctx context.Context, req *controlplanev1.ReadmitOperatorRequest,
 ) (*controlplanev1.ReadmitOperatorResponse, error) {
-	err := s.LoggingIn.Readmit(ctx, ca.ReadmitRequest{Name: wire.ID(req.GetName()),
-		ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx)})
+	person, err := s.person(req.GetName(), req.GetSubject())
 	if err != nil {
 		return nil, err
 	}
-	return &controlplanev1.ReadmitOperatorResponse{}, nil
+	name, err := s.LoggingIn.Readmit(ctx, ca.ReadmitRequest{Name: wire.ID(req.GetName()),
+		Person: person, ValidateOnly: req.GetValidateOnly(), Caller: caller(ctx)})
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.ReadmitOperatorResponse{Name: operatorPrefix + name}, nil
+}
+
+// person is who has the subject at the identity provider; nil where a name is given instead.
+func (s *Service) person(name, subject string) (*inventory.Person, error) {
+	faults := errs.Fields{}
+	faults.Require("name", name != "" || subject != "", "is required without subject")
+	faults.Require("subject", name == "" || subject == "", "must not be given with name")
+	faults.Require("subject", subject == "" || login.IsSubject(subject),
+		"must be a claim sub as the identity provider has it, in characters that are seen")
+	if err := faults.Err(); err != nil || subject == "" {
+		return nil, err
+	}
+	logins, err := s.logins()
+	if err != nil {
+		return nil, err
+	}
+	issuer, _, _ := logins.Settings()
+	return &inventory.Person{Issuer: issuer, Subject: subject}, nil
 }

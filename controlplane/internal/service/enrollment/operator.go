@@ -96,6 +96,9 @@ func (s *Service) ListOperators(ctx context.Context,
 func (s *Service) operator(o query.Operator) *controlplanev1.Operator {
 	cert := o.Newest
 	state := controlplanev1.Operator_STATE_VALID
+	if o.Login != nil && cert.Serial == "" { // who was revoked before the first login
+		cert.RevokedAt, cert.Reason = o.Login.RevokedAt, o.Login.Reason
+	}
 	switch {
 	case !cert.RevokedAt.IsZero():
 		state = controlplanev1.Operator_STATE_REVOKED

@@ -3039,7 +3039,7 @@ type Operator struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "operators/{operator}".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What the operator may do.
+	// What the operator may do; unspecified for who was revoked before the first login.
 	Role OperatorRole `protobuf:"varint,2,opt,name=role,proto3,enum=understudy.controlplane.v1.OperatorRole" json:"role,omitempty"`
 	// State of the newest certificate.
 	State Operator_State `protobuf:"varint,3,opt,name=state,proto3,enum=understudy.controlplane.v1.Operator_State" json:"state,omitempty"`
@@ -3170,7 +3170,7 @@ type Account struct {
 	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The person's name there at the last login. It is shown, and decides nothing.
 	ShownName string `protobuf:"bytes,3,opt,name=shown_name,json=shownName,proto3" json:"shown_name,omitempty"`
-	// When the last login was.
+	// When the last login was; absent for who was revoked before the first one.
 	LoginTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=login_time,json=loginTime,proto3" json:"login_time,omitempty"`
 	// When the person was revoked, who does not log in since; absent for who may.
 	RevokeTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
@@ -3494,10 +3494,12 @@ func (x *LoginResponse) GetShownName() string {
 // ReadmitOperatorRequest names an operator.
 type ReadmitOperatorRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "operators/{operator}", of somebody who logged in. Required.
+	// "operators/{operator}", of somebody who logged in. Required without `subject`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Validate only; nothing is changed.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// In place of `name` the person with this `sub` at the identity provider.
+	Subject       string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3546,9 +3548,18 @@ func (x *ReadmitOperatorRequest) GetValidateOnly() bool {
 	return false
 }
 
-// ReadmitOperatorResponse is empty.
+func (x *ReadmitOperatorRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+// ReadmitOperatorResponse says who may log in again.
 type ReadmitOperatorResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "operators/{operator}"; who never logged in gets the name at the first login.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3581,6 +3592,13 @@ func (x *ReadmitOperatorResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReadmitOperatorResponse.ProtoReflect.Descriptor instead.
 func (*ReadmitOperatorResponse) Descriptor() ([]byte, []int) {
 	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ReadmitOperatorResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 // OperatorCertificate is what an operator needs beside the key, each as PEM.
@@ -3650,12 +3668,16 @@ func (x *OperatorCertificate) GetExpireTime() *timestamppb.Timestamp {
 // RevokeRequest names whose certificates to revoke.
 type RevokeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "servers/{server}" for its agent and its MariaDB, or "operators/{operator}". Required.
+	// "servers/{server}" for its agent and its MariaDB, or "operators/{operator}". Required without
+	// `subject`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Why: at most 200 bytes. Required.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Validate only; nothing is revoked.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// In place of `name` the person with this `sub` at the identity provider, also one who never
+	// logged in: they are refused from then on.
+	Subject       string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3711,6 +3733,13 @@ func (x *RevokeRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *RevokeRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
 // RevokeResponse has what was revoked.
 type RevokeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3719,7 +3748,9 @@ type RevokeResponse struct {
 	Serials []string `protobuf:"bytes,1,rep,name=serials,proto3" json:"serials,omitempty"`
 	// No admin has a valid certificate any more, or would have one with `validate_only`: who the
 	// operators are is then said by break-glass alone, on the control plane's host.
-	NoAdminLeft   bool `protobuf:"varint,2,opt,name=no_admin_left,json=noAdminLeft,proto3" json:"no_admin_left,omitempty"`
+	NoAdminLeft bool `protobuf:"varint,2,opt,name=no_admin_left,json=noAdminLeft,proto3" json:"no_admin_left,omitempty"`
+	// Whose: "servers/{server}" or "operators/{operator}".
+	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3766,6 +3797,13 @@ func (x *RevokeResponse) GetNoAdminLeft() bool {
 		return x.NoAdminLeft
 	}
 	return false
+}
+
+func (x *RevokeResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 // Root is a root that is believed.
@@ -4267,23 +4305,27 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\vcertificate\x18\x04 \x01(\v2/.understudy.controlplane.v1.OperatorCertificateR\vcertificate\x12\x1c\n" +
 	"\taddresses\x18\x05 \x03(\tR\taddresses\x12\x1d\n" +
 	"\n" +
-	"shown_name\x18\x06 \x01(\tR\tshownName\"[\n" +
-	"\x16ReadmitOperatorRequest\x12\x1c\n" +
-	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x1cR\x04name\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x19\n" +
-	"\x17ReadmitOperatorResponse\"\x92\x01\n" +
+	"shown_name\x18\x06 \x01(\tR\tshownName\"|\n" +
+	"\x16ReadmitOperatorRequest\x12\x1a\n" +
+	"\x04name\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02P\x1cR\x04name\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12!\n" +
+	"\asubject\x18\x03 \x01(\tB\a\xea\xbb\x18\x03@\xff\x01R\asubject\"-\n" +
+	"\x17ReadmitOperatorResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x92\x01\n" +
 	"\x13OperatorCertificate\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12'\n" +
 	"\x0fcertificate_pem\x18\x02 \x01(\fR\x0ecertificatePem\x12;\n" +
 	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"w\n" +
-	"\rRevokeRequest\x12\x1c\n" +
-	"\x04name\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x05R\x04name\x12#\n" +
+	"expireTime\"\x98\x01\n" +
+	"\rRevokeRequest\x12\x1a\n" +
+	"\x04name\x18\x01 \x01(\tB\x06\xea\xbb\x18\x02P\x05R\x04name\x12#\n" +
 	"\x06reason\x18\x02 \x01(\tB\v\xea\xbb\x18\a\b\x01@\xc8\x01P\x1bR\x06reason\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"N\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12!\n" +
+	"\asubject\x18\x04 \x01(\tB\a\xea\xbb\x18\x03@\xff\x01R\asubject\"b\n" +
 	"\x0eRevokeResponse\x12\x18\n" +
 	"\aserials\x18\x01 \x03(\tR\aserials\x12\"\n" +
-	"\rno_admin_left\x18\x02 \x01(\bR\vnoAdminLeft*\x8b\x01\n" +
+	"\rno_admin_left\x18\x02 \x01(\bR\vnoAdminLeft\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name*\x8b\x01\n" +
 	"\x0eAuthorityPhase\x12\x1f\n" +
 	"\x1bAUTHORITY_PHASE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16AUTHORITY_PHASE_SINGLE\x10\x01\x12\x1e\n" +

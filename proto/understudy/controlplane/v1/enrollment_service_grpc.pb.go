@@ -126,8 +126,8 @@ type EnrollmentServiceClient interface {
 	// LOGIN_REVOKED for who was revoked, INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED
 	// (RATE_LIMITED) with a retry delay.
 	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error)
-	// ReadmitOperator lets a person who was revoked log in again. NOT_FOUND for who never logged in.
-	// For admins, and for break-glass.
+	// ReadmitOperator lets a person who was revoked log in again. NOT_FOUND for who never logged in,
+	// and was not revoked. For admins, and for break-glass.
 	ReadmitOperator(ctx context.Context, in *ReadmitOperatorRequest, opts ...grpc.CallOption) (*ReadmitOperatorResponse, error)
 	// ListOperators returns the operators with their roles and newest certificates, sorted by name:
 	// those who have a valid one, and those who had one until it expired or was revoked. For
@@ -155,7 +155,9 @@ type EnrollmentServiceClient interface {
 	// are refused from their next call on, and end within a second. The account of a replica on its
 	// primary is dropped and its sessions there are ended, once the primary's agent answers. A repeat
 	// changes nothing.
-	// NOT_FOUND when it never had a certificate. For admins, and for break-glass.
+	// A person is revoked by `subject` before their first login too. NOT_FOUND when it never had a
+	// certificate, FAILED_PRECONDITION (LOGIN_NOT_CONFIGURED) for a `subject` where there is no
+	// identity provider. For admins, and for break-glass.
 	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
 	// CreateAgentGrant lets an operator make changing calls on the agent of one server, for a limited
 	// time. The grant is for the operator's key: it outlives renewals of the certificate, and ends
@@ -495,8 +497,8 @@ type EnrollmentServiceServer interface {
 	// LOGIN_REVOKED for who was revoked, INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED
 	// (RATE_LIMITED) with a retry delay.
 	Login(context.Context, *LoginRequest) (*LoginResponse, error)
-	// ReadmitOperator lets a person who was revoked log in again. NOT_FOUND for who never logged in.
-	// For admins, and for break-glass.
+	// ReadmitOperator lets a person who was revoked log in again. NOT_FOUND for who never logged in,
+	// and was not revoked. For admins, and for break-glass.
 	ReadmitOperator(context.Context, *ReadmitOperatorRequest) (*ReadmitOperatorResponse, error)
 	// ListOperators returns the operators with their roles and newest certificates, sorted by name:
 	// those who have a valid one, and those who had one until it expired or was revoked. For
@@ -524,7 +526,9 @@ type EnrollmentServiceServer interface {
 	// are refused from their next call on, and end within a second. The account of a replica on its
 	// primary is dropped and its sessions there are ended, once the primary's agent answers. A repeat
 	// changes nothing.
-	// NOT_FOUND when it never had a certificate. For admins, and for break-glass.
+	// A person is revoked by `subject` before their first login too. NOT_FOUND when it never had a
+	// certificate, FAILED_PRECONDITION (LOGIN_NOT_CONFIGURED) for a `subject` where there is no
+	// identity provider. For admins, and for break-glass.
 	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
 	// CreateAgentGrant lets an operator make changing calls on the agent of one server, for a limited
 	// time. The grant is for the operator's key: it outlives renewals of the certificate, and ends
