@@ -91,7 +91,9 @@ for "operator revoke".`,
 		Example: `  understudy operator readmit oidc.alice-example.com.3fa9c1d2e4b5
   understudy operator readmit oidc:248289761001`,
 	}, "name")
-	byLogin(v, v.req.GetName, func(subject string) { v.req.Name, v.req.Subject = "", subject })
+	byLogin(v, v.req.GetName, func(subject string) {
+		v.req.Name, v.req.Subject = "", subject
+	})
 	v.flag("validate_only", "dry-run", "check the change; make none")
 	return answer(v, (*api).ReadmitOperator,
 		func(_ show.Style, answer *cpv1.ReadmitOperatorResponse) string {
@@ -162,7 +164,9 @@ is said with --local on the control plane's host alone, until that made an admin
   understudy operator revoke oidc:248289761001 --reason "is never to get in"`,
 	}, "name")
 	v.cmd.ValidArgsFunction = cobra.NoFileCompletions
-	byLogin(v, v.req.GetName, func(subject string) { v.req.Name, v.req.Subject = "", subject })
+	byLogin(v, v.req.GetName, func(subject string) {
+		v.req.Name, v.req.Subject = "", subject
+	})
 	v.checks = append(v.checks, func() error {
 		if v.req.GetSubject() != "" {
 			return nil

@@ -262,9 +262,9 @@ type ReadmitRequest struct {
 	Caller Caller
 }
 
-// Readmit lets a person who was revoked log in again, and answers with the operator's name. NOT_FOUND
-// for who never logged in and was not revoked, UNAUTHENTICATED for a caller whose certificate is
-// revoked or has expired.
+// Readmit lets a person who was revoked log in again, and answers with the operator's name.
+// NOT_FOUND for who never logged in and was not revoked, UNAUTHENTICATED for a caller whose
+// certificate is revoked or has expired.
 func (l LoggingIn) Readmit(ctx context.Context, req ReadmitRequest) (name string, err error) {
 	who := req.Name
 	if req.Person != nil {
