@@ -41,16 +41,17 @@ func revoke(v *verb[*cpv1.RevokeRequest]) *cobra.Command {
 				"no admin is left")+": `understudy --local operator create NAME --role admin "+
 				"--out FILE`, as root on the control plane's host, makes one")
 		}
-		if len(answer.GetSerials()) == 0 && v.req.GetSubject() != "" {
-			return show.Clean(answer.GetName()) + word(v.req.GetValidateOnly(),
-				" would not log in any more\n", " does not log in any more\n")
-		}
-		if len(answer.GetSerials()) == 0 {
-			return show.Clean(envOr(answer.GetName(), v.req.GetName())) + " has no valid certificate\n"
+		who := show.Clean(envOr(answer.GetName(), v.req.GetName()))
+		switch dry := v.req.GetValidateOnly(); {
+		case len(answer.GetSerials()) > 0:
+		case v.req.GetSubject() != "":
+			return who + word(dry, " would", " does") + " not log in any more\n"
+		default:
+			return who + " has no valid certificate\n"
 		}
 		return strings.Join(each(answer.GetSerials(), func(serial string) string {
 			return word(v.req.GetValidateOnly(), "would be revoked", "revoked") +
-				": certificate " + show.Clean(serial) + " of " + show.Clean(envOr(answer.GetName(), v.req.GetName())) + "\n"
+				": certificate " + show.Clean(serial) + " of " + who + "\n"
 		}), "")
 	})
 }

@@ -97,7 +97,8 @@ for "operator revoke".`,
 	v.flag("validate_only", "dry-run", "check the change; make none")
 	return answer(v, (*api).ReadmitOperator,
 		func(_ show.Style, answer *cpv1.ReadmitOperatorResponse) string {
-			return fmt.Sprintf("%s %s log in again\n", show.ID(envOr(answer.GetName(), v.req.GetName())),
+			return fmt.Sprintf("%s %s log in again\n",
+				show.ID(envOr(answer.GetName(), v.req.GetName())),
 				word(v.req.GetValidateOnly(), "would be let", "may"))
 		})
 }
