@@ -17,17 +17,19 @@ import (
 // edge is the outermost middleware: it names the call, turns its error into a status, and
 // logs it, once.
 type edge struct {
-	logger   *slog.Logger
-	metrics  *metrics
-	draining <-chan struct{}
+	logger    *slog.Logger
+	metrics   *metrics
+	draining  <-chan struct{}
+	strangers *sparing
 }
 
-func newEdge(config Config, draining <-chan struct{}) (*edge, error) {
+func newEdge(config Config, draining <-chan struct{}, strangers *sparing) (*edge, error) {
 	m, err := newMetrics(config.Metrics)
 	if err != nil {
 		return nil, err
 	}
-	return &edge{logger: config.Logger, metrics: m, draining: draining}, nil
+	return &edge{logger: config.Logger, metrics: m, draining: draining,
+		strangers: strangers}, nil
 }
 
 // around names the call, and hands its caller the id under which it is logged.
@@ -102,7 +104,12 @@ func (e *edge) log(ctx context.Context, method string, took time.Duration, err e
 		level = levelOf(errs.KindOf(err))
 		attrs = append(attrs, slog.Any("error", err))
 	}
-	if identity.PeerOf(ctx).Identity.Role == identity.RoleBreakGlass {
+	switch identity.PeerOf(ctx).Identity.Role {
+	case identity.RoleAnonymous:
+		if err != nil && level < slog.LevelError && !e.strangers.may() {
+			return
+		}
+	case identity.RoleBreakGlass:
 		level, text = max(level, slog.LevelWarn), "break-glass call"
 	}
 	e.logger.LogAttrs(ctx, level, text, attrs...)

@@ -16,13 +16,14 @@ import (
 // loggingCredentials log why a handshake failed; the peer itself does not learn the cause.
 type loggingCredentials struct {
 	credentials.TransportCredentials
-	logger *slog.Logger
+	logger    *slog.Logger
+	strangers *sparing
 }
 
 // ServerHandshake logs a handshake that fails.
 func (c loggingCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	secured, info, err := c.TransportCredentials.ServerHandshake(conn)
-	if err != nil && !wentAway(err) {
+	if err != nil && !wentAway(err) && c.strangers.may() {
 		c.logger.Warn("refused a connection", "peer", conn.RemoteAddr().String(), "error", err)
 	}
 	who := identity.PeerFrom(&peer.Peer{AuthInfo: info})

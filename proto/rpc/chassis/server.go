@@ -117,13 +117,14 @@ func New(config Config) (*Server, error) {
 	s := &Server{config: config, rules: rules, health: health.NewServer(),
 		draining: make(chan struct{}), guests: newAdmission(config.Room)}
 	s.hangs = newHangs(config, s.SetServing)
-	edge, err := newEdge(config, s.draining)
+	strangers := newSparing(config.Logger)
+	edge, err := newEdge(config, s.draining, strangers)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make server: %w", err)
 	}
 	options := append(transport(config),
 		grpc.InTapHandle(counting(config.Audit, s.guests.enter)),
-		grpc.Creds(loggingCredentials{secured, config.Logger}))
+		grpc.Creds(loggingCredentials{secured, config.Logger, strangers}))
 	s.grpc = grpc.NewServer(append(options,
 		interceptors(s.middlewares(edge, authz.NewGuard(rules, config.TLS.Revoked)),
 			checks(config.Checks))...)...)
