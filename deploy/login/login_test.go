@@ -85,6 +85,37 @@ func TestLogInWithAProvider(t *testing.T) {
 	t.Run("BreakGlassWithoutTheProvider", func(t *testing.T) { w.withoutProvider(t) })
 }
 
+// TestLogInByTheControlPlane has the control plane ask a real provider, with a client that has a
+// secret: nobody who logs in gets it, and nothing that is written has it.
+func TestLogInByTheControlPlane(t *testing.T) {
+	for _, auth := range []string{"basic", "post"} {
+		t.Run(auth, func(t *testing.T) {
+			w := newWorld(t, "understudy-"+auth, auth)
+			all, err := w.logsIn("alice")
+			wants(t, all, err, 0, "logged in to prod as alice@example.com", "in the role admin")
+			out, err := w.logsIn("carol")
+			wants(t, out, err, 1, "NO_ROLE")
+			all += out
+			out, err = w.admin("audit", "list", "-o", "json")
+			wants(t, out, err, 0, "Login")
+			all += out
+			out, err = w.admin("event", "list", "-o", "json")
+			wants(t, out, err, 0, "alice@example.com")
+			all += out
+			w.write("secret", "another one\n") // which is read again
+			out, err = w.logsIn("bob")
+			wants(t, out, err, 1, "refuses the client understudy-"+auth+": unauthorized_client")
+			w.plane.stop()
+			all += out + w.plane.said.String()
+			for _, text := range []string{secret, "another one", "eyJ"} {
+				if strings.Contains(all, text) {
+					t.Errorf("%q is in\n%s", text, all)
+				}
+			}
+		})
+	}
+}
+
 // lasts wants that no certificate of a login ends after the ID token, of 20 minutes.
 func lasts(t *testing.T, out string) {
 	t.Helper()

@@ -36,9 +36,11 @@ type world struct {
 	address  string
 	pin      string
 	provider *process
+	plane    *process
 }
 
-func newWorld(t *testing.T) *world {
+// newWorld has the control plane's settings of its client at the provider.
+func newWorld(t *testing.T, client ...string) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), address: free(t)}
 	build(t, "-C", "deploy/login/provider", "-o", w.path("provider"))
@@ -56,16 +58,30 @@ func newWorld(t *testing.T) *world {
 		defer answer.Body.Close()
 		return answer.StatusCode == http.StatusOK
 	})
-	start(t, w.path("understudy"), "serve", "--provider", "manual", "--state-dir",
-		w.path("state"), "--listen", w.address, "--advertise", w.address, "--metrics", "off",
-		"--oidc-issuer", w.issuer, "--oidc-client-id", "understudy",
-		"--oidc-groups-file", w.path("groups.yaml"))
+	w.write("secret", secret+"\n")
+	w.plane = start(t, w.path("understudy"), append([]string{"serve", "--provider", "manual",
+		"--state-dir", w.path("state"), "--listen", w.address, "--advertise", w.address,
+		"--metrics", "off", "--oidc-issuer", w.issuer, "--oidc-groups-file",
+		w.path("groups.yaml")}, w.settings(client)...)...)
 	await(t, "the control plane answers", func() bool {
 		out, err := w.admin("ca", "status")
 		w.pin = regexp.MustCompile(`sha256:[0-9a-f]{64}`).FindString(out)
 		return err == nil
 	})
 	return w
+}
+
+// secret is that of the clients that have one.
+const secret = "the client's+secret"
+
+// settings are those of the client: one without a secret when none is named, else its id and how it
+// shows the secret.
+func (w *world) settings(client []string) []string {
+	if len(client) == 0 {
+		return []string{"--oidc-client-id", "understudy"}
+	}
+	return []string{"--oidc-client-id", client[0], "--oidc-client-secret-file", w.path("secret"),
+		"--oidc-client-auth", client[1]}
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
@@ -101,6 +117,7 @@ func free(t *testing.T) string {
 // process is a program that runs until the test ends.
 type process struct {
 	cmd  *exec.Cmd
+	said *bytes.Buffer // once it has ended
 	once sync.Once
 }
 
@@ -112,7 +129,7 @@ func start(t *testing.T, program string, args ...string) *process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: cmd}
+	p := &process{cmd: cmd, said: &said}
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {

@@ -160,8 +160,7 @@ func (l *loggingIn) login(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	code, err := device.Begin(ctx, device.Issuer{URL: issuer.GetIssuer(),
-		ClientID: issuer.GetClientId(), Scopes: issuer.GetScopes(), Nonce: login.Nonce(public)})
+	code, err := begin(ctx, client, issuer, login.Nonce(public))
 	if err != nil {
 		return err
 	}
@@ -182,6 +181,17 @@ func (l *loggingIn) login(ctx context.Context) error {
 			enum.Word(answer.GetRole()), only(answer.GetServers()),
 			stamp(answer.GetCertificate().GetExpireTime().AsTime()))
 	})
+}
+
+// begin asks for the code: the provider, or the control plane where its client has a secret.
+func begin(ctx context.Context, client cpv1.EnrollmentServiceClient,
+	from *cpv1.GetLoginIssuerResponse, nonce string) (*device.Code, error) {
+	issuer := device.Issuer{URL: from.GetIssuer(), ClientID: from.GetClientId(),
+		Scopes: from.GetScopes(), Nonce: nonce}
+	if from.GetByControlPlane() {
+		return device.Through(ctx, client, issuer)
+	}
+	return device.Begin(ctx, issuer)
 }
 
 // client calls the control plane without a certificate. The CA that it is believed by is that

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ type loginDesk struct {
 	pin    string
 }
 
-func newLoginDesk(t *testing.T) *loginDesk {
+func newLoginDesk(t *testing.T, with ...map[string]any) *loginDesk {
 	t.Helper()
 	d := &loginDesk{t: t, key: logintest.NewKey(t, "k1", "ES256"), home: t.TempDir()}
 	d.issuer = logintest.New(t, d.key)
@@ -34,8 +35,12 @@ func newLoginDesk(t *testing.T) *loginDesk {
 		"- {group: shop, role: operator, servers: ['shop-*']}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.plane, d.admin = newPlane(t, map[string]any{"oidc_issuer": d.issuer.URL,
-		"oidc_client_id": logintest.ClientID, "oidc_groups_file": groups})
+	settings := map[string]any{"oidc_issuer": d.issuer.URL,
+		"oidc_client_id": logintest.ClientID, "oidc_groups_file": groups}
+	for _, more := range with {
+		maps.Copy(settings, more)
+	}
+	d.plane, d.admin = newPlane(t, settings)
 	ca, err := identity.ReadCertificate(filepath.Join(d.admin, "ca.pem"))
 	if err != nil {
 		t.Fatal(err)

@@ -149,6 +149,9 @@ func serveFlags(flags *pflag.FlagSet) {
 	flags.String("oidc-issuer", "", "`URL` of the identity provider with whose accounts operators "+
 		"log in (default none)")
 	flags.String("oidc-client-id", "", "`ID` of the client there that ID tokens are for")
+	flags.String("oidc-client-secret-file", "", "`FILE` with the secret of that client, where it "+
+		"has one; root's or the control plane's own")
+	flags.String("oidc-client-auth", "", "how it is shown: `basic` or post (default basic)")
 	flags.String("oidc-groups-file", "",
 		"`FILE` (YAML) that says what its groups may do; read for each login")
 	flags.String("oidc-groups-claim", "", "`CLAIM` with the groups (default groups)")

@@ -28,7 +28,7 @@ import (
 // forMachines may be called without an identity, forAgents with an agent's.
 var (
 	forMachines = []string{"GetAuthority", "CheckJoinToken", "Enroll", "RenewExpired",
-		"GetLoginIssuer", "Login"}
+		"GetLoginIssuer", "Login", "BeginLogin", "ExchangeDeviceCode"}
 	forAgents = []string{"CheckAgent", "Renew"}
 )
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ca"
+	"github.com/understudy-db/understudy/controlplane/internal/login"
 	"github.com/understudy-db/understudy/proto/settings"
 )
 
@@ -151,6 +152,10 @@ type Config struct {
 	OIDCIssuer string `koanf:"oidc_issuer"`
 	// OIDCClientID is whom its ID tokens are for.
 	OIDCClientID string `koanf:"oidc_client_id"`
+	// OIDCClientSecretFile has the secret of a client that has one, OIDCClientAuth says how it is
+	// shown: basic or post.
+	OIDCClientSecretFile string           `koanf:"oidc_client_secret_file"`
+	OIDCClientAuth       login.ClientAuth `koanf:"oidc_client_auth"`
 	// OIDCGroupsFile says what the groups of the provider may do.
 	OIDCGroupsFile string `koanf:"oidc_groups_file"`
 	// OIDCGroupsClaim is the claim with the groups, OIDCNameClaim that with the name that is shown.
@@ -212,6 +217,7 @@ func defaults() map[string]any {
 		"mariadb_certificate_life":  "720h",
 		"operator_certificate_life": "8h", "operator_certificate_grace": "72h",
 		"oidc_issuer": "", "oidc_client_id": "", "oidc_groups_file": "",
+		"oidc_client_secret_file": "", "oidc_client_auth": string(login.AuthBasic),
 		"oidc_groups_claim": "groups", "oidc_name_claim": "email",
 		"oidc_scopes":       []string{"openid", "email", "profile", "groups"},
 		"oidc_session":      "0s",

@@ -3,6 +3,7 @@ package app
 import (
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/understudy-db/understudy/controlplane/internal/login"
@@ -16,6 +17,12 @@ func (c Config) checkLogins(fault func(bad bool, format string, args ...any)) {
 		fault(c.OIDCIssuer != "" && value == "", "%s: is required with oidc_issuer", key)
 		fault(c.OIDCIssuer == "" && value != "", "%s: is nothing without oidc_issuer", key)
 	}
+	fault(c.OIDCClientSecretFile != "" && c.OIDCIssuer == "",
+		"oidc_client_secret_file: is nothing without oidc_issuer")
+	fault(c.OIDCClientSecretFile != "" && !filepath.IsAbs(c.OIDCClientSecretFile),
+		"oidc_client_secret_file: %q is not an absolute path", c.OIDCClientSecretFile)
+	fault(!slices.Contains([]login.ClientAuth{login.AuthBasic, login.AuthPost}, c.OIDCClientAuth),
+		"oidc_client_auth: %q must be one of basic, post", c.OIDCClientAuth)
 	fault(c.OIDCGroupsFile != "" && !filepath.IsAbs(c.OIDCGroupsFile),
 		"oidc_groups_file: %q is not an absolute path", c.OIDCGroupsFile)
 	fault(c.OIDCSession != 0 && (c.OIDCSession < 5*time.Minute ||
@@ -29,6 +36,7 @@ func newLogins(cfg Config, log *slog.Logger) (enrollment.Logins, error) {
 		return nil, nil //nolint:nilnil // nobody logs in
 	}
 	logins, err := login.New(login.Config{Issuer: cfg.OIDCIssuer, ClientID: cfg.OIDCClientID,
+		SecretFile: cfg.OIDCClientSecretFile, Auth: cfg.OIDCClientAuth,
 		GroupsFile: cfg.OIDCGroupsFile, GroupsClaim: cfg.OIDCGroupsClaim,
 		NameClaim: cfg.OIDCNameClaim, Scopes: cfg.OIDCScopes, Session: cfg.OIDCSession,
 		Logger: log})

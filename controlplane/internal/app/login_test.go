@@ -81,6 +81,10 @@ func TestSettingsOfLogins(t *testing.T) {
 		{map[string]any{"oidc_groups_file": "/g"}, "oidc_groups_file: is nothing without"},
 		{map[string]any{"oidc_issuer": "https://id.example", "oidc_client_id": "u",
 			"oidc_groups_file": "groups"}, "not an absolute path"},
+		{map[string]any{"oidc_client_secret_file": "/s"},
+			"oidc_client_secret_file: is nothing without oidc_issuer"},
+		{map[string]any{"oidc_client_secret_file": "s"}, "is not an absolute path"},
+		{map[string]any{"oidc_client_auth": "jwt"}, "must be one of basic, post"},
 		{map[string]any{"oidc_session": "1m"}, "oidc_session: 1m0s is not between"},
 		{map[string]any{"oidc_session": "9h"}, "oidc_session: 9h0m0s is not between"},
 	} {

@@ -29,33 +29,36 @@ var errTooSoon = errors.New("it was asked for this a moment ago")
 func Client() *http.Client {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true,
 		TLSHandshakeTimeout: patience, MaxResponseHeaderBytes: 64 << 10}
-	return &http.Client{Transport: bounded{transport}, Timeout: patience,
+	return &http.Client{Transport: bounded{next: transport, most: maxAnswer}, Timeout: patience,
 		CheckRedirect: func(to *http.Request, _ []*http.Request) error {
 			return fmt.Errorf("it redirects to %.100q, which is not followed", to.URL.Redacted())
 		}}
 }
 
 // bounded ends answers that are too long.
-type bounded struct{ next http.RoundTripper }
+type bounded struct {
+	next http.RoundTripper
+	most int64
+}
 
 // RoundTrip makes the request.
 func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	answer, err := b.next.RoundTrip(req)
 	if err == nil {
-		answer.Body = &boundedBody{ReadCloser: answer.Body, left: maxAnswer}
+		answer.Body = &boundedBody{ReadCloser: answer.Body, left: b.most, most: b.most}
 	}
 	return answer, err
 }
 
 type boundedBody struct {
 	io.ReadCloser
-	left int64
+	left, most int64
 }
 
 // Read fails past the bound: what is cut off there must not look like the whole.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left < 0 {
-		return 0, fmt.Errorf("its answer is longer than %d bytes", maxAnswer)
+		return 0, fmt.Errorf("its answer is longer than %d bytes", b.most)
 	}
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]

@@ -29,7 +29,18 @@ type issuer struct {
 
 	mu   sync.Mutex
 	keys oidc.KeySet
+	flow endpoints
 	read time.Time
+}
+
+// endpoints are the addresses of the device flow; empty where the provider has none.
+type endpoints struct{ device, token string }
+
+// endpoints are those that were last read; call keySet before.
+func (i *issuer) endpoints() endpoints {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.flow
 }
 
 // keySet is the provider's keys, read again when they are old. Calls share a request, which goes on
@@ -75,6 +86,8 @@ func (i *issuer) discover() (oidc.KeySet, error) {
 	keys := oidc.NewRemoteKeySet(oidc.ClientContext(ctx, &client), published.Keys)
 	i.mu.Lock()
 	i.keys, i.read = keys, i.now()
+	i.flow = endpoints{device: provider.Endpoint().DeviceAuthURL,
+		token: provider.Endpoint().TokenURL}
 	i.mu.Unlock()
 	return keys, nil
 }

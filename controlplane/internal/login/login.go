@@ -19,6 +19,11 @@ type Config struct {
 	Issuer string
 	// ClientID is whom ID tokens are to be for.
 	ClientID string
+	// SecretFile has the client's secret; empty for a client without one. Who logs in never gets
+	// it: the control plane makes the requests to the provider.
+	SecretFile string
+	// Auth is how the secret is shown.
+	Auth ClientAuth
 	// GroupsFile says what groups may do.
 	GroupsFile string
 	// GroupsClaim is the claim with the groups; "groups" when empty.
@@ -41,6 +46,9 @@ type Config struct {
 type Login struct {
 	config Config
 	issuer *issuer
+	secret secret
+	speaks *http.Client
+	calls  chan struct{} // of requests with the secret
 }
 
 // New makes one. The groups file must be usable; the provider need not answer yet.
@@ -58,9 +66,16 @@ func New(config Config) (*Login, error) {
 	if !slices.Contains(config.Scopes, oidc.ScopeOpenID) {
 		return nil, errors.New("cannot let operators log in: oidc_scopes must have openid")
 	}
+	own := secret{client: config.ClientID, file: config.SecretFile, auth: config.Auth}
+	if own.file != "" {
+		if err := own.check(); err != nil {
+			return nil, fmt.Errorf("cannot let operators log in: %w", err)
+		}
+	}
 	client := Client()
 	client.Transport = &spaced{next: client.Transport, every: config.Spacing}
-	return &Login{config: config, issuer: newIssuer(config, client)}, nil
+	return &Login{config: config, issuer: newIssuer(config, client), secret: own,
+		speaks: speaking(), calls: make(chan struct{}, maxCalls)}, nil
 }
 
 func newIssuer(config Config, client *http.Client) *issuer {

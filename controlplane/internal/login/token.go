@@ -52,6 +52,9 @@ func (l *Login) Verify(ctx context.Context, token string, key []byte) (Verified,
 	if !spelling.MatchString(token) {
 		return Verified{}, refused("it is not spelt as one")
 	}
+	if l.echoedIn(token) {
+		return Verified{}, refused(errEchoed.Error())
+	}
 	keys, err := l.issuer.keySet(ctx)
 	if err != nil {
 		return Verified{}, err

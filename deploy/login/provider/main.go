@@ -8,6 +8,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -56,8 +57,37 @@ func (a accounts) GetClientByClientID(ctx context.Context, id string) (op.Client
 	if err != nil {
 		return nil, err
 	}
+	if _, has := secretly[id]; has {
+		return withSecret{public{client}}, nil
+	}
 	return public{client}, nil
 }
+
+// secretly are the clients that have a secret, and whether they show it in the request.
+var secretly = map[string]bool{"understudy-basic": false, "understudy-post": true}
+
+// withSecret is a client with a secret.
+type withSecret struct{ public }
+
+// inRequests takes a secret in the request from the clients that show it there, and from no other.
+// The library knows that way for other flows alone: it compares the secret, as one in the header.
+func inRequests(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, secret := r.PostFormValue("client_id"), r.PostFormValue("client_secret")
+		_, _, inHeader := r.BasicAuth()
+		if inHeader && secret != "" || secretly[id] && inHeader || !secretly[id] && secret != "" {
+			http.Error(w, `{"error": "invalid_client"}`, http.StatusUnauthorized)
+			return
+		}
+		if secret != "" {
+			r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (withSecret) AuthMethod() oidc.AuthMethod         { return oidc.AuthMethodBasic }
+func (withSecret) ApplicationType() op.ApplicationType { return op.ApplicationTypeWeb }
 
 // public is a client without a secret, whose ID tokens have all that is asked for.
 type public struct{ op.Client }
@@ -72,9 +102,13 @@ func main() {
 	address := "127.0.0.1:" + os.Args[1]
 	issuer := "http://" + address
 	storage.RegisterClients(storage.DeviceClient("understudy", ""))
+	for id := range secretly {
+		storage.RegisterClients(storage.DeviceClient(id, "the client's+secret"))
+	}
 	provider := exampleop.SetupServer(issuer,
 		accounts{storage.NewStorage(storage.NewUserStore(issuer))},
 		slog.New(slog.NewTextHandler(os.Stderr, nil)), false, op.WithAllowInsecure())
-	server := &http.Server{Addr: address, Handler: provider, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Addr: address, Handler: inRequests(provider),
+		ReadHeaderTimeout: time.Minute}
 	log.Fatal(server.ListenAndServe())
 }

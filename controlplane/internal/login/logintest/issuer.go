@@ -79,6 +79,7 @@ type Issuer struct {
 	hits      map[string]int
 	instead   map[string]http.HandlerFunc
 	device    Device
+	guard     func(*http.Request) bool
 }
 
 // Device is how its device flow goes.
@@ -143,6 +144,13 @@ func (i *Issuer) Flow(d Device) {
 	i.device = d
 }
 
+// Guard has the device flow refuse requests of another client.
+func (i *Issuer) Guard(knows func(*http.Request) bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.guard = knows
+}
+
 // Hits is how often a path was asked for.
 func (i *Issuer) Hits(path string) int {
 	i.mu.Lock()
@@ -153,8 +161,15 @@ func (i *Issuer) Hits(path string) int {
 func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	i.hits[r.URL.Path]++
-	instead := i.instead[r.URL.Path]
+	instead, guard := i.instead[r.URL.Path], i.guard
 	i.mu.Unlock()
+	if flow := r.URL.Path == "/token" || r.URL.Path == "/device/code"; flow && guard != nil &&
+		!guard(r) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = w.Write([]byte(`{"error": "invalid_client"}`))
+		return
+	}
 	if instead != nil {
 		instead(w, r)
 		return
@@ -176,7 +191,7 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 	case "/device/code":
 		i.begin(w, r)
 	case "/token":
-		i.poll(w)
+		i.poll(w, r)
 	default:
 		http.NotFound(w, r)
 	}
@@ -192,9 +207,15 @@ func (i *Issuer) begin(w http.ResponseWriter, r *http.Request) {
 		"expires_in":                i.device.ExpiresIn, "interval": i.device.Interval})
 }
 
-func (i *Issuer) poll(w http.ResponseWriter) {
+func (i *Issuer) poll(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if r.FormValue("device_code") != "device-secret" {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"error": "invalid_grant"}`))
+		return
+	}
 	if len(i.device.Answers) > 0 {
 		first := i.device.Answers[0]
 		i.device.Answers = i.device.Answers[1:]

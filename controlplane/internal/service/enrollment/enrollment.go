@@ -138,6 +138,7 @@ type Service struct {
 
 	Config
 	limit *limiter
+	flow  flowLimits
 }
 
 // New makes the service.
@@ -151,7 +152,8 @@ func New(config Config) (*Service, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Service{Config: config, limit: newLimiter(config.Now)}, nil
+	return &Service{Config: config, limit: newLimiter(config.Now),
+		flow: newFlowLimits(config.Now)}, nil
 }
 
 // Rules says who may call what. The server that serves it must let unknown peers in, for what a
@@ -167,8 +169,12 @@ func Rules() authz.Table {
 		controlplanev1.EnrollmentService_RenewExpired_FullMethodName:   machines,
 		controlplanev1.EnrollmentService_GetLoginIssuer_FullMethodName: machines,
 		controlplanev1.EnrollmentService_Login_FullMethodName:          machines,
-		controlplanev1.EnrollmentService_CheckAgent_FullMethodName:     agents,
-		controlplanev1.EnrollmentService_Renew_FullMethodName:          agents,
+
+		controlplanev1.EnrollmentService_BeginLogin_FullMethodName:         machines,
+		controlplanev1.EnrollmentService_ExchangeDeviceCode_FullMethodName: machines,
+
+		controlplanev1.EnrollmentService_CheckAgent_FullMethodName: agents,
+		controlplanev1.EnrollmentService_Renew_FullMethodName:      agents,
 		// A token gives no more than who changes servers has: an agent may renew itself, no more.
 		controlplanev1.EnrollmentService_CreateJoinToken_FullMethodName: authz.Changers(
 			identity.RoleControlPlane),

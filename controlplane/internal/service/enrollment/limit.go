@@ -18,6 +18,9 @@ const (
 // costs signatures and a look into the store.
 type limiter struct {
 	now func() time.Time
+	// burst is how many at once, every how often one more.
+	burst int
+	every time.Duration
 
 	mu sync.Mutex
 	// freeAt is when an address that asked will have its whole burst again.
@@ -25,7 +28,11 @@ type limiter struct {
 }
 
 func newLimiter(now func() time.Time) *limiter {
-	return &limiter{now: now, freeAt: map[string]time.Time{}}
+	return limiterOf(now, burst, every)
+}
+
+func limiterOf(now func() time.Time, burst int, every time.Duration) *limiter {
+	return &limiter{now: now, burst: burst, every: every, freeAt: map[string]time.Time{}}
 }
 
 // take is 0 when the address may go on, else how long it has to wait.
@@ -37,13 +44,13 @@ func (l *limiter) take(address string) time.Duration {
 	if free.Before(now) {
 		free = now
 	}
-	if wait := free.Add(every).Sub(now) - burst*every; wait > 0 {
+	if wait := free.Add(l.every).Sub(now) - time.Duration(l.burst)*l.every; wait > 0 {
 		return wait
 	}
 	if l.freeAt[address].IsZero() && len(l.freeAt) >= maxSources {
 		l.forget(now)
 	}
-	l.freeAt[address] = free.Add(every)
+	l.freeAt[address] = free.Add(l.every)
 	return 0
 }
 

@@ -20,6 +20,13 @@ import (
 type Logins interface {
 	// Settings are what a client needs to get an ID token.
 	Settings() (issuer, clientID string, scopes []string)
+	// ByControlPlane says whether the client has a secret, and the control plane alone asks the
+	// provider.
+	ByControlPlane() bool
+	// Begin asks for a code whose ID token is to have the nonce.
+	Begin(ctx context.Context, nonce string) (login.Code, error)
+	// Exchange asks for the ID token of a code.
+	Exchange(ctx context.Context, device string) (login.Exchanged, error)
 	// Verify says whom an ID token is about, for who proved the key in PKIX form.
 	Verify(ctx context.Context, token string, key []byte) (login.Verified, error)
 	// Admit says what the person may do, on which servers.
@@ -56,7 +63,7 @@ func (s *Service) GetLoginIssuer(context.Context, *controlplanev1.GetLoginIssuer
 	}
 	issuer, clientID, scopes := logins.Settings()
 	return &controlplanev1.GetLoginIssuerResponse{Issuer: issuer, ClientId: clientID,
-		Scopes: scopes}, nil
+		Scopes: scopes, ByControlPlane: logins.ByControlPlane()}, nil
 }
 
 // Login gives a person a certificate. The key is looked at before the ID token, which costs more.

@@ -102,6 +102,8 @@ func Rules() map[string]Rule {
 		cpv1.EnrollmentService_Renew_FullMethodName:               refused,
 		cpv1.EnrollmentService_GetLoginIssuer_FullMethodName:      refused,
 		cpv1.EnrollmentService_Login_FullMethodName:               refused,
+		cpv1.EnrollmentService_BeginLogin_FullMethodName:          refused,
+		cpv1.EnrollmentService_ExchangeDeviceCode_FullMethodName:  refused,
 		cpv1.EnrollmentService_ReadmitOperator_FullMethodName:     refused,
 
 		// The audit log is the whole fleet's, and for admins.

@@ -3288,9 +3288,11 @@ type GetLoginIssuerResponse struct {
 	// The client that they are to be for.
 	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// What to ask the provider for.
-	Scopes        []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Scopes []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The client has a secret: the provider is asked by BeginLogin and ExchangeDeviceCode alone.
+	ByControlPlane bool `protobuf:"varint,4,opt,name=by_control_plane,json=byControlPlane,proto3" json:"by_control_plane,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetLoginIssuerResponse) Reset() {
@@ -3344,6 +3346,252 @@ func (x *GetLoginIssuerResponse) GetScopes() []string {
 	return nil
 }
 
+func (x *GetLoginIssuerResponse) GetByControlPlane() bool {
+	if x != nil {
+		return x.ByControlPlane
+	}
+	return false
+}
+
+// BeginLoginRequest asks for a code.
+type BeginLoginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the ID token is to have as its `nonce`: the SHA-256 of the key in PKIX form, in unpadded
+	// base64url. Required.
+	Nonce         string `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginLoginRequest) Reset() {
+	*x = BeginLoginRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginLoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginLoginRequest) ProtoMessage() {}
+
+func (x *BeginLoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginLoginRequest.ProtoReflect.Descriptor instead.
+func (*BeginLoginRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *BeginLoginRequest) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
+}
+
+// BeginLoginResponse has what a person confirms in a browser.
+type BeginLoginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the code is exchanged by. Whoever has it gets the ID token.
+	DeviceCode string `protobuf:"bytes,1,opt,name=device_code,json=deviceCode,proto3" json:"device_code,omitempty"`
+	// What the person sees.
+	UserCode string `protobuf:"bytes,2,opt,name=user_code,json=userCode,proto3" json:"user_code,omitempty"`
+	// Where the person confirms it.
+	VerificationUri string `protobuf:"bytes,3,opt,name=verification_uri,json=verificationUri,proto3" json:"verification_uri,omitempty"`
+	// The same with the code in it; empty when the provider gives none.
+	VerificationUriComplete string `protobuf:"bytes,4,opt,name=verification_uri_complete,json=verificationUriComplete,proto3" json:"verification_uri_complete,omitempty"`
+	// Until when.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// How long to wait between two questions.
+	Interval      *durationpb.Duration `protobuf:"bytes,6,opt,name=interval,proto3" json:"interval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BeginLoginResponse) Reset() {
+	*x = BeginLoginResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BeginLoginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BeginLoginResponse) ProtoMessage() {}
+
+func (x *BeginLoginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BeginLoginResponse.ProtoReflect.Descriptor instead.
+func (*BeginLoginResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *BeginLoginResponse) GetDeviceCode() string {
+	if x != nil {
+		return x.DeviceCode
+	}
+	return ""
+}
+
+func (x *BeginLoginResponse) GetUserCode() string {
+	if x != nil {
+		return x.UserCode
+	}
+	return ""
+}
+
+func (x *BeginLoginResponse) GetVerificationUri() string {
+	if x != nil {
+		return x.VerificationUri
+	}
+	return ""
+}
+
+func (x *BeginLoginResponse) GetVerificationUriComplete() string {
+	if x != nil {
+		return x.VerificationUriComplete
+	}
+	return ""
+}
+
+func (x *BeginLoginResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *BeginLoginResponse) GetInterval() *durationpb.Duration {
+	if x != nil {
+		return x.Interval
+	}
+	return nil
+}
+
+// ExchangeDeviceCodeRequest names a code.
+type ExchangeDeviceCodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The device code of BeginLogin. Required.
+	DeviceCode    string `protobuf:"bytes,1,opt,name=device_code,json=deviceCode,proto3" json:"device_code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeDeviceCodeRequest) Reset() {
+	*x = ExchangeDeviceCodeRequest{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeDeviceCodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeDeviceCodeRequest) ProtoMessage() {}
+
+func (x *ExchangeDeviceCodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeDeviceCodeRequest.ProtoReflect.Descriptor instead.
+func (*ExchangeDeviceCodeRequest) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ExchangeDeviceCodeRequest) GetDeviceCode() string {
+	if x != nil {
+		return x.DeviceCode
+	}
+	return ""
+}
+
+// ExchangeDeviceCodeResponse has the ID token.
+type ExchangeDeviceCodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID token, for Login; empty while nobody has confirmed the code.
+	IdToken string `protobuf:"bytes,1,opt,name=id_token,json=idToken,proto3" json:"id_token,omitempty"`
+	// The provider is asked too often: wait five seconds longer.
+	Slower        bool `protobuf:"varint,2,opt,name=slower,proto3" json:"slower,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeDeviceCodeResponse) Reset() {
+	*x = ExchangeDeviceCodeResponse{}
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeDeviceCodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeDeviceCodeResponse) ProtoMessage() {}
+
+func (x *ExchangeDeviceCodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeDeviceCodeResponse.ProtoReflect.Descriptor instead.
+func (*ExchangeDeviceCodeResponse) Descriptor() ([]byte, []int) {
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ExchangeDeviceCodeResponse) GetIdToken() string {
+	if x != nil {
+		return x.IdToken
+	}
+	return ""
+}
+
+func (x *ExchangeDeviceCodeResponse) GetSlower() bool {
+	if x != nil {
+		return x.Slower
+	}
+	return false
+}
+
 // LoginRequest shows an ID token, and proves a key.
 type LoginRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3358,7 +3606,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3370,7 +3618,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[46]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3383,7 +3631,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{46}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *LoginRequest) GetIdToken() string {
@@ -3421,7 +3669,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3433,7 +3681,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[47]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3446,7 +3694,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{47}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *LoginResponse) GetName() string {
@@ -3506,7 +3754,7 @@ type ReadmitOperatorRequest struct {
 
 func (x *ReadmitOperatorRequest) Reset() {
 	*x = ReadmitOperatorRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3518,7 +3766,7 @@ func (x *ReadmitOperatorRequest) String() string {
 func (*ReadmitOperatorRequest) ProtoMessage() {}
 
 func (x *ReadmitOperatorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[48]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3531,7 +3779,7 @@ func (x *ReadmitOperatorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadmitOperatorRequest.ProtoReflect.Descriptor instead.
 func (*ReadmitOperatorRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{48}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ReadmitOperatorRequest) GetName() string {
@@ -3566,7 +3814,7 @@ type ReadmitOperatorResponse struct {
 
 func (x *ReadmitOperatorResponse) Reset() {
 	*x = ReadmitOperatorResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3578,7 +3826,7 @@ func (x *ReadmitOperatorResponse) String() string {
 func (*ReadmitOperatorResponse) ProtoMessage() {}
 
 func (x *ReadmitOperatorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[49]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3591,7 +3839,7 @@ func (x *ReadmitOperatorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadmitOperatorResponse.ProtoReflect.Descriptor instead.
 func (*ReadmitOperatorResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{49}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ReadmitOperatorResponse) GetName() string {
@@ -3616,7 +3864,7 @@ type OperatorCertificate struct {
 
 func (x *OperatorCertificate) Reset() {
 	*x = OperatorCertificate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3628,7 +3876,7 @@ func (x *OperatorCertificate) String() string {
 func (*OperatorCertificate) ProtoMessage() {}
 
 func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[50]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3641,7 +3889,7 @@ func (x *OperatorCertificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorCertificate.ProtoReflect.Descriptor instead.
 func (*OperatorCertificate) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{50}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *OperatorCertificate) GetCaPem() []byte {
@@ -3684,7 +3932,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[51]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3696,7 +3944,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[51]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3709,7 +3957,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{51}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RevokeRequest) GetName() string {
@@ -3757,7 +4005,7 @@ type RevokeResponse struct {
 
 func (x *RevokeResponse) Reset() {
 	*x = RevokeResponse{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[52]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3769,7 +4017,7 @@ func (x *RevokeResponse) String() string {
 func (*RevokeResponse) ProtoMessage() {}
 
 func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[52]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3782,7 +4030,7 @@ func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
 func (*RevokeResponse) Descriptor() ([]byte, []int) {
-	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{52}
+	return file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RevokeResponse) GetSerials() []string {
@@ -3825,7 +4073,7 @@ type AuthorityStatus_Root struct {
 
 func (x *AuthorityStatus_Root) Reset() {
 	*x = AuthorityStatus_Root{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[53]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +4085,7 @@ func (x *AuthorityStatus_Root) String() string {
 func (*AuthorityStatus_Root) ProtoMessage() {}
 
 func (x *AuthorityStatus_Root) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[53]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3903,7 +4151,7 @@ type AuthorityStatus_Intermediate struct {
 
 func (x *AuthorityStatus_Intermediate) Reset() {
 	*x = AuthorityStatus_Intermediate{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[54]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3915,7 +4163,7 @@ func (x *AuthorityStatus_Intermediate) String() string {
 func (*AuthorityStatus_Intermediate) ProtoMessage() {}
 
 func (x *AuthorityStatus_Intermediate) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[54]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3969,7 +4217,7 @@ type AuthorityStatus_Laggard struct {
 
 func (x *AuthorityStatus_Laggard) Reset() {
 	*x = AuthorityStatus_Laggard{}
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[55]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3981,7 +4229,7 @@ func (x *AuthorityStatus_Laggard) String() string {
 func (*AuthorityStatus_Laggard) ProtoMessage() {}
 
 func (x *AuthorityStatus_Laggard) ProtoReflect() protoreflect.Message {
-	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[55]
+	mi := &file_understudy_controlplane_v1_enrollment_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4290,11 +4538,29 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"login_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tloginTime\x12;\n" +
 	"\vrevoke_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"revokeTime\"\x17\n" +
-	"\x15GetLoginIssuerRequest\"e\n" +
+	"\x15GetLoginIssuerRequest\"\x8f\x01\n" +
 	"\x16GetLoginIssuerResponse\x12\x16\n" +
 	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1b\n" +
 	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12\x16\n" +
-	"\x06scopes\x18\x03 \x03(\tR\x06scopes\"W\n" +
+	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12(\n" +
+	"\x10by_control_plane\x18\x04 \x01(\bR\x0ebyControlPlane\"3\n" +
+	"\x11BeginLoginRequest\x12\x1e\n" +
+	"\x05nonce\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01@@R\x05nonce\"\xb2\x02\n" +
+	"\x12BeginLoginResponse\x12$\n" +
+	"\vdevice_code\x18\x01 \x01(\tB\x03\x80\x01\x01R\n" +
+	"deviceCode\x12\x1b\n" +
+	"\tuser_code\x18\x02 \x01(\tR\buserCode\x12)\n" +
+	"\x10verification_uri\x18\x03 \x01(\tR\x0fverificationUri\x12:\n" +
+	"\x19verification_uri_complete\x18\x04 \x01(\tR\x17verificationUriComplete\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x125\n" +
+	"\binterval\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\binterval\"J\n" +
+	"\x19ExchangeDeviceCodeRequest\x12-\n" +
+	"\vdevice_code\x18\x01 \x01(\tB\f\xea\xbb\x18\x05\b\x01@\x80 \x80\x01\x01R\n" +
+	"deviceCode\"T\n" +
+	"\x1aExchangeDeviceCodeResponse\x12\x1e\n" +
+	"\bid_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\aidToken\x12\x16\n" +
+	"\x06slower\x18\x02 \x01(\bR\x06slower\"W\n" +
 	"\fLoginRequest\x12*\n" +
 	"\bid_token\x18\x01 \x01(\tB\x0f\xea\xbb\x18\b\b\x01@\x80\x80\x04P#\x80\x01\x01R\aidToken\x12\x1b\n" +
 	"\x03csr\x18\x02 \x01(\fB\t\xea\xbb\x18\x05\b\x01@\x80@R\x03csr\"\x8b\x02\n" +
@@ -4335,7 +4601,7 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x19OPERATOR_ROLE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OPERATOR_ROLE_VIEWER\x10\x01\x12\x1a\n" +
 	"\x16OPERATOR_ROLE_OPERATOR\x10\x02\x12\x17\n" +
-	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xeb\x15\n" +
+	"\x13OPERATOR_ROLE_ADMIN\x10\x032\xe8\x17\n" +
 	"\x11EnrollmentService\x12v\n" +
 	"\fGetAuthority\x12/.understudy.controlplane.v1.GetAuthorityRequest\x1a0.understudy.controlplane.v1.GetAuthorityResponse\"\x03\x90\x02\x01\x12|\n" +
 	"\x0eCheckJoinToken\x121.understudy.controlplane.v1.CheckJoinTokenRequest\x1a2.understudy.controlplane.v1.CheckJoinTokenResponse\"\x03\x90\x02\x01\x12p\n" +
@@ -4349,7 +4615,10 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x0eCreateOperator\x121.understudy.controlplane.v1.CreateOperatorRequest\x1a2.understudy.controlplane.v1.CreateOperatorResponse\x12|\n" +
 	"\x0eUpdateOperator\x121.understudy.controlplane.v1.UpdateOperatorRequest\x1a2.understudy.controlplane.v1.UpdateOperatorResponse\"\x03\x90\x02\x02\x12t\n" +
 	"\rRenewOperator\x120.understudy.controlplane.v1.RenewOperatorRequest\x1a1.understudy.controlplane.v1.RenewOperatorResponse\x12|\n" +
-	"\x0eGetLoginIssuer\x121.understudy.controlplane.v1.GetLoginIssuerRequest\x1a2.understudy.controlplane.v1.GetLoginIssuerResponse\"\x03\x90\x02\x01\x12\\\n" +
+	"\x0eGetLoginIssuer\x121.understudy.controlplane.v1.GetLoginIssuerRequest\x1a2.understudy.controlplane.v1.GetLoginIssuerResponse\"\x03\x90\x02\x01\x12p\n" +
+	"\n" +
+	"BeginLogin\x12-.understudy.controlplane.v1.BeginLoginRequest\x1a..understudy.controlplane.v1.BeginLoginResponse\"\x03\x90\x02\x01\x12\x88\x01\n" +
+	"\x12ExchangeDeviceCode\x125.understudy.controlplane.v1.ExchangeDeviceCodeRequest\x1a6.understudy.controlplane.v1.ExchangeDeviceCodeResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x05Login\x12(.understudy.controlplane.v1.LoginRequest\x1a).understudy.controlplane.v1.LoginResponse\x12\x7f\n" +
 	"\x0fReadmitOperator\x122.understudy.controlplane.v1.ReadmitOperatorRequest\x1a3.understudy.controlplane.v1.ReadmitOperatorResponse\"\x03\x90\x02\x02\x12y\n" +
 	"\rListOperators\x120.understudy.controlplane.v1.ListOperatorsRequest\x1a1.understudy.controlplane.v1.ListOperatorsResponse\"\x03\x90\x02\x01\x12\x88\x01\n" +
@@ -4376,7 +4645,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_rawDescGZIP() []by
 }
 
 var file_understudy_controlplane_v1_enrollment_service_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_understudy_controlplane_v1_enrollment_service_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(AuthorityPhase)(0),                  // 0: understudy.controlplane.v1.AuthorityPhase
 	(OperatorRole)(0),                    // 1: understudy.controlplane.v1.OperatorRole
@@ -4431,123 +4700,133 @@ var file_understudy_controlplane_v1_enrollment_service_proto_goTypes = []any{
 	(*Account)(nil),                      // 50: understudy.controlplane.v1.Account
 	(*GetLoginIssuerRequest)(nil),        // 51: understudy.controlplane.v1.GetLoginIssuerRequest
 	(*GetLoginIssuerResponse)(nil),       // 52: understudy.controlplane.v1.GetLoginIssuerResponse
-	(*LoginRequest)(nil),                 // 53: understudy.controlplane.v1.LoginRequest
-	(*LoginResponse)(nil),                // 54: understudy.controlplane.v1.LoginResponse
-	(*ReadmitOperatorRequest)(nil),       // 55: understudy.controlplane.v1.ReadmitOperatorRequest
-	(*ReadmitOperatorResponse)(nil),      // 56: understudy.controlplane.v1.ReadmitOperatorResponse
-	(*OperatorCertificate)(nil),          // 57: understudy.controlplane.v1.OperatorCertificate
-	(*RevokeRequest)(nil),                // 58: understudy.controlplane.v1.RevokeRequest
-	(*RevokeResponse)(nil),               // 59: understudy.controlplane.v1.RevokeResponse
-	(*AuthorityStatus_Root)(nil),         // 60: understudy.controlplane.v1.AuthorityStatus.Root
-	(*AuthorityStatus_Intermediate)(nil), // 61: understudy.controlplane.v1.AuthorityStatus.Intermediate
-	(*AuthorityStatus_Laggard)(nil),      // 62: understudy.controlplane.v1.AuthorityStatus.Laggard
-	(*timestamppb.Timestamp)(nil),        // 63: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),          // 64: google.protobuf.Duration
+	(*BeginLoginRequest)(nil),            // 53: understudy.controlplane.v1.BeginLoginRequest
+	(*BeginLoginResponse)(nil),           // 54: understudy.controlplane.v1.BeginLoginResponse
+	(*ExchangeDeviceCodeRequest)(nil),    // 55: understudy.controlplane.v1.ExchangeDeviceCodeRequest
+	(*ExchangeDeviceCodeResponse)(nil),   // 56: understudy.controlplane.v1.ExchangeDeviceCodeResponse
+	(*LoginRequest)(nil),                 // 57: understudy.controlplane.v1.LoginRequest
+	(*LoginResponse)(nil),                // 58: understudy.controlplane.v1.LoginResponse
+	(*ReadmitOperatorRequest)(nil),       // 59: understudy.controlplane.v1.ReadmitOperatorRequest
+	(*ReadmitOperatorResponse)(nil),      // 60: understudy.controlplane.v1.ReadmitOperatorResponse
+	(*OperatorCertificate)(nil),          // 61: understudy.controlplane.v1.OperatorCertificate
+	(*RevokeRequest)(nil),                // 62: understudy.controlplane.v1.RevokeRequest
+	(*RevokeResponse)(nil),               // 63: understudy.controlplane.v1.RevokeResponse
+	(*AuthorityStatus_Root)(nil),         // 64: understudy.controlplane.v1.AuthorityStatus.Root
+	(*AuthorityStatus_Intermediate)(nil), // 65: understudy.controlplane.v1.AuthorityStatus.Intermediate
+	(*AuthorityStatus_Laggard)(nil),      // 66: understudy.controlplane.v1.AuthorityStatus.Laggard
+	(*timestamppb.Timestamp)(nil),        // 67: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),          // 68: google.protobuf.Duration
 }
 var file_understudy_controlplane_v1_enrollment_service_proto_depIdxs = []int32{
 	2,  // 0: understudy.controlplane.v1.AgentGrant.state:type_name -> understudy.controlplane.v1.AgentGrant.State
-	63, // 1: understudy.controlplane.v1.AgentGrant.create_time:type_name -> google.protobuf.Timestamp
-	63, // 2: understudy.controlplane.v1.AgentGrant.expire_time:type_name -> google.protobuf.Timestamp
-	63, // 3: understudy.controlplane.v1.AgentGrant.revoke_time:type_name -> google.protobuf.Timestamp
-	64, // 4: understudy.controlplane.v1.CreateAgentGrantRequest.duration:type_name -> google.protobuf.Duration
+	67, // 1: understudy.controlplane.v1.AgentGrant.create_time:type_name -> google.protobuf.Timestamp
+	67, // 2: understudy.controlplane.v1.AgentGrant.expire_time:type_name -> google.protobuf.Timestamp
+	67, // 3: understudy.controlplane.v1.AgentGrant.revoke_time:type_name -> google.protobuf.Timestamp
+	68, // 4: understudy.controlplane.v1.CreateAgentGrantRequest.duration:type_name -> google.protobuf.Duration
 	7,  // 5: understudy.controlplane.v1.CreateAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
 	7,  // 6: understudy.controlplane.v1.ListAgentGrantsResponse.grants:type_name -> understudy.controlplane.v1.AgentGrant
 	7,  // 7: understudy.controlplane.v1.RevokeAgentGrantResponse.grant:type_name -> understudy.controlplane.v1.AgentGrant
-	63, // 8: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
+	67, // 8: understudy.controlplane.v1.GetAuthorityResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 9: understudy.controlplane.v1.AuthorityStatus.phase:type_name -> understudy.controlplane.v1.AuthorityPhase
-	63, // 10: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
-	60, // 11: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
-	62, // 12: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
+	67, // 10: understudy.controlplane.v1.AuthorityStatus.phase_time:type_name -> google.protobuf.Timestamp
+	64, // 11: understudy.controlplane.v1.AuthorityStatus.roots:type_name -> understudy.controlplane.v1.AuthorityStatus.Root
+	66, // 12: understudy.controlplane.v1.AuthorityStatus.lagging:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard
 	16, // 13: understudy.controlplane.v1.GetAuthorityStatusResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
 	0,  // 14: understudy.controlplane.v1.RotateAuthorityRequest.from:type_name -> understudy.controlplane.v1.AuthorityPhase
 	16, // 15: understudy.controlplane.v1.RotateAuthorityResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
 	16, // 16: understudy.controlplane.v1.InstallIntermediateResponse.status:type_name -> understudy.controlplane.v1.AuthorityStatus
-	63, // 17: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
-	64, // 18: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
-	63, // 19: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	67, // 17: understudy.controlplane.v1.CheckJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	68, // 18: understudy.controlplane.v1.CreateJoinTokenRequest.ttl:type_name -> google.protobuf.Duration
+	67, // 19: understudy.controlplane.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	33, // 20: understudy.controlplane.v1.ListJoinTokensResponse.join_tokens:type_name -> understudy.controlplane.v1.JoinToken
 	5,  // 21: understudy.controlplane.v1.JoinToken.state:type_name -> understudy.controlplane.v1.JoinToken.State
-	63, // 22: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
-	63, // 23: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
-	63, // 24: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
-	63, // 25: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
+	67, // 22: understudy.controlplane.v1.JoinToken.create_time:type_name -> google.protobuf.Timestamp
+	67, // 23: understudy.controlplane.v1.JoinToken.expire_time:type_name -> google.protobuf.Timestamp
+	67, // 24: understudy.controlplane.v1.JoinToken.use_time:type_name -> google.protobuf.Timestamp
+	67, // 25: understudy.controlplane.v1.JoinToken.revoke_time:type_name -> google.protobuf.Timestamp
 	40, // 26: understudy.controlplane.v1.EnrollResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	63, // 27: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
+	67, // 27: understudy.controlplane.v1.RenewExpiredResponse.expire_time:type_name -> google.protobuf.Timestamp
 	40, // 28: understudy.controlplane.v1.RenewResponse.certificates:type_name -> understudy.controlplane.v1.Certificates
-	63, // 29: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
+	67, // 29: understudy.controlplane.v1.Certificates.expire_time:type_name -> google.protobuf.Timestamp
 	1,  // 30: understudy.controlplane.v1.CreateOperatorRequest.role:type_name -> understudy.controlplane.v1.OperatorRole
-	57, // 31: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	57, // 32: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	61, // 31: understudy.controlplane.v1.CreateOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	61, // 32: understudy.controlplane.v1.RenewOperatorResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
 	49, // 33: understudy.controlplane.v1.ListOperatorsResponse.operators:type_name -> understudy.controlplane.v1.Operator
 	1,  // 34: understudy.controlplane.v1.Operator.role:type_name -> understudy.controlplane.v1.OperatorRole
 	6,  // 35: understudy.controlplane.v1.Operator.state:type_name -> understudy.controlplane.v1.Operator.State
-	63, // 36: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
-	63, // 37: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
-	63, // 38: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
+	67, // 36: understudy.controlplane.v1.Operator.issue_time:type_name -> google.protobuf.Timestamp
+	67, // 37: understudy.controlplane.v1.Operator.expire_time:type_name -> google.protobuf.Timestamp
+	67, // 38: understudy.controlplane.v1.Operator.revoke_time:type_name -> google.protobuf.Timestamp
 	50, // 39: understudy.controlplane.v1.Operator.account:type_name -> understudy.controlplane.v1.Account
-	63, // 40: understudy.controlplane.v1.Account.login_time:type_name -> google.protobuf.Timestamp
-	63, // 41: understudy.controlplane.v1.Account.revoke_time:type_name -> google.protobuf.Timestamp
-	1,  // 42: understudy.controlplane.v1.LoginResponse.role:type_name -> understudy.controlplane.v1.OperatorRole
-	57, // 43: understudy.controlplane.v1.LoginResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
-	63, // 44: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
-	63, // 45: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 46: understudy.controlplane.v1.AuthorityStatus.Root.key:type_name -> understudy.controlplane.v1.AuthorityStatus.Root.Key
-	61, // 47: understudy.controlplane.v1.AuthorityStatus.Root.intermediate:type_name -> understudy.controlplane.v1.AuthorityStatus.Intermediate
-	63, // 48: understudy.controlplane.v1.AuthorityStatus.Intermediate.expire_time:type_name -> google.protobuf.Timestamp
-	4,  // 49: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
-	63, // 50: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
-	63, // 51: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 52: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
-	25, // 53: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
-	27, // 54: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
-	29, // 55: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
-	31, // 56: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
-	34, // 57: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
-	38, // 58: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
-	36, // 59: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
-	41, // 60: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
-	42, // 61: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
-	45, // 62: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
-	51, // 63: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:input_type -> understudy.controlplane.v1.GetLoginIssuerRequest
-	53, // 64: understudy.controlplane.v1.EnrollmentService.Login:input_type -> understudy.controlplane.v1.LoginRequest
-	55, // 65: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:input_type -> understudy.controlplane.v1.ReadmitOperatorRequest
-	47, // 66: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
-	17, // 67: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
-	19, // 68: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
-	21, // 69: understudy.controlplane.v1.EnrollmentService.RequestIntermediate:input_type -> understudy.controlplane.v1.RequestIntermediateRequest
-	23, // 70: understudy.controlplane.v1.EnrollmentService.InstallIntermediate:input_type -> understudy.controlplane.v1.InstallIntermediateRequest
-	58, // 71: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
-	8,  // 72: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:input_type -> understudy.controlplane.v1.CreateAgentGrantRequest
-	10, // 73: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:input_type -> understudy.controlplane.v1.ListAgentGrantsRequest
-	12, // 74: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:input_type -> understudy.controlplane.v1.RevokeAgentGrantRequest
-	15, // 75: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
-	26, // 76: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
-	28, // 77: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
-	30, // 78: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
-	32, // 79: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
-	35, // 80: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
-	39, // 81: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
-	37, // 82: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
-	44, // 83: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
-	43, // 84: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
-	46, // 85: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
-	52, // 86: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:output_type -> understudy.controlplane.v1.GetLoginIssuerResponse
-	54, // 87: understudy.controlplane.v1.EnrollmentService.Login:output_type -> understudy.controlplane.v1.LoginResponse
-	56, // 88: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:output_type -> understudy.controlplane.v1.ReadmitOperatorResponse
-	48, // 89: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
-	18, // 90: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
-	20, // 91: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
-	22, // 92: understudy.controlplane.v1.EnrollmentService.RequestIntermediate:output_type -> understudy.controlplane.v1.RequestIntermediateResponse
-	24, // 93: understudy.controlplane.v1.EnrollmentService.InstallIntermediate:output_type -> understudy.controlplane.v1.InstallIntermediateResponse
-	59, // 94: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
-	9,  // 95: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:output_type -> understudy.controlplane.v1.CreateAgentGrantResponse
-	11, // 96: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:output_type -> understudy.controlplane.v1.ListAgentGrantsResponse
-	13, // 97: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:output_type -> understudy.controlplane.v1.RevokeAgentGrantResponse
-	75, // [75:98] is the sub-list for method output_type
-	52, // [52:75] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	67, // 40: understudy.controlplane.v1.Account.login_time:type_name -> google.protobuf.Timestamp
+	67, // 41: understudy.controlplane.v1.Account.revoke_time:type_name -> google.protobuf.Timestamp
+	67, // 42: understudy.controlplane.v1.BeginLoginResponse.expire_time:type_name -> google.protobuf.Timestamp
+	68, // 43: understudy.controlplane.v1.BeginLoginResponse.interval:type_name -> google.protobuf.Duration
+	1,  // 44: understudy.controlplane.v1.LoginResponse.role:type_name -> understudy.controlplane.v1.OperatorRole
+	61, // 45: understudy.controlplane.v1.LoginResponse.certificate:type_name -> understudy.controlplane.v1.OperatorCertificate
+	67, // 46: understudy.controlplane.v1.OperatorCertificate.expire_time:type_name -> google.protobuf.Timestamp
+	67, // 47: understudy.controlplane.v1.AuthorityStatus.Root.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 48: understudy.controlplane.v1.AuthorityStatus.Root.key:type_name -> understudy.controlplane.v1.AuthorityStatus.Root.Key
+	65, // 49: understudy.controlplane.v1.AuthorityStatus.Root.intermediate:type_name -> understudy.controlplane.v1.AuthorityStatus.Intermediate
+	67, // 50: understudy.controlplane.v1.AuthorityStatus.Intermediate.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 51: understudy.controlplane.v1.AuthorityStatus.Laggard.kind:type_name -> understudy.controlplane.v1.AuthorityStatus.Laggard.Kind
+	67, // 52: understudy.controlplane.v1.AuthorityStatus.Laggard.issue_time:type_name -> google.protobuf.Timestamp
+	67, // 53: understudy.controlplane.v1.AuthorityStatus.Laggard.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 54: understudy.controlplane.v1.EnrollmentService.GetAuthority:input_type -> understudy.controlplane.v1.GetAuthorityRequest
+	25, // 55: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:input_type -> understudy.controlplane.v1.CheckJoinTokenRequest
+	27, // 56: understudy.controlplane.v1.EnrollmentService.CheckAgent:input_type -> understudy.controlplane.v1.CheckAgentRequest
+	29, // 57: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:input_type -> understudy.controlplane.v1.CreateJoinTokenRequest
+	31, // 58: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:input_type -> understudy.controlplane.v1.ListJoinTokensRequest
+	34, // 59: understudy.controlplane.v1.EnrollmentService.Enroll:input_type -> understudy.controlplane.v1.EnrollRequest
+	38, // 60: understudy.controlplane.v1.EnrollmentService.Renew:input_type -> understudy.controlplane.v1.RenewRequest
+	36, // 61: understudy.controlplane.v1.EnrollmentService.RenewExpired:input_type -> understudy.controlplane.v1.RenewExpiredRequest
+	41, // 62: understudy.controlplane.v1.EnrollmentService.CreateOperator:input_type -> understudy.controlplane.v1.CreateOperatorRequest
+	42, // 63: understudy.controlplane.v1.EnrollmentService.UpdateOperator:input_type -> understudy.controlplane.v1.UpdateOperatorRequest
+	45, // 64: understudy.controlplane.v1.EnrollmentService.RenewOperator:input_type -> understudy.controlplane.v1.RenewOperatorRequest
+	51, // 65: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:input_type -> understudy.controlplane.v1.GetLoginIssuerRequest
+	53, // 66: understudy.controlplane.v1.EnrollmentService.BeginLogin:input_type -> understudy.controlplane.v1.BeginLoginRequest
+	55, // 67: understudy.controlplane.v1.EnrollmentService.ExchangeDeviceCode:input_type -> understudy.controlplane.v1.ExchangeDeviceCodeRequest
+	57, // 68: understudy.controlplane.v1.EnrollmentService.Login:input_type -> understudy.controlplane.v1.LoginRequest
+	59, // 69: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:input_type -> understudy.controlplane.v1.ReadmitOperatorRequest
+	47, // 70: understudy.controlplane.v1.EnrollmentService.ListOperators:input_type -> understudy.controlplane.v1.ListOperatorsRequest
+	17, // 71: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:input_type -> understudy.controlplane.v1.GetAuthorityStatusRequest
+	19, // 72: understudy.controlplane.v1.EnrollmentService.RotateAuthority:input_type -> understudy.controlplane.v1.RotateAuthorityRequest
+	21, // 73: understudy.controlplane.v1.EnrollmentService.RequestIntermediate:input_type -> understudy.controlplane.v1.RequestIntermediateRequest
+	23, // 74: understudy.controlplane.v1.EnrollmentService.InstallIntermediate:input_type -> understudy.controlplane.v1.InstallIntermediateRequest
+	62, // 75: understudy.controlplane.v1.EnrollmentService.Revoke:input_type -> understudy.controlplane.v1.RevokeRequest
+	8,  // 76: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:input_type -> understudy.controlplane.v1.CreateAgentGrantRequest
+	10, // 77: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:input_type -> understudy.controlplane.v1.ListAgentGrantsRequest
+	12, // 78: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:input_type -> understudy.controlplane.v1.RevokeAgentGrantRequest
+	15, // 79: understudy.controlplane.v1.EnrollmentService.GetAuthority:output_type -> understudy.controlplane.v1.GetAuthorityResponse
+	26, // 80: understudy.controlplane.v1.EnrollmentService.CheckJoinToken:output_type -> understudy.controlplane.v1.CheckJoinTokenResponse
+	28, // 81: understudy.controlplane.v1.EnrollmentService.CheckAgent:output_type -> understudy.controlplane.v1.CheckAgentResponse
+	30, // 82: understudy.controlplane.v1.EnrollmentService.CreateJoinToken:output_type -> understudy.controlplane.v1.CreateJoinTokenResponse
+	32, // 83: understudy.controlplane.v1.EnrollmentService.ListJoinTokens:output_type -> understudy.controlplane.v1.ListJoinTokensResponse
+	35, // 84: understudy.controlplane.v1.EnrollmentService.Enroll:output_type -> understudy.controlplane.v1.EnrollResponse
+	39, // 85: understudy.controlplane.v1.EnrollmentService.Renew:output_type -> understudy.controlplane.v1.RenewResponse
+	37, // 86: understudy.controlplane.v1.EnrollmentService.RenewExpired:output_type -> understudy.controlplane.v1.RenewExpiredResponse
+	44, // 87: understudy.controlplane.v1.EnrollmentService.CreateOperator:output_type -> understudy.controlplane.v1.CreateOperatorResponse
+	43, // 88: understudy.controlplane.v1.EnrollmentService.UpdateOperator:output_type -> understudy.controlplane.v1.UpdateOperatorResponse
+	46, // 89: understudy.controlplane.v1.EnrollmentService.RenewOperator:output_type -> understudy.controlplane.v1.RenewOperatorResponse
+	52, // 90: understudy.controlplane.v1.EnrollmentService.GetLoginIssuer:output_type -> understudy.controlplane.v1.GetLoginIssuerResponse
+	54, // 91: understudy.controlplane.v1.EnrollmentService.BeginLogin:output_type -> understudy.controlplane.v1.BeginLoginResponse
+	56, // 92: understudy.controlplane.v1.EnrollmentService.ExchangeDeviceCode:output_type -> understudy.controlplane.v1.ExchangeDeviceCodeResponse
+	58, // 93: understudy.controlplane.v1.EnrollmentService.Login:output_type -> understudy.controlplane.v1.LoginResponse
+	60, // 94: understudy.controlplane.v1.EnrollmentService.ReadmitOperator:output_type -> understudy.controlplane.v1.ReadmitOperatorResponse
+	48, // 95: understudy.controlplane.v1.EnrollmentService.ListOperators:output_type -> understudy.controlplane.v1.ListOperatorsResponse
+	18, // 96: understudy.controlplane.v1.EnrollmentService.GetAuthorityStatus:output_type -> understudy.controlplane.v1.GetAuthorityStatusResponse
+	20, // 97: understudy.controlplane.v1.EnrollmentService.RotateAuthority:output_type -> understudy.controlplane.v1.RotateAuthorityResponse
+	22, // 98: understudy.controlplane.v1.EnrollmentService.RequestIntermediate:output_type -> understudy.controlplane.v1.RequestIntermediateResponse
+	24, // 99: understudy.controlplane.v1.EnrollmentService.InstallIntermediate:output_type -> understudy.controlplane.v1.InstallIntermediateResponse
+	63, // 100: understudy.controlplane.v1.EnrollmentService.Revoke:output_type -> understudy.controlplane.v1.RevokeResponse
+	9,  // 101: understudy.controlplane.v1.EnrollmentService.CreateAgentGrant:output_type -> understudy.controlplane.v1.CreateAgentGrantResponse
+	11, // 102: understudy.controlplane.v1.EnrollmentService.ListAgentGrants:output_type -> understudy.controlplane.v1.ListAgentGrantsResponse
+	13, // 103: understudy.controlplane.v1.EnrollmentService.RevokeAgentGrant:output_type -> understudy.controlplane.v1.RevokeAgentGrantResponse
+	79, // [79:104] is the sub-list for method output_type
+	54, // [54:79] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_understudy_controlplane_v1_enrollment_service_proto_init() }
@@ -4565,7 +4844,7 @@ func file_understudy_controlplane_v1_enrollment_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc), len(file_understudy_controlplane_v1_enrollment_service_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   56,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,8 @@ const (
 	EnrollmentService_UpdateOperator_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/UpdateOperator"
 	EnrollmentService_RenewOperator_FullMethodName       = "/understudy.controlplane.v1.EnrollmentService/RenewOperator"
 	EnrollmentService_GetLoginIssuer_FullMethodName      = "/understudy.controlplane.v1.EnrollmentService/GetLoginIssuer"
+	EnrollmentService_BeginLogin_FullMethodName          = "/understudy.controlplane.v1.EnrollmentService/BeginLogin"
+	EnrollmentService_ExchangeDeviceCode_FullMethodName  = "/understudy.controlplane.v1.EnrollmentService/ExchangeDeviceCode"
 	EnrollmentService_Login_FullMethodName               = "/understudy.controlplane.v1.EnrollmentService/Login"
 	EnrollmentService_ReadmitOperator_FullMethodName     = "/understudy.controlplane.v1.EnrollmentService/ReadmitOperator"
 	EnrollmentService_ListOperators_FullMethodName       = "/understudy.controlplane.v1.EnrollmentService/ListOperators"
@@ -116,6 +118,16 @@ type EnrollmentServiceClient interface {
 	// GetLoginIssuer returns the identity provider whose ID tokens Login takes. Needs no certificate.
 	// FAILED_PRECONDITION (LOGIN_NOT_CONFIGURED) where there is none.
 	GetLoginIssuer(ctx context.Context, in *GetLoginIssuerRequest, opts ...grpc.CallOption) (*GetLoginIssuerResponse, error)
+	// BeginLogin asks the identity provider for a code of the device flow, where the control plane's
+	// client has a secret: nobody else can then. Needs no certificate. FAILED_PRECONDITION
+	// (LOGIN_NOT_CONFIGURED) where there is no provider, or the client has no secret, UNAVAILABLE
+	// (ISSUER_UNREACHABLE), PERMISSION_DENIED (ID_TOKEN_REFUSED) when the provider refuses the
+	// client, RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
+	BeginLogin(ctx context.Context, in *BeginLoginRequest, opts ...grpc.CallOption) (*BeginLoginResponse, error)
+	// ExchangeDeviceCode asks the identity provider for the ID token of a code, which is for whoever
+	// has the device code of BeginLogin. Needs no certificate. The same errors, and DEADLINE_EXCEEDED
+	// (ID_TOKEN_REFUSED) once the code has ended.
+	ExchangeDeviceCode(ctx context.Context, in *ExchangeDeviceCodeRequest, opts ...grpc.CallOption) (*ExchangeDeviceCodeResponse, error)
 	// Login gives the person whom an ID token is about a certificate for the key of a signing
 	// request, in the role and for the servers that their groups have now. Needs no certificate. An
 	// ID token is used once. The certificate cannot be renewed. Older certificates of the person in
@@ -305,6 +317,26 @@ func (c *enrollmentServiceClient) GetLoginIssuer(ctx context.Context, in *GetLog
 	return out, nil
 }
 
+func (c *enrollmentServiceClient) BeginLogin(ctx context.Context, in *BeginLoginRequest, opts ...grpc.CallOption) (*BeginLoginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BeginLoginResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_BeginLogin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentServiceClient) ExchangeDeviceCode(ctx context.Context, in *ExchangeDeviceCodeRequest, opts ...grpc.CallOption) (*ExchangeDeviceCodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExchangeDeviceCodeResponse)
+	err := c.cc.Invoke(ctx, EnrollmentService_ExchangeDeviceCode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollmentServiceClient) Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LoginResponse)
@@ -487,6 +519,16 @@ type EnrollmentServiceServer interface {
 	// GetLoginIssuer returns the identity provider whose ID tokens Login takes. Needs no certificate.
 	// FAILED_PRECONDITION (LOGIN_NOT_CONFIGURED) where there is none.
 	GetLoginIssuer(context.Context, *GetLoginIssuerRequest) (*GetLoginIssuerResponse, error)
+	// BeginLogin asks the identity provider for a code of the device flow, where the control plane's
+	// client has a secret: nobody else can then. Needs no certificate. FAILED_PRECONDITION
+	// (LOGIN_NOT_CONFIGURED) where there is no provider, or the client has no secret, UNAVAILABLE
+	// (ISSUER_UNREACHABLE), PERMISSION_DENIED (ID_TOKEN_REFUSED) when the provider refuses the
+	// client, RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
+	BeginLogin(context.Context, *BeginLoginRequest) (*BeginLoginResponse, error)
+	// ExchangeDeviceCode asks the identity provider for the ID token of a code, which is for whoever
+	// has the device code of BeginLogin. Needs no certificate. The same errors, and DEADLINE_EXCEEDED
+	// (ID_TOKEN_REFUSED) once the code has ended.
+	ExchangeDeviceCode(context.Context, *ExchangeDeviceCodeRequest) (*ExchangeDeviceCodeResponse, error)
 	// Login gives the person whom an ID token is about a certificate for the key of a signing
 	// request, in the role and for the servers that their groups have now. Needs no certificate. An
 	// ID token is used once. The certificate cannot be renewed. Older certificates of the person in
@@ -591,6 +633,12 @@ func (UnimplementedEnrollmentServiceServer) RenewOperator(context.Context, *Rene
 }
 func (UnimplementedEnrollmentServiceServer) GetLoginIssuer(context.Context, *GetLoginIssuerRequest) (*GetLoginIssuerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetLoginIssuer not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) BeginLogin(context.Context, *BeginLoginRequest) (*BeginLoginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BeginLogin not implemented")
+}
+func (UnimplementedEnrollmentServiceServer) ExchangeDeviceCode(context.Context, *ExchangeDeviceCodeRequest) (*ExchangeDeviceCodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExchangeDeviceCode not implemented")
 }
 func (UnimplementedEnrollmentServiceServer) Login(context.Context, *LoginRequest) (*LoginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Login not implemented")
@@ -862,6 +910,42 @@ func _EnrollmentService_GetLoginIssuer_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollmentService_BeginLogin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BeginLoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).BeginLogin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_BeginLogin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).BeginLogin(ctx, req.(*BeginLoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentService_ExchangeDeviceCode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExchangeDeviceCodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentServiceServer).ExchangeDeviceCode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentService_ExchangeDeviceCode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentServiceServer).ExchangeDeviceCode(ctx, req.(*ExchangeDeviceCodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollmentService_Login_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LoginRequest)
 	if err := dec(in); err != nil {
@@ -1114,6 +1198,14 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetLoginIssuer",
 			Handler:    _EnrollmentService_GetLoginIssuer_Handler,
+		},
+		{
+			MethodName: "BeginLogin",
+			Handler:    _EnrollmentService_BeginLogin_Handler,
+		},
+		{
+			MethodName: "ExchangeDeviceCode",
+			Handler:    _EnrollmentService_ExchangeDeviceCode_Handler,
 		},
 		{
 			MethodName: "Login",

@@ -52,6 +52,8 @@ type Code struct {
 	config oauth2.Config
 	client *http.Client
 	answer *oauth2.DeviceAuthResponse
+	// through is set where the control plane asks the provider.
+	through *through
 }
 
 // Begin asks the provider for a code.
@@ -138,6 +140,9 @@ func (c *Code) read() error {
 // Wait is the ID token, once the user has confirmed the code. An answer that is none is waited
 // over: a provider restarts, and a laptop changes networks. Note hears of it.
 func (c *Code) Wait(ctx context.Context, note func(problem string)) (string, error) {
+	if c.through != nil {
+		return c.through.wait(ctx, c, note)
+	}
 	for {
 		token, err := c.config.DeviceAccessToken(c.with(ctx), c.answer)
 		if err == nil {
