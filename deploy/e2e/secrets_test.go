@@ -67,8 +67,11 @@ func (r *secretsRun) listen(host string) {
 		r.t.Fatalf("MariaDB of %s does not log all: %s", host, got)
 	}
 	r.watchStatements(host)
+	restarted := time.Now()
 	awaitTrue(r.t, time.Minute, host+" is READY", func() bool {
-		return r.server(host).GetState() == cpv1.Server_STATE_READY
+		s := r.server(host) // what is heard first may have been sampled while MariaDB was starting
+		return s.GetState() == cpv1.Server_STATE_READY &&
+			s.GetLastSeenTime().AsTime().After(restarted.Add(3*time.Second))
 	})
 }
 
