@@ -35,7 +35,7 @@ func TestEveryLevelComparesTheInventory(t *testing.T) {
 		"broken on both sides": {with(func(o *kit.Object) { o.Problem = "error 1356" }),
 			with(func(o *kit.Object) { o.Problem = "error 194" }), ""},
 		"broken on the primary alone": {with(func(o *kit.Object) { o.Problem = "1" }), &view,
-			"another way"},
+			"cannot be opened on the primary"},
 		"lawful": {&linked, nil, ""},
 	}
 	for name, c := range cases {
