@@ -110,8 +110,18 @@ func dial(s *stack.Stack) (net.Conn, error) {
 	return elsewhere.Dial("tcp", s.Address())
 }
 
-// connect is refused where there is no room; certificate may be nil.
+// connect is refused where there is no room; certificate may be nil. What is answered does not
+// count.
 func connect(s *stack.Stack, certificate *tls.Certificate) (*attacker, error) {
+	a, err := deafly(s, certificate)
+	if err == nil {
+		go func() { _, _ = io.Copy(io.Discard, a.conn) }()
+	}
+	return a, err
+}
+
+// deafly connects, and reads nothing.
+func deafly(s *stack.Stack, certificate *tls.Certificate) (*attacker, error) {
 	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
 	if certificate != nil {
 		config.Certificates = []tls.Certificate{*certificate}
@@ -132,7 +142,6 @@ func connect(s *stack.Stack, certificate *tls.Certificate) (*attacker, error) {
 	if err := a.framer.WriteSettings(); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	go func() { _, _ = io.Copy(io.Discard, conn) }() // nothing that is answered counts
 	return a, nil
 }
 

@@ -23,7 +23,7 @@ type Room struct {
 	// handshake included; 64 when 0. All addresses together have eight times as many: who comes
 	// then takes the place of the oldest of the address that has most.
 	Strangers int
-	// PerCaller are the connections of one identity; 256 when 0.
+	// PerCaller are the connections of one identity; 128 when 0.
 	PerCaller int
 	// Calls are those under way of one identity, those that hang after their caller left included;
 	// 100 when 0. The control plane is not bound by it.
@@ -31,6 +31,11 @@ type Room struct {
 	// StrangersCalls are those under way of an address, of callers without a certificate; 10 when
 	// 0.
 	StrangersCalls int
+	// Unread is how much of their answers may wait for one identity to read them, in bytes; 4 MiB
+	// when 0. The control plane is not bound by it.
+	Unread int
+	// StrangersUnread is the same for an address, of callers without a certificate; 1 MiB when 0.
+	StrangersUnread int
 	// StrangersTime ends a connection that has shown no certificate, and what it calls; a minute
 	// when 0.
 	StrangersTime time.Duration
@@ -39,9 +44,11 @@ type Room struct {
 const (
 	defaultConnections = 4096
 	defaultStrangers   = 64
-	defaultPerCaller   = 256
+	defaultPerCaller   = 128
 	defaultCalls       = 100
+	defaultUnread      = 4 << 20
 	strangersCalls     = 10
+	strangersUnread    = 1 << 20
 	strangersTime      = time.Minute
 	addressesOfMany    = 8
 	maxStreams         = 128      // of a connection
@@ -54,6 +61,8 @@ func (r *Room) fillDefaults() {
 	r.PerCaller = orDefault(r.PerCaller, defaultPerCaller)
 	r.Calls = orDefault(r.Calls, defaultCalls)
 	r.StrangersCalls = orDefault(r.StrangersCalls, strangersCalls)
+	r.Unread = orDefault(r.Unread, defaultUnread)
+	r.StrangersUnread = orDefault(r.StrangersUnread, strangersUnread)
 	r.StrangersTime = orDefault(r.StrangersTime, strangersTime)
 }
 
@@ -67,6 +76,7 @@ type admission struct {
 	strangersIn int
 	callers     map[identity.Identity]int // connections
 	calls       map[caller]int
+	unread      map[caller]int // bytes of answers that wait to be sent
 }
 
 // caller is whose calls are counted: an identity, and an address where there is none.
@@ -79,7 +89,7 @@ func newAdmission(room Room) *admission {
 	room.fillDefaults()
 	return &admission{room: room, connections: map[*guest]struct{}{},
 		strangers: map[string][]*guest{}, callers: map[identity.Identity]int{},
-		calls: map[caller]int{}}
+		calls: map[caller]int{}, unread: map[caller]int{}}
 }
 
 // guest is a connection that was let in, until it is closed.
@@ -187,18 +197,29 @@ func (g *guest) Close() error {
 	return g.Conn.Close()
 }
 
+// callerRoom is what a caller may hold besides connections.
+type callerRoom struct{ calls, unread int }
+
+func (a *admission) roomOf(from identity.Peer) (caller, callerRoom) {
+	if from.Identity.Role == identity.RoleAnonymous {
+		return caller{from.Identity, identity.Network(from.Address)},
+			callerRoom{a.room.StrangersCalls, a.room.StrangersUnread}
+	}
+	return caller{who: from.Identity}, callerRoom{a.room.Calls, a.room.Unread}
+}
+
 // begin takes room for a call, until free is called.
 func (a *admission) begin(from identity.Peer) (free func(), err error) {
-	who, most := caller{who: from.Identity}, a.room.Calls
-	switch from.Identity.Role {
-	case identity.RoleControlPlane:
+	if from.Identity.Role == identity.RoleControlPlane {
 		return func() {}, nil
-	case identity.RoleAnonymous:
-		who.address, most = identity.Network(from.Address), a.room.StrangersCalls
 	}
+	who, room := a.roomOf(from)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.calls[who] >= most {
+	if err := a.mayWait(who, room, leastUnread); err != nil {
+		return nil, err
+	}
+	if a.calls[who] >= room.calls {
 		return nil, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_UNSPECIFIED,
 			fmt.Sprintf("%s has %d calls under way", from.Identity, a.calls[who]),
 			errs.WithHint("end some of them, watches and waits among them, then retry"))

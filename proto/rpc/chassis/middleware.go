@@ -36,16 +36,20 @@ func chain(ctx context.Context, all []middleware, call about, last handler) erro
 
 // interceptors are both halves: the middlewares around each call, and the checks of each request
 // before the handler sees it.
-func interceptors(around []middleware, check Check) []grpc.ServerOption {
+func interceptors(around []middleware, check Check, guests *admission) []grpc.ServerOption {
 	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 		handle grpc.UnaryHandler) (resp any, err error) {
+		uncompressed(ctx)
 		call := about{method: info.FullMethod, request: req.(proto.Message),
 			setHeader: func(md metadata.MD) error { return grpc.SetHeader(ctx, md) }}
 		err = chain(ctx, around, call, func(ctx context.Context) error {
 			if err := check(ctx, req.(proto.Message)); err != nil {
 				return err
 			}
-			resp, err = handle(ctx, req)
+			if resp, err = handle(ctx, req); err != nil {
+				return err
+			}
+			resp, err = guests.answer(ctx, resp)
 			return err
 		})
 		if err != nil {
@@ -55,23 +59,36 @@ func interceptors(around []middleware, check Check) []grpc.ServerOption {
 	}
 	stream := func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
 		handle grpc.StreamHandler) error {
+		uncompressed(stream.Context())
 		call := about{method: info.FullMethod, stream: true, setHeader: stream.SetHeader}
 		return chain(stream.Context(), around, call, func(ctx context.Context) error {
-			return handle(srv, &checkedStream{ServerStream: stream, ctx: ctx, check: check})
+			return handle(srv, &checkedStream{ServerStream: stream, ctx: ctx, check: check,
+				guests: guests})
 		})
 	}
 	return []grpc.ServerOption{grpc.UnaryInterceptor(unary), grpc.StreamInterceptor(stream)}
 }
 
-// checkedStream has the call's context, and checks each message before the handler sees it.
+// checkedStream has the call's context, checks each message before the handler sees it, and counts
+// what is sent.
 type checkedStream struct {
 	grpc.ServerStream
-	ctx   context.Context
-	check Check
+	ctx    context.Context
+	check  Check
+	guests *admission
 }
 
 // Context is the call's context.
 func (s *checkedStream) Context() context.Context { return s.ctx }
+
+// SendMsg sends a message, unless too much waits for the caller.
+func (s *checkedStream) SendMsg(msg any) error {
+	msg, err := s.guests.answer(s.ctx, msg)
+	if err != nil {
+		return err
+	}
+	return s.ServerStream.SendMsg(msg)
+}
 
 // RecvMsg answers with a checked message, or with what is wrong with it. It fails once the call's
 // context has ended, which may be before the caller's has: no request of later reaches the handler.

@@ -127,7 +127,7 @@ func New(config Config) (*Server, error) {
 		grpc.Creds(loggingCredentials{secured, config.Logger, strangers}))
 	s.grpc = grpc.NewServer(append(options,
 		interceptors(s.middlewares(edge, authz.NewGuard(rules, config.TLS.Revoked)),
-			checks(config.Checks))...)...)
+			checks(config.Checks), s.guests)...)...)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	return s, nil
@@ -166,6 +166,7 @@ func orDefault[T comparable](value, fallback T) T {
 
 func transport(config Config) []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newWeighing()),
 		grpc.MaxRecvMsgSize(config.MaxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),

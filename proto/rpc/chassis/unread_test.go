@@ -1,0 +1,180 @@
+package chassis_test
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // which the programs have
+	"google.golang.org/protobuf/proto"
+
+	"github.com/understudy-db/understudy/proto/rpc/chassis"
+	"github.com/understudy-db/understudy/proto/rpc/errs"
+	"github.com/understudy-db/understudy/proto/rpc/identity"
+	agentv1 "github.com/understudy-db/understudy/proto/understudy/agent/v1"
+)
+
+// TestAnswersThatNobodyReadTakeRoom has a caller who reads none of its answers. It is refused until
+// it has read them, or given them up; others are served meanwhile, and what it changes is answered.
+func TestAnswersThatNobodyReadTakeRoom(t *testing.T) {
+	t.Parallel()
+	for name, relents := range map[string]func(*deaf){
+		"until it reads them":       func(d *deaf) { d.reads() },
+		"until it resets its calls": func(d *deaf) { d.resets() },
+		"until its connection ends": func(d *deaf) {
+			d.conn.Close()
+			d.collect = runtime.GC // what waits is garbage then
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := serve(t, &units{get: ok[*agentv1.GetUnitRequest], watch: large(100 << 10)},
+				watching, func(c *chassis.Config) { c.Room.Unread = 256 << 10 })
+			d := w.deaf(identity.Operator("ann"))
+			for range 10 {
+				d.calls(watchUnits, &agentv1.WatchUnitsRequest{})
+			}
+			ann := w.client(identity.Operator("ann"))
+			for asks(t, ann) == nil {
+				d.calls(getUnit, &agentv1.GetUnitRequest{Unit: "a.service"})
+			}
+			if err := asks(t, ann); !errors.Is(err, errs.ResourceExhausted) ||
+				!strings.Contains(err.Error(), "does not read its answers") {
+				t.Fatal(err)
+			}
+			if err := asks(t, w.client(identity.Operator("bob"))); err != nil {
+				t.Error(err)
+			}
+			relents(d)
+			for deadline := patience(t); asks(t, ann) != nil; d.collect() {
+				if deadline.Err() != nil {
+					t.Fatal("the room of answers is not given back")
+				}
+			}
+		})
+	}
+}
+
+// TestALargeAnswerBesideUnreadOnesIsRefused: a watch ends with the reason.
+func TestALargeAnswerBesideUnreadOnesIsRefused(t *testing.T) {
+	t.Parallel()
+	w := serve(t, &units{watch: large(100 << 10)}, watching,
+		func(c *chassis.Config) { c.Room.Unread = 64 << 10 })
+	for who, refused := range map[identity.Identity]bool{identity.Operator("ann"): true,
+		identity.ControlPlane(): false} {
+		stream, err := w.client(who).WatchUnits(patience(t), &agentv1.WatchUnitsRequest{})
+		must(t, err)
+		if _, err = stream.Recv(); errors.Is(err, errs.ResourceExhausted) != refused {
+			t.Errorf("%s: %v", who, err)
+		}
+	}
+}
+
+// TestAnswersAreNotCompressed: of a compressed one nobody would know when it was sent.
+func TestAnswersAreNotCompressed(t *testing.T) {
+	t.Parallel()
+	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]})
+	d := w.deaf(identity.Operator("ann"))
+	d.calls(getUnit, &agentv1.GetUnitRequest{Unit: "a.service"}, "grpc-encoding", "gzip",
+		"grpc-accept-encoding", "gzip")
+	answer := d.headers()
+	if encoding, said := answer["grpc-encoding"]; said && encoding != "identity" {
+		t.Errorf("the answer is %v", answer)
+	}
+}
+
+func asks(t *testing.T, client agentv1.SystemdServiceClient) error {
+	t.Helper()
+	_, err := client.GetUnit(patience(t), &agentv1.GetUnitRequest{Unit: "a.service"})
+	return err
+}
+
+// large is a watch that ends with an answer of so many bytes.
+func large(size int) func(*agentv1.WatchUnitsRequest,
+	grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
+	return func(_ *agentv1.WatchUnitsRequest,
+		stream grpc.ServerStreamingServer[agentv1.WatchUnitsResponse]) error {
+		return stream.Send(&agentv1.WatchUnitsResponse{Unit: &agentv1.Unit{
+			Name: strings.Repeat("n", size)}})
+	}
+}
+
+// deaf is a caller that has no room for answers.
+type deaf struct {
+	t      *testing.T
+	conn   net.Conn
+	framer *http2.Framer
+	next   uint32
+	// collect is called while the room is waited for.
+	collect func()
+}
+
+func (w *world) deaf(as identity.Identity) *deaf {
+	w.t.Helper()
+	config, err := identity.ClientTLS(identity.ClientConfig{
+		Source: w.ca.Source(as), Expect: identity.Agent("db-1")})
+	must(w.t, err)
+	config.NextProtos = []string{"h2"}
+	conn, err := tls.Dial("tcp", w.address, config)
+	must(w.t, err)
+	w.t.Cleanup(func() { conn.Close() })
+	must(w.t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	_, err = io.WriteString(conn, http2.ClientPreface)
+	must(w.t, err)
+	d := &deaf{t: w.t, conn: conn, framer: http2.NewFramer(conn, conn), next: 1,
+		collect: func() {}}
+	must(w.t, d.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
+	return d
+}
+
+func (d *deaf) calls(method string, request proto.Message, more ...string) {
+	d.t.Helper()
+	body, err := proto.Marshal(request)
+	must(d.t, err)
+	fields := append([]string{":method", "POST", ":scheme", "https", ":path", method,
+		":authority", "x", "content-type", "application/grpc", "te", "trailers"}, more...)
+	must(d.t, d.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: d.next, EndHeaders: true,
+		BlockFragment: headers(fields...)}))
+	must(d.t, d.framer.WriteData(d.next, true,
+		append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body))), body...)))
+	d.next += 2
+}
+
+func (d *deaf) reads() {
+	must(d.t, d.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize,
+		Val: 1 << 20}))
+	must(d.t, d.framer.WriteWindowUpdate(0, 1<<24))
+	go func() { _, _ = io.Copy(io.Discard, d.conn) }()
+}
+
+func (d *deaf) resets() {
+	for stream := uint32(1); stream < d.next; stream += 2 {
+		must(d.t, d.framer.WriteRSTStream(stream, http2.ErrCodeCancel))
+	}
+}
+
+// headers are those of the next answer.
+func (d *deaf) headers() map[string]string {
+	d.t.Helper()
+	d.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for {
+		frame, err := d.framer.ReadFrame()
+		must(d.t, err)
+		if answer, is := frame.(*http2.MetaHeadersFrame); is {
+			fields := map[string]string{}
+			for _, f := range answer.Fields {
+				fields[f.Name] = f.Value
+			}
+			return fields
+		}
+	}
+}
