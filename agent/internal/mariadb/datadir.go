@@ -44,6 +44,7 @@ type Datadirs struct {
 	options      *options
 	root         string
 	socket, user string
+	relayDir     string
 	// allowed are those that may be touched, fallback is the host's own.
 	allowed  []string
 	fallback string

@@ -52,9 +52,15 @@ func (d *Datadirs) programs(ctx context.Context) (programs, error) {
 		return programs{}, err
 	}
 	p := programs{options: all}
+	belongs, err := lookup(d.user)
+	if err != nil {
+		return programs{}, err
+	}
 	built := map[string]string{}
-	err = d.exec.Lines(ctx, hostexec.Command{Tool: "mariadbd",
-		Args: []string{"--no-defaults", "--verbose", "--help"}}, func(line []byte) error {
+	// For its help the program makes a file in the datadir, through a link too, and opens tables.
+	help := hostexec.Command{Tool: "mariadbd", As: belongs,
+		Args: []string{"--no-defaults", "--datadir=/nonexistent", "--verbose", "--help"}}
+	err = d.exec.Lines(ctx, help, func(line []byte) error {
 		if words := strings.Fields(string(line)); len(words) == 2 {
 			built[normal(words[0])] = words[1]
 		}

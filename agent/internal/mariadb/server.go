@@ -76,6 +76,9 @@ type Config struct {
 	TLSDir string
 	// StateDir is the agent's own; default /var/lib/understudy-agent.
 	StateDir string
+	// RelayDir is where MariaDB's upgrade finds a socket that signs it in, as long as it runs, in a
+	// directory of root's; default /run/understudy-upgrade.
+	RelayDir string
 	// Program is the agent's own path, for timers; default /usr/bin/understudy-agent.
 	Program string
 	// User is the user that MariaDB runs as; default mysql.
@@ -128,7 +131,7 @@ func New(config Config) (*Host, error) {
 	}
 	config.fill()
 	for _, path := range []string{config.Socket, config.Datadir, config.DropIn, config.OptionsDir,
-		config.TLSDir, config.StateDir} {
+		config.TLSDir, config.StateDir, config.RelayDir} {
 		if !filepath.IsAbs(path) {
 			return nil, fmt.Errorf("cannot make a MariaDB server: %q is no absolute path", path)
 		}
@@ -166,7 +169,7 @@ func (c Config) host(server *Server) *Host {
 			reservations: reservations,
 			certificate:  certificate{from: c.TLS, to: installed, user: c.User}, log: c.Log},
 		Datadirs: &Datadirs{server: server, exec: c.Exec, socket: c.Socket, user: c.User,
-			options: options, root: c.Root,
+			relayDir: c.RelayDir, options: options, root: c.Root,
 			allowed: c.Datadirs, fallback: c.Datadir},
 		quiesced: c.Quiesced, observed: c.Observed, binary: binary{exec: c.Exec},
 		history: histories{file: filepath.Join(c.StateDir, "history.json"), log: c.Log},
@@ -182,6 +185,7 @@ func (c *Config) fill() {
 	c.OptionsDir = cmp.Or(c.OptionsDir, "/etc/mysql")
 	c.TLSDir = cmp.Or(c.TLSDir, "/etc/mysql/understudy")
 	c.StateDir = cmp.Or(c.StateDir, "/var/lib/understudy-agent")
+	c.RelayDir = cmp.Or(c.RelayDir, "/run/understudy-upgrade")
 	c.Program = cmp.Or(c.Program, "/usr/bin/understudy-agent")
 	c.User = cmp.Or(c.User, "mysql")
 	c.Log = cmp.Or(c.Log, slog.Default())

@@ -70,6 +70,22 @@ func (d *Dir) RemoveAll(name string) error {
 // Own gives the directory itself to a user. It says whether it was another's.
 func (d *Dir) Own(to atomicfile.Owner) (bool, error) { return own(d.Fd(), d.Path(), to) }
 
+// OwnFile gives a regular file that has no other name to a user. It says whether it was another's.
+func (d *Dir) OwnFile(name string, to atomicfile.Owner) (bool, error) {
+	fd, stat, err := d.reach(name)
+	if err != nil {
+		return false, d.failed("chown", name, err)
+	}
+	defer unix.Close(fd)
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return false, d.failed("chown", name, errNotRegular)
+	}
+	if stat.Nlink > 1 && int(stat.Uid) != to.UID {
+		return false, d.failed("chown", name, errOtherName)
+	}
+	return own(fd, d.Path()+"/"+name, to)
+}
+
 // Keep gives the directory itself to a user, and lets no other write into it. Who had it still gets
 // through. It says whether it changed something.
 func (d *Dir) Keep(to atomicfile.Owner) (bool, error) {
@@ -165,7 +181,7 @@ func (o *owning) entry(ctx context.Context, d *Dir, name string, depth int) erro
 	}
 	defer unix.Close(fd)
 	if stat.Nlink > 1 && !o.apart && int(stat.Uid) != o.to.UID {
-		return d.failed("chown", name, errors.New("has another name, which may be outside"))
+		return d.failed("chown", name, errOtherName)
 	}
 	did, err := own(fd, path, o.to)
 	if did {
@@ -173,6 +189,8 @@ func (o *owning) entry(ctx context.Context, d *Dir, name string, depth int) erro
 	}
 	return err
 }
+
+var errOtherName = errors.New("has another name, which may be outside")
 
 // own changes the owner of what the descriptor holds, and of nothing else.
 func own(fd int, path string, to atomicfile.Owner) (bool, error) {

@@ -253,3 +253,26 @@ func ownerOf(t *testing.T, path string) int {
 	must(t, unix.Lstat(path, &stat))
 	return int(stat.Uid)
 }
+
+// TestGivesARegularFileAway: one name is given, where it is no link and has no name elsewhere.
+func TestGivesARegularFileAway(t *testing.T) {
+	t.Parallel()
+	w, dir := newWorld(t)
+	must(t, os.WriteFile(filepath.Join(w.inside, "file"), nil, 0o600))
+	must(t, os.Symlink(filepath.Join(w.outside, "shadow"), filepath.Join(w.inside, "link")))
+	must(t, os.Link(filepath.Join(w.outside, "shadow"), filepath.Join(w.inside, "second")))
+	for _, want := range []bool{true, false} {
+		if did, err := dir.OwnFile("file", nobody); err != nil || did != want {
+			t.Errorf("%t, not %t: %v", did, want, err)
+		}
+	}
+	if uid := ownerOf(t, filepath.Join(w.inside, "file")); uid != nobody.UID {
+		t.Error(uid)
+	}
+	for _, name := range []string{"link", "second", "../outside/shadow", "absent"} {
+		if did, err := dir.OwnFile(name, nobody); err == nil || did {
+			t.Errorf("%s: %t", name, did)
+		}
+	}
+	w.untouched(t)
+}

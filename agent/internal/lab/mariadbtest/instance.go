@@ -95,7 +95,7 @@ func New(t testing.TB, o Options) *Instance {
 		Exec: tools{i}, Socket: i.Socket, Datadir: i.Datadir,
 		DropIn: filepath.Join(dir, "conf.d/zz-understudy.cnf"), OptionsDir: dir,
 		DefaultsFile: filepath.Join(dir, "my.cnf"), Root: o.Root, TLSDir: filepath.Join(dir, "tls"),
-		StateDir: filepath.Join(dir, "state"), User: "root",
+		StateDir: filepath.Join(dir, "state"), RelayDir: filepath.Join(dir, "up"), User: "root",
 		Timers: o.Timers, Log: slog.New(slog.NewTextHandler(testLog{t},
 			&slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
