@@ -31,9 +31,12 @@ type Room struct {
 	// StrangersCalls are those under way of an address, of callers without a certificate; 10 when
 	// 0.
 	StrangersCalls int
-	// Unread is how much of their answers may wait for one identity to read them, in bytes; 4 MiB
-	// when 0. The control plane is not bound by it.
+	// Unread is how much of the answers to one identity may be under way at a time, in bytes: made,
+	// and not yet sent because it does not read them; 4 MiB when 0. What is over it waits. The
+	// control plane is not bound by it.
 	Unread int
+	// UnreadWait is how long a call waits for that at most; 10 s when 0.
+	UnreadWait time.Duration
 	// StrangersUnread is the same for an address, of callers without a certificate; 1 MiB when 0.
 	StrangersUnread int
 	// StrangersTime ends a connection that has shown no certificate, and what it calls; a minute
@@ -47,6 +50,7 @@ const (
 	defaultPerCaller   = 128
 	defaultCalls       = 100
 	defaultUnread      = 4 << 20
+	unreadWait         = 10 * time.Second
 	strangersCalls     = 10
 	strangersUnread    = 1 << 20
 	strangersTime      = time.Minute
@@ -62,6 +66,7 @@ func (r *Room) fillDefaults() {
 	r.Calls = orDefault(r.Calls, defaultCalls)
 	r.StrangersCalls = orDefault(r.StrangersCalls, strangersCalls)
 	r.Unread = orDefault(r.Unread, defaultUnread)
+	r.UnreadWait = orDefault(r.UnreadWait, unreadWait)
 	r.StrangersUnread = orDefault(r.StrangersUnread, strangersUnread)
 	r.StrangersTime = orDefault(r.StrangersTime, strangersTime)
 }
@@ -76,7 +81,7 @@ type admission struct {
 	strangersIn int
 	callers     map[identity.Identity]int // connections
 	calls       map[caller]int
-	unread      map[caller]int // bytes of answers that wait to be sent
+	unread      map[caller]*unread
 }
 
 // caller is whose calls are counted: an identity, and an address where there is none.
@@ -89,7 +94,7 @@ func newAdmission(room Room) *admission {
 	room.fillDefaults()
 	return &admission{room: room, connections: map[*guest]struct{}{},
 		strangers: map[string][]*guest{}, callers: map[identity.Identity]int{},
-		calls: map[caller]int{}, unread: map[caller]int{}}
+		calls: map[caller]int{}, unread: map[caller]*unread{}}
 }
 
 // guest is a connection that was let in, until it is closed.
@@ -216,9 +221,6 @@ func (a *admission) begin(from identity.Peer) (free func(), err error) {
 	who, room := a.roomOf(from)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.mayWait(who, room, leastUnread); err != nil {
-		return nil, err
-	}
 	if a.calls[who] >= room.calls {
 		return nil, errs.New(errs.ResourceExhausted, errorsv1.Reason_REASON_UNSPECIFIED,
 			fmt.Sprintf("%s has %d calls under way", from.Identity, a.calls[who]),

@@ -46,10 +46,8 @@ func interceptors(around []middleware, check Check, guests *admission) []grpc.Se
 			if err := check(ctx, req.(proto.Message)); err != nil {
 				return err
 			}
-			if resp, err = handle(ctx, req); err != nil {
-				return err
-			}
-			resp, err = guests.answer(ctx, resp)
+			resp, err = guests.answering(ctx, req.(proto.Message),
+				func() (any, error) { return handle(ctx, req) })
 			return err
 		})
 		if err != nil {
@@ -81,13 +79,18 @@ type checkedStream struct {
 // Context is the call's context.
 func (s *checkedStream) Context() context.Context { return s.ctx }
 
-// SendMsg sends a message, unless too much waits for the caller.
+// SendMsg sends a message once there is room for it.
 func (s *checkedStream) SendMsg(msg any) error {
-	msg, err := s.guests.answer(s.ctx, msg)
+	r, err := s.guests.reserve(s.ctx, max(proto.Size(msg.(proto.Message)), leastUnread))
 	if err != nil {
 		return err
 	}
-	return s.ServerStream.SendMsg(msg)
+	encoded, err := r.encode(msg)
+	if err != nil {
+		r.free()
+		return err
+	}
+	return s.ServerStream.SendMsg(encoded)
 }
 
 // RecvMsg answers with a checked message, or with what is wrong with it. It fails once the call's

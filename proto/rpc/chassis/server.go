@@ -166,7 +166,7 @@ func orDefault[T comparable](value, fallback T) T {
 
 func transport(config Config) []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(newWeighing()),
+		grpc.ForceServerCodecV2(newEncoded()),
 		grpc.MaxRecvMsgSize(config.MaxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),

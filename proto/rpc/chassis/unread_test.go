@@ -1,6 +1,7 @@
 package chassis_test
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,7 +26,7 @@ import (
 )
 
 // TestAnswersThatNobodyReadTakeRoom has a caller who reads none of its answers. It is refused until
-// it has read them, or given them up; others are served meanwhile, and what it changes is answered.
+// it has read them, or given them up. Others are served meanwhile.
 func TestAnswersThatNobodyReadTakeRoom(t *testing.T) {
 	t.Parallel()
 	for name, relents := range map[string]func(*deaf){
@@ -38,17 +40,20 @@ func TestAnswersThatNobodyReadTakeRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := serve(t, &units{get: ok[*agentv1.GetUnitRequest], watch: large(100 << 10)},
-				watching, func(c *chassis.Config) { c.Room.Unread = 256 << 10 })
+				watching, func(c *chassis.Config) {
+					c.Room.Unread, c.Room.UnreadWait = 256<<10, time.Second/10
+				})
 			d := w.deaf(identity.Operator("ann"))
 			for range 10 {
 				d.calls(watchUnits, &agentv1.WatchUnitsRequest{})
 			}
 			ann := w.client(identity.Operator("ann"))
-			for asks(t, ann) == nil {
-				d.calls(getUnit, &agentv1.GetUnitRequest{Unit: "a.service"})
+			var err error
+			for err == nil {
+				err = asks(t, ann)
 			}
-			if err := asks(t, ann); !errors.Is(err, errs.ResourceExhausted) ||
-				!strings.Contains(err.Error(), "does not read its answers") {
+			if !errors.Is(err, errs.ResourceExhausted) ||
+				!strings.Contains(err.Error(), "does not read the answers") {
 				t.Fatal(err)
 			}
 			if err := asks(t, w.client(identity.Operator("bob"))); err != nil {
@@ -64,19 +69,65 @@ func TestAnswersThatNobodyReadTakeRoom(t *testing.T) {
 	}
 }
 
-// TestALargeAnswerBesideUnreadOnesIsRefused: a watch ends with the reason.
-func TestALargeAnswerBesideUnreadOnesIsRefused(t *testing.T) {
+// TestManyAnswersAtATimeAreRead has a caller who asks for far more at a time than it has room for,
+// and reads it.
+func TestManyAnswersAtATimeAreRead(t *testing.T) {
 	t.Parallel()
-	w := serve(t, &units{watch: large(100 << 10)}, watching,
+	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest], watch: large(100 << 10)}, watching,
 		func(c *chassis.Config) { c.Room.Unread = 64 << 10 })
-	for who, refused := range map[identity.Identity]bool{identity.Operator("ann"): true,
-		identity.ControlPlane(): false} {
-		stream, err := w.client(who).WatchUnits(patience(t), &agentv1.WatchUnitsRequest{})
-		must(t, err)
-		if _, err = stream.Recv(); errors.Is(err, errs.ResourceExhausted) != refused {
-			t.Errorf("%s: %v", who, err)
+	ann := w.client(identity.Operator("ann"))
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if err := asks(t, ann); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			stream, err := ann.WatchUnits(patience(t), &agentv1.WatchUnitsRequest{})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestSmallAnswersTakeLittleRoom: what was kept for them is given back once they are made.
+func TestSmallAnswersTakeLittleRoom(t *testing.T) {
+	t.Parallel()
+	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]},
+		func(c *chassis.Config) { c.Room.Unread = 128 << 10 })
+	d := w.deaf(identity.Operator("ann"))
+	for range 10 {
+		d.calls(getUnit, &agentv1.GetUnitRequest{Unit: "a.service"})
+		d.headers() // it is made
+	}
+	must(t, asks(t, w.client(identity.Operator("ann"))))
+}
+
+// TestAnAnswerThatIsNotGivenTakesNoRoom has calls that fail, and one that panics.
+func TestAnAnswerThatIsNotGivenTakesNoRoom(t *testing.T) {
+	t.Parallel()
+	w := serve(t, &units{get: func(_ context.Context, req *agentv1.GetUnitRequest) error {
+		switch req.GetUnit() {
+		case "panics.service":
+			panic("no")
+		case "fails.service":
+			return errors.New("no")
+		}
+		return nil
+	}}, func(c *chassis.Config) { c.Room.Unread, c.Room.UnreadWait = 64<<10, time.Minute })
+	ann := w.client(identity.Operator("ann"))
+	for _, unit := range []string{"panics.service", "fails.service"} {
+		if _, err := ann.GetUnit(patience(t), &agentv1.GetUnitRequest{Unit: unit}); err == nil {
+			t.Errorf("%s was answered", unit)
 		}
 	}
+	must(t, asks(t, ann))
 }
 
 // TestAnswersAreNotCompressed: of a compressed one nobody would know when it was sent.
@@ -132,6 +183,7 @@ func (w *world) deaf(as identity.Identity) *deaf {
 	must(w.t, err)
 	d := &deaf{t: w.t, conn: conn, framer: http2.NewFramer(conn, conn), next: 1,
 		collect: func() {}}
+	d.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	must(w.t, d.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
 	return d
 }
@@ -165,7 +217,6 @@ func (d *deaf) resets() {
 // headers are those of the next answer.
 func (d *deaf) headers() map[string]string {
 	d.t.Helper()
-	d.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	for {
 		frame, err := d.framer.ReadFrame()
 		must(d.t, err)
