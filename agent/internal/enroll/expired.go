@@ -103,7 +103,7 @@ func (e *Enroller) askForExpired(ctx context.Context, have meta, cert *x509.Cert
 		func(ctx context.Context, c controlplanev1.EnrollmentServiceClient,
 		) (*controlplanev1.RenewExpiredResponse, error) {
 			return c.RenewExpired(ctx, &controlplanev1.RenewExpiredRequest{CertificatePem: shown,
-				Csr: csr})
+				Csr: csr, TakesChain: true})
 		})
 	if err != nil {
 		return nil, err

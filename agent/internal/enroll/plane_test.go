@@ -119,10 +119,22 @@ func rules() authz.Table {
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
+// newEnough refuses an agent that does not say what it takes, as one below an intermediate does.
+func newEnough(req interface{ GetTakesChain() bool }) error {
+	if req.GetTakesChain() {
+		return nil
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_UNIMPLEMENTED,
+		"too old", errs.WithHint("upgrade understudy-agent"))
+}
+
 func (p *plane) Enroll(_ context.Context,
 	req *controlplanev1.EnrollRequest) (*controlplanev1.EnrollResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := newEnough(req); err != nil {
+		return nil, err
+	}
 	key, print := p.key(req.GetAgentCsr())
 	shown := req.GetToken() + string(req.GetEc2Identity())
 	bound, known := p.tokens[shown]
@@ -141,6 +153,9 @@ func (p *plane) Renew(ctx context.Context,
 	req *controlplanev1.RenewRequest) (*controlplanev1.RenewResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := newEnough(req); err != nil {
+		return nil, err
+	}
 	key, print := p.key(req.GetAgentCsr())
 	certificates, err := p.certify(identity.PeerOf(ctx).Identity.Name, key, print,
 		req.GetMariadbCsr(), req.GetMariadbGeneration())
@@ -152,6 +167,9 @@ func (p *plane) RenewExpired(_ context.Context, req *controlplanev1.RenewExpired
 ) (*controlplanev1.RenewExpiredResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := newEnough(req); err != nil {
+		return nil, err
+	}
 	key, print := p.key(req.GetCsr())
 	if p.refuses || len(p.keys) == 0 || p.keys[len(p.keys)-1] != print {
 		return nil, errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,

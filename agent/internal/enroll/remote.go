@@ -35,7 +35,7 @@ func (e *Enroller) enroll(ctx context.Context, file identity.JoinFile, shown pro
 	call := func(ctx context.Context, c controlplanev1.EnrollmentServiceClient,
 	) (*controlplanev1.EnrollResponse, error) {
 		req := &controlplanev1.EnrollRequest{Server: file.Server, AgentCsr: agent,
-			MariadbCsr: mariadb, MariadbGeneration: generation}
+			MariadbCsr: mariadb, MariadbGeneration: generation, TakesChain: true}
 		shown.put(req)
 		return c.Enroll(ctx, req)
 	}

@@ -218,7 +218,7 @@ func (e *Enroller) renew(ctx context.Context, have loaded, what renewal) error {
 		) (*controlplanev1.RenewResponse, error) {
 			return c.Renew(ctx,
 				&controlplanev1.RenewRequest{AgentCsr: agent, MariadbCsr: mariadb,
-					MariadbGeneration: generation})
+					MariadbGeneration: generation, TakesChain: true})
 		})
 	if err != nil {
 		return err

@@ -186,5 +186,5 @@ func renewExpired(ctx context.Context, c *cli, cert *x509.Certificate,
 	defer conn.Close()
 	shown := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 	return cpv1.NewEnrollmentServiceClient(conn).RenewExpired(ctx,
-		&cpv1.RenewExpiredRequest{CertificatePem: shown, Csr: csr})
+		&cpv1.RenewExpiredRequest{CertificatePem: shown, Csr: csr, TakesChain: true})
 }

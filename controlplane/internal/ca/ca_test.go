@@ -228,5 +228,5 @@ func (h *house) joinFile(server string) identity.JoinFile {
 
 func (h *house) enroll(token, server string, k ca.Keys) (ca.Bundle, error) {
 	return h.registry.Enroll(h.t.Context(), ca.EnrollRequest{Token: token, Server: server, Keys: k,
-		Address: "10.0.0.7", RequestID: "r"})
+		TakesChain: true, Address: "10.0.0.7", RequestID: "r"})
 }

@@ -51,6 +51,8 @@ type EnrollRequest struct {
 	// revoked, as those of a deleted server are: an earlier one then opens no account that demands
 	// this one.
 	Generation string
+	// TakesChain says that the agent takes a certificate with its intermediate behind it.
+	TakesChain bool
 	// Address is where the request came from: an IP address, that goes into the certificates beside
 	// the server's name. May be empty.
 	Address string
@@ -106,7 +108,7 @@ func (e enrolment) admit(ctx context.Context, p proof) (Bundle, error) {
 		return Bundle{}, storeError("cannot enrol "+req.Server, err)
 	}
 	return e.certify(ctx, "cannot enrol "+req.Server, certification{
-		agent: agent, generation: generation, keys: e.keys,
+		agent: agent, generation: generation, keys: e.keys, takesChain: req.TakesChain,
 		names:  e.namesOf(req.Server, req.Address),
 		action: "server.enrol", by: p.by(), caller: Caller{Peer: identity.Peer{Identity: agent},
 			RequestID: req.RequestID},
@@ -163,6 +165,8 @@ type RenewRequest struct {
 	Keys Keys
 	// Generation is that of MariaDB's certificate: the same, or another one for a rotation.
 	Generation string
+	// TakesChain is as in EnrollRequest.
+	TakesChain bool
 	// RequestID is the id of the call.
 	RequestID string
 }
@@ -185,7 +189,7 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 		host = ""
 	}
 	bundle, err := r.certify(ctx, "cannot renew certificates of "+agent.Name, certification{
-		agent: agent, generation: req.Generation, keys: keys,
+		agent: agent, generation: req.Generation, keys: keys, takesChain: req.TakesChain,
 		names:  r.namesOf(agent.Name, host),
 		action: actionRenew, caller: Caller{Peer: req.Peer, RequestID: req.RequestID},
 		admit: func(ctx context.Context, records Records, _ string) error {
@@ -243,6 +247,7 @@ type certification struct {
 	agent identity.Identity
 	// generation is that of MariaDB's certificate.
 	generation string
+	takesChain bool
 
 	keys   publicKeys
 	names  []string
@@ -275,6 +280,9 @@ func (r *Registry) certify(ctx context.Context, what string, c certification) (B
 	err = r.issuing(ctx, what, func(ctx context.Context, records Records,
 		certs *issuing) (err error) {
 		if err := c.admit(ctx, records, print); err != nil {
+			return err
+		}
+		if err := c.fits(r.config.Authority); err != nil {
 			return err
 		}
 		if issued, err = c.sign(ctx, records, certs, c.wanted(r.config)); err != nil {

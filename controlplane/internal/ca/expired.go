@@ -21,6 +21,8 @@ type ExpiredRequest struct {
 	Certificate []byte
 	// CSR is the signing request (DER) of the key of the newest certificate, which proves it.
 	CSR []byte
+	// TakesChain is as in EnrollRequest; operators' programs are not asked.
+	TakesChain bool
 	// Address is where the request came from, host and port.
 	Address string
 	// RequestID is the id of the call.
@@ -84,7 +86,8 @@ func (e *expired) renew(ctx context.Context, req ExpiredRequest) (Renewed, error
 		host = ""
 	}
 	bundle, err := e.certify(ctx, what, certification{agent: who, keys: publicKeys{agent: e.key},
-		names: e.namesOf(who.Name, host), action: "server.renew_expired", caller: by,
+		takesChain: req.TakesChain, names: e.namesOf(who.Name, host),
+		action: "server.renew_expired", caller: by,
 		admit: func(ctx context.Context, records Records, _ string) error {
 			return e.admit(ctx, records)
 		}})

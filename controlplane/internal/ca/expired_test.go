@@ -24,7 +24,7 @@ const day = 24 * time.Hour
 // expired asks for another certificate in place of one, for a key.
 func (h *house) expired(certificate []byte, key *ecdsa.PrivateKey) (ca.Renewed, error) {
 	return h.registry.RenewExpired(h.t.Context(), ca.ExpiredRequest{Certificate: certificate,
-		CSR: csr(h.t, key), Address: "10.0.0.7:5000", RequestID: "r"})
+		CSR: csr(h.t, key), TakesChain: true, Address: "10.0.0.7:5000", RequestID: "r"})
 }
 
 // agent enrols one with that key.

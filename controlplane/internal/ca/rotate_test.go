@@ -55,7 +55,7 @@ func (e *estate) keep() {
 func (e *estate) renew(server string, kept bool) {
 	e.t.Helper()
 	bundle, err := e.registry.Renew(e.t.Context(), ca.RenewRequest{
-		Peer: peer(e.t, e.hosts[server]), Keys: keys(e.t)})
+		Peer: peer(e.t, e.hosts[server]), Keys: keys(e.t), TakesChain: true})
 	if err != nil {
 		e.t.Fatal(err)
 	}

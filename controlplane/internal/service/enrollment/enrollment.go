@@ -236,7 +236,7 @@ func (s *Service) Enroll(ctx context.Context,
 		Address:   address,
 		RequestID: chassis.RequestID(ctx), Believed: chassis.Intend,
 		Keys:       ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
-		Generation: req.GetMariadbGeneration(),
+		Generation: req.GetMariadbGeneration(), TakesChain: req.GetTakesChain(),
 	})
 	if err != nil {
 		return nil, err
@@ -301,7 +301,7 @@ func (s *Service) Renew(ctx context.Context,
 	bundle, err := s.Registry.Renew(ctx, ca.RenewRequest{
 		Peer: identity.PeerOf(ctx), RequestID: chassis.RequestID(ctx),
 		Keys:       ca.Keys{Agent: req.GetAgentCsr(), MariaDB: req.GetMariadbCsr()},
-		Generation: req.GetMariadbGeneration(),
+		Generation: req.GetMariadbGeneration(), TakesChain: req.GetTakesChain(),
 	})
 	if err != nil {
 		return nil, err
@@ -317,8 +317,8 @@ func (s *Service) RenewExpired(ctx context.Context, req *controlplanev1.RenewExp
 	}
 	renewed, err := s.Registry.RenewExpired(ctx, ca.ExpiredRequest{
 		Certificate: req.GetCertificatePem(), CSR: req.GetCsr(),
-		Address: identity.PeerOf(ctx).Address, RequestID: chassis.RequestID(ctx),
-		Believed: chassis.Intend})
+		TakesChain: req.GetTakesChain(), Address: identity.PeerOf(ctx).Address,
+		RequestID: chassis.RequestID(ctx), Believed: chassis.Intend})
 	if err != nil {
 		return nil, err
 	}

@@ -2106,8 +2106,11 @@ type EnrollRequest struct {
 	// Generation for MariaDB's certificate. It gets another one when certificates of that server were
 	// revoked.
 	MariadbGeneration string `protobuf:"bytes,5,opt,name=mariadb_generation,json=mariadbGeneration,proto3" json:"mariadb_generation,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The agent takes certificates with what stands between them and their root. One of an earlier
+	// version does not say so, and gets none of an intermediate: FAILED_PRECONDITION.
+	TakesChain    bool `protobuf:"varint,7,opt,name=takes_chain,json=takesChain,proto3" json:"takes_chain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EnrollRequest) Reset() {
@@ -2193,6 +2196,13 @@ func (x *EnrollRequest) GetMariadbGeneration() string {
 	return ""
 }
 
+func (x *EnrollRequest) GetTakesChain() bool {
+	if x != nil {
+		return x.TakesChain
+	}
+	return false
+}
+
 type isEnrollRequest_Proof interface {
 	isEnrollRequest_Proof()
 }
@@ -2264,7 +2274,10 @@ type RenewExpiredRequest struct {
 	// The certificate, as PEM. Required.
 	CertificatePem []byte `protobuf:"bytes,1,opt,name=certificate_pem,json=certificatePem,proto3" json:"certificate_pem,omitempty"`
 	// Signing request (DER) of the key of the newest certificate. Required.
-	Csr           []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
+	Csr []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
+	// Whoever asks takes certificates with what stands between them and their root. An agent of an
+	// earlier version does not say so, and gets none of an intermediate: FAILED_PRECONDITION.
+	TakesChain    bool `protobuf:"varint,3,opt,name=takes_chain,json=takesChain,proto3" json:"takes_chain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2311,6 +2324,13 @@ func (x *RenewExpiredRequest) GetCsr() []byte {
 		return x.Csr
 	}
 	return nil
+}
+
+func (x *RenewExpiredRequest) GetTakesChain() bool {
+	if x != nil {
+		return x.TakesChain
+	}
+	return false
 }
 
 // RenewExpiredResponse has the certificate.
@@ -2387,8 +2407,11 @@ type RenewRequest struct {
 	MariadbCsr []byte `protobuf:"bytes,2,opt,name=mariadb_csr,json=mariadbCsr,proto3" json:"mariadb_csr,omitempty"`
 	// Generation for MariaDB's certificate: that of the one in use, or another one for a rotation.
 	MariadbGeneration string `protobuf:"bytes,3,opt,name=mariadb_generation,json=mariadbGeneration,proto3" json:"mariadb_generation,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The agent takes certificates with what stands between them and their root. One of an earlier
+	// version does not say so, and gets none of an intermediate: FAILED_PRECONDITION.
+	TakesChain    bool `protobuf:"varint,4,opt,name=takes_chain,json=takesChain,proto3" json:"takes_chain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenewRequest) Reset() {
@@ -2440,6 +2463,13 @@ func (x *RenewRequest) GetMariadbGeneration() string {
 		return x.MariadbGeneration
 	}
 	return ""
+}
+
+func (x *RenewRequest) GetTakesChain() bool {
+	if x != nil {
+		return x.TakesChain
+	}
+	return false
 }
 
 // RenewResponse has the certificates.
@@ -4441,7 +4471,7 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\n" +
 	"STATE_USED\x10\x02\x12\x11\n" +
 	"\rSTATE_EXPIRED\x10\x03\x12\x11\n" +
-	"\rSTATE_REVOKED\x10\x04\"\x96\x02\n" +
+	"\rSTATE_REVOKED\x10\x04\"\xb7\x02\n" +
 	"\rEnrollRequest\x12\"\n" +
 	"\x05token\x18\x01 \x01(\tB\n" +
 	"\xea\xbb\x18\x03@\x80\x02\x80\x01\x01H\x00R\x05token\x12/\n" +
@@ -4451,23 +4481,29 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\tagent_csr\x18\x03 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\bagentCsr\x12(\n" +
 	"\vmariadb_csr\x18\x04 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\n" +
 	"mariadbCsr\x125\n" +
-	"\x12mariadb_generation\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P!R\x11mariadbGenerationB\a\n" +
+	"\x12mariadb_generation\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P!R\x11mariadbGeneration\x12\x1f\n" +
+	"\vtakes_chain\x18\a \x01(\bR\n" +
+	"takesChainB\a\n" +
 	"\x05proof\"^\n" +
 	"\x0eEnrollResponse\x12L\n" +
-	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"f\n" +
+	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"\x87\x01\n" +
 	"\x13RenewExpiredRequest\x122\n" +
 	"\x0fcertificate_pem\x18\x01 \x01(\fB\t\xea\xbb\x18\x05\b\x01@\x80@R\x0ecertificatePem\x12\x1b\n" +
-	"\x03csr\x18\x02 \x01(\fB\t\xea\xbb\x18\x05\b\x01@\x80@R\x03csr\"\x93\x01\n" +
+	"\x03csr\x18\x02 \x01(\fB\t\xea\xbb\x18\x05\b\x01@\x80@R\x03csr\x12\x1f\n" +
+	"\vtakes_chain\x18\x03 \x01(\bR\n" +
+	"takesChain\"\x93\x01\n" +
 	"\x14RenewExpiredResponse\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12'\n" +
 	"\x0fcertificate_pem\x18\x02 \x01(\fR\x0ecertificatePem\x12;\n" +
 	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\x95\x01\n" +
+	"expireTime\"\xb6\x01\n" +
 	"\fRenewRequest\x12$\n" +
 	"\tagent_csr\x18\x01 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\bagentCsr\x12(\n" +
 	"\vmariadb_csr\x18\x02 \x01(\fB\a\xea\xbb\x18\x03@\x80@R\n" +
 	"mariadbCsr\x125\n" +
-	"\x12mariadb_generation\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P!R\x11mariadbGeneration\"]\n" +
+	"\x12mariadb_generation\x18\x03 \x01(\tB\x06\xea\xbb\x18\x02P!R\x11mariadbGeneration\x12\x1f\n" +
+	"\vtakes_chain\x18\x04 \x01(\bR\n" +
+	"takesChain\"]\n" +
 	"\rRenewResponse\x12L\n" +
 	"\fcertificates\x18\x01 \x01(\v2(.understudy.controlplane.v1.CertificatesR\fcertificates\"\xa0\x01\n" +
 	"\fCertificates\x12\x15\n" +

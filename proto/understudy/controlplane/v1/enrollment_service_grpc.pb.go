@@ -84,18 +84,21 @@ type EnrollmentServiceClient interface {
 	// costs nothing. Needs no certificate. PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or
 	// TOKEN_USED (by another key), or with ATTESTATION_INVALID, ATTESTATION_EXPIRED or
 	// ATTESTATION_USED; UNAVAILABLE (ATTESTATION_INVALID) with a retry delay while the machine is
-	// not known to be one that may join, FAILED_PRECONDITION where no attestation is taken,
+	// not known to be one that may join, FAILED_PRECONDITION where no attestation is taken, and with
+	// UNIMPLEMENTED below an intermediate for an agent that does not take a chain,
 	// INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
 	Enroll(ctx context.Context, in *EnrollRequest, opts ...grpc.CallOption) (*EnrollResponse, error)
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
-	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
+	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID), FAILED_PRECONDITION
+	// (UNIMPLEMENTED) as of Enroll. For agents.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
 	// RenewExpired gives an agent or an operator whose certificate has expired another one, for the
 	// key of the newest on record: of agents until `agent_certificate_grace` after its end, of
 	// operators until `operator_certificate_grace`. Needs no certificate that is valid.
 	// UNAUTHENTICATED for a certificate of another CA, a key that is not that of the newest, and one
 	// that expired too long ago, (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT
-	// (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
+	// (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay, FAILED_PRECONDITION
+	// (UNIMPLEMENTED) as of Enroll, for an agent.
 	RenewExpired(ctx context.Context, in *RenewExpiredRequest, opts ...grpc.CallOption) (*RenewExpiredResponse, error)
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
 	// another one; earlier ones stay valid until they expire or are revoked. PERMISSION_DENIED
@@ -485,18 +488,21 @@ type EnrollmentServiceServer interface {
 	// costs nothing. Needs no certificate. PERMISSION_DENIED with TOKEN_INVALID, TOKEN_EXPIRED or
 	// TOKEN_USED (by another key), or with ATTESTATION_INVALID, ATTESTATION_EXPIRED or
 	// ATTESTATION_USED; UNAVAILABLE (ATTESTATION_INVALID) with a retry delay while the machine is
-	// not known to be one that may join, FAILED_PRECONDITION where no attestation is taken,
+	// not known to be one that may join, FAILED_PRECONDITION where no attestation is taken, and with
+	// UNIMPLEMENTED below an intermediate for an agent that does not take a chain,
 	// INVALID_ARGUMENT (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
 	Enroll(context.Context, *EnrollRequest) (*EnrollResponse, error)
 	// Renew gives the calling agent new certificates for itself. UNAUTHENTICATED
-	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID). For agents.
+	// (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT (CSR_INVALID), FAILED_PRECONDITION
+	// (UNIMPLEMENTED) as of Enroll. For agents.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
 	// RenewExpired gives an agent or an operator whose certificate has expired another one, for the
 	// key of the newest on record: of agents until `agent_certificate_grace` after its end, of
 	// operators until `operator_certificate_grace`. Needs no certificate that is valid.
 	// UNAUTHENTICATED for a certificate of another CA, a key that is not that of the newest, and one
 	// that expired too long ago, (CERTIFICATE_REVOKED) once it was revoked, INVALID_ARGUMENT
-	// (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay.
+	// (CSR_INVALID), RESOURCE_EXHAUSTED (RATE_LIMITED) with a retry delay, FAILED_PRECONDITION
+	// (UNIMPLEMENTED) as of Enroll, for an agent.
 	RenewExpired(context.Context, *RenewExpiredRequest) (*RenewExpiredResponse, error)
 	// CreateOperator gives an operator a certificate for the key of a signing request. A repeat gives
 	// another one; earlier ones stay valid until they expire or are revoked. PERMISSION_DENIED
