@@ -161,7 +161,8 @@ func (l *lab) halfOpenCall() {
 	cable.silence(true, true)
 	began := time.Now()
 	l.await(m.job, 4*time.Minute, func(j *job) bool { // or the call goes on
-		return strings.Contains(stepOf(j, "catch_up").GetProgress().GetText(), "cannot reach")
+		step := stepOf(j, "catch_up")
+		return strings.Contains(step.GetProgress().GetText()+step.GetWaitReason(), "cannot reach")
 	})
 	l.t.Logf("the call ended after %s", time.Since(began).Round(time.Second))
 	cable.swallowed()
