@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -53,6 +54,9 @@ func openAuthority(ctx context.Context, cfg Config, st *store.Store, log *slog.L
 	if err == nil {
 		err = rootIsThere(cfg)
 	}
+	if err == nil {
+		err = recordsAreThere(ctx, cfg, st)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +65,7 @@ func openAuthority(ctx context.Context, cfg Config, st *store.Store, log *slog.L
 			return claimed(ctx, st, cfg, pin, pin)
 		}
 	}
+	config.Records = func(ctx context.Context) (string, error) { return recordsName(ctx, st) }
 	authority, err := ca.OpenAuthority(ctx, config)
 	var unsigned *ca.NoSignature
 	if errors.As(err, &unsigned) {
@@ -83,6 +88,53 @@ func rootIsThere(cfg Config) error {
 		"cannot use the certificate authority in "+cfg.path("ca")+": ca.pem is gone",
 		errs.WithHint("restore the folder from a backup; without one copy "+copied+" to "+root+
 			", unless an intermediate signs; docs/ca.md says more"))
+}
+
+// recordsFact is the fact of the store that names it.
+const recordsFact = "records"
+
+// recordsAreThere refuses to begin records in a state directory that has been used with others: who
+// was revoked is in those alone. The root is in the folder, and signs, after it is in the records.
+func recordsAreThere(ctx context.Context, cfg Config, st *store.Store) error {
+	used := slices.ContainsFunc([]string{"ca/ca.pem", "ca/ca.pem.lost", "controlplane/key.pem",
+		"operator/key.pem"}, func(name string) bool { return there(cfg.path(name)) })
+	if !used {
+		return nil
+	}
+	var root string
+	if err := st.Read(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		root, err = tx.Fact(ctx, rootFact)
+		return err
+	}); err != nil || root != "" {
+		return err
+	}
+	records, hint := cfg.path("understudy.db"), "restore the newest backup: move "+cfg.StateDir+
+		" away, then understudy restore"
+	if cfg.StoreDSNFile != "" {
+		records, hint = "the MariaDB of "+cfg.StoreDSNFile, "load the newest dump of it, then "+
+			"understudy restore --dump-time"
+	}
+	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
+		"cannot use the certificate authority in "+cfg.path("ca")+": the records in "+records+
+			" are empty, and do not have who was revoked",
+		errs.WithHint(hint+"; without one move "+cfg.StateDir+" away and start: each host joins, and "+
+			"each operator is created, again"))
+}
+
+// recordsName is a name of the records, which they have from the first start on.
+func recordsName(ctx context.Context, st *store.Store) (name string, err error) {
+	err = st.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		root, err := tx.Fact(ctx, rootFact)
+		if err != nil {
+			return err
+		}
+		if name, err = tx.Fact(ctx, recordsFact); err != nil || root != "" {
+			return err // a root of an earlier version has its key's name alone
+		}
+		name, err = tx.Settle(ctx, recordsFact, rand.Text())
+		return err
+	})
+	return name, err
 }
 
 // there is false when it is certain that the file is not.

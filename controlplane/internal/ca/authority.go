@@ -78,6 +78,9 @@ type AuthorityConfig struct {
 	// Claim is asked before the first root is in the folder, with its pin: its error keeps the root
 	// from being made. A start that was killed asks again, with the same pin. May be nil.
 	Claim func(ctx context.Context, pin string) error
+	// Records names the records of the first root: what its key signed for others has an issuer of
+	// another name, and is not believed. Nil, and an empty one: the key alone names the root.
+	Records func(ctx context.Context) (string, error)
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Logger hears of a root that was made; the default logger when nil.
@@ -138,7 +141,13 @@ func (a *Authority) makeFirst(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name, err := nameOf(key.public)
+	var records string
+	if a.config.Records != nil {
+		if records, err = a.config.Records(ctx); err != nil {
+			return err
+		}
+	}
+	name, err := nameOf(key.public, records)
 	if err != nil {
 		return err
 	}
@@ -166,11 +175,11 @@ func (a *Authority) makeFirst(ctx context.Context) error {
 	return err
 }
 
-// nameOf is the name of a root with that key: what two control planes make with one key, each in a
-// folder of its own, is good for both.
-func nameOf(key crypto.PublicKey) (pkix.Name, error) {
+// nameOf is the name of a root with that key: what two control planes make with one key for the
+// same records, each in a folder of its own, is good for both.
+func nameOf(key crypto.PublicKey, records string) (pkix.Name, error) {
 	der, err := x509.MarshalPKIXPublicKey(key)
-	sum := sha256.Sum256(der)
+	sum := sha256.Sum256(append(der, records...))
 	return pkix.Name{CommonName: "Understudy CA " + hex.EncodeToString(sum[:4])}, err
 }
 

@@ -20,6 +20,12 @@ func (tx *Tx) Settle(ctx context.Context, name, value string) (settled string, e
 	return value, err
 }
 
+// Fact gives a fact of the store, which is empty when there is none.
+func (tx *Tx) Fact(ctx context.Context, name string) (string, error) {
+	known, err := rowsOf(ctx, tx, scanText, "SELECT value FROM facts WHERE name = ?", name)
+	return first(known), err
+}
+
 // Resettle gives a fact that is settled another value.
 func (tx *Tx) Resettle(ctx context.Context, name, value string) error {
 	_, err := tx.exec(ctx, "UPDATE facts SET value = ? WHERE name = ?", value, name)
