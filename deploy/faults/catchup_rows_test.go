@@ -66,8 +66,8 @@ func (l *lab) threadsKilled() {
 	if len(threads) < 2 {
 		l.t.Fatalf("the replica's threads are %v", threads)
 	}
-	// A worker may have gone with its coordinator; one that tries its transaction again forgets that
-	// it was killed.
+	// A worker may have gone with its coordinator; one that tries its transaction again forgets
+	// that it was killed.
 	l.eventually(2*time.Minute, "the killed threads are gone", func() bool {
 		left := l.threads(root, threads...)
 		for _, id := range left {

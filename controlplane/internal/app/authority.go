@@ -117,8 +117,8 @@ func recordsAreThere(ctx context.Context, cfg Config, st *store.Store) error {
 	return errs.New(errs.FailedPrecondition, errorsv1.Reason_REASON_STORE_MISMATCH,
 		"cannot use the certificate authority in "+cfg.path("ca")+": the records in "+records+
 			" are empty, and do not have who was revoked",
-		errs.WithHint(hint+"; without one move "+cfg.StateDir+" away and start: each host joins, and "+
-			"each operator is created, again"))
+		errs.WithHint(hint+"; without one move "+cfg.StateDir+" away and start: each host joins, "+
+			"and each operator is created, again"))
 }
 
 // recordsName is a name of the records, which they have from the first start on.
