@@ -55,10 +55,17 @@ type boundedBody struct {
 	left, most int64
 }
 
+// tooLong is an answer that has more bytes.
+type tooLong int64
+
+func (t tooLong) Error() string {
+	return fmt.Sprintf("its answer is longer than %d bytes", int64(t))
+}
+
 // Read fails past the bound: what is cut off there must not look like the whole.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left < 0 {
-		return 0, fmt.Errorf("its answer is longer than %d bytes", b.most)
+		return 0, tooLong(b.most)
 	}
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]

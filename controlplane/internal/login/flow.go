@@ -161,7 +161,7 @@ func (l *Login) echoedIn(token string) bool {
 // Of what else it writes nothing is passed on.
 func (l *Login) ask(ctx context.Context, to func(endpoints) string, form url.Values,
 	answer any) (refusal string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, l.config.Patience)
 	defer cancel()
 	select {
 	case l.calls <- struct{}{}:
@@ -208,7 +208,7 @@ func (l *Login) send(ctx context.Context, address string, form url.Values,
 	text string) (status int, body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, nil)
 	if err != nil {
-		return 0, nil, l.secret.silent(err, text)
+		return 0, nil, silent(err)
 	}
 	l.secret.show(req, form, text)
 	encoded := form.Encode()
@@ -217,11 +217,11 @@ func (l *Login) send(ctx context.Context, address string, form url.Values,
 	req.Header.Set("Accept", "application/json")
 	answer, err := l.speaks.Do(req)
 	if err != nil {
-		return 0, nil, l.secret.silent(err, text)
+		return 0, nil, silent(err)
 	}
 	defer answer.Body.Close()
 	if body, err = io.ReadAll(answer.Body); err != nil { // which is bounded
-		return 0, nil, l.secret.silent(err, text)
+		return 0, nil, silent(err)
 	}
 	return answer.StatusCode, body, nil
 }
@@ -232,7 +232,7 @@ func speaking() *http.Client {
 	client := Client()
 	client.Transport = bounded{next: client.Transport, most: maxSpoken}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error {
-		return errors.New("it redirects, which is not followed")
+		return errRedirects
 	}
 	return client
 }

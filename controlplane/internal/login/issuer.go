@@ -25,6 +25,7 @@ type issuer struct {
 	url    string
 	client *http.Client
 	now    func() time.Time
+	hides  func(texts ...string) bool // says whether the client's secret is in one; may be nil
 	asking singleflight.Group
 
 	mu   sync.Mutex
@@ -100,8 +101,12 @@ func (i *issuer) unreachable(err error) error {
 	if errors.Is(err, errTooSoon) {
 		options = append(options, errs.Retry(spacing))
 	}
+	text := err.Error()
+	if i.hides != nil && i.hides(text) {
+		text = errEchoed.Error()
+	}
 	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_ISSUER_UNREACHABLE,
-		fmt.Sprintf("the identity provider %s cannot be used: %s", i.url, clip(err.Error())),
+		fmt.Sprintf("the identity provider %s cannot be used: %s", i.url, clip(text)),
 		options...)
 }
 

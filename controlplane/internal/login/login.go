@@ -36,6 +36,9 @@ type Config struct {
 	Session time.Duration
 	// Spacing is the least time between two requests to one address of the provider; 2 s when 0.
 	Spacing time.Duration
+	// Patience is how long a request with the secret may take, with the wait for others; 10 s when
+	// 0.
+	Patience time.Duration
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Logger is the default logger when nil.
@@ -74,7 +77,9 @@ func New(config Config) (*Login, error) {
 	}
 	client := Client()
 	client.Transport = &spaced{next: client.Transport, every: config.Spacing}
-	return &Login{config: config, issuer: newIssuer(config, client), secret: own,
+	from := newIssuer(config, client)
+	from.hides = own.echoed
+	return &Login{config: config, issuer: from, secret: own,
 		speaks: speaking(), calls: make(chan struct{}, maxCalls)}, nil
 }
 
@@ -94,6 +99,9 @@ func (c *Config) fillDefaults() {
 	}
 	if c.Spacing == 0 {
 		c.Spacing = spacing
+	}
+	if c.Patience == 0 {
+		c.Patience = patience
 	}
 	if c.Now == nil {
 		c.Now = time.Now

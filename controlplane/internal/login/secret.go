@@ -1,12 +1,17 @@
 package login
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/understudy-db/understudy/controlplane/internal/ownfile"
 )
@@ -72,7 +77,8 @@ func (s secret) show(req *http.Request, form url.Values, text string) {
 
 // spellings are those in which somebody can write the secret back.
 func (s secret) spellings(text string) []string {
-	all := []string{text, url.QueryEscape(text), url.PathEscape(text)}
+	quoted := strconv.Quote(text) // as errors of Go quote what they are about
+	all := []string{text, url.QueryEscape(text), url.PathEscape(text), quoted[1 : len(quoted)-1]}
 	for _, plain := range []string{text, s.client + ":" + text,
 		url.QueryEscape(s.client) + ":" + url.QueryEscape(text)} {
 		for _, how := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
@@ -106,15 +112,33 @@ func (s secret) echoed(texts ...string) bool {
 
 var errEchoed = errors.New("its answer has the client's secret in it")
 
-// silent is an error of a request without what the provider wrote: an address that it redirects to,
-// or publishes, may have the secret in it.
-func (s secret) silent(err error, text string) error {
-	var of *url.Error
-	if errors.As(err, &of) {
-		err = of.Err
+var errRedirects = errors.New("it redirects, which is not followed")
+
+// silent is why a request failed, in no word that the provider can choose: an address that it
+// publishes or redirects to, a line that is no HTTP, or a certificate may have the secret in it.
+func silent(err error) error {
+	var (
+		long    tooLong
+		late    net.Error
+		foreign *tls.CertificateVerificationError
+		lookup  *net.DNSError
+		number  syscall.Errno
+	)
+	switch {
+	case errors.Is(err, errRedirects):
+		return errRedirects
+	case errors.As(err, &long):
+		return long
+	case errors.As(err, &late) && late.Timeout():
+		return errors.New("it does not answer in time")
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.As(err, &foreign):
+		return errors.New("its certificate is not believed")
+	case errors.As(err, &lookup):
+		return errors.New("the name of its host is not known")
+	case errors.As(err, &number):
+		return number
 	}
-	if s.in(text, err.Error()) {
-		return errors.New("the request failed")
-	}
-	return err
+	return errors.New("its answer is no HTTP, or ended in the middle")
 }
