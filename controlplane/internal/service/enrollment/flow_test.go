@@ -92,3 +92,45 @@ func TestAFloodOfLoginsIsHeldDown(t *testing.T) {
 		t.Errorf("questions: %d, %v", asked, last)
 	}
 }
+
+// without is a provider whose client has no secret.
+type without struct{ counting }
+
+func (without) ByControlPlane() bool { return false }
+
+// Where the client has no secret, nobody has the control plane ask in their place.
+func TestAClientWithoutASecretIsNotSpokenFor(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	s := &Service{Config: Config{Logins: without{counting{asked: &asked}}},
+		flow: newFlowLimits(time.Now)}
+	_, begin := s.BeginLogin(t.Context(), &controlplanev1.BeginLoginRequest{Nonce: "n"})
+	_, exchange := s.ExchangeDeviceCode(t.Context(),
+		&controlplanev1.ExchangeDeviceCodeRequest{DeviceCode: "d"})
+	for _, err := range []error{begin, exchange} {
+		if errs.ReasonOf(err) != errorsv1.Reason_REASON_LOGIN_NOT_CONFIGURED {
+			t.Error(err)
+		}
+	}
+	if asked > 0 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
+// Questions about codes are bounded from many networks, too.
+func TestAFloodOfQuestionsIsHeldDown(t *testing.T) {
+	t.Parallel()
+	now, asked := time.Now(), 0
+	s := &Service{Config: Config{Logins: counting{asked: &asked}},
+		flow: newFlowLimits(func() time.Time { return now })}
+	var last error
+	for i := range 1000 {
+		from := peer.NewContext(t.Context(), &peer.Peer{Addr: net.TCPAddrFromAddrPort(
+			netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8:%x::1", i+1)), 5))})
+		_, last = s.ExchangeDeviceCode(from,
+			&controlplanev1.ExchangeDeviceCodeRequest{DeviceCode: "d"})
+	}
+	if asked != 200 || errs.ReasonOf(last) != errorsv1.Reason_REASON_RATE_LIMITED {
+		t.Errorf("%d questions, %v", asked, last)
+	}
+}
