@@ -127,6 +127,17 @@ func runRows(t *testing.T, name, provider string, queue <-chan *row, past *resul
 	}
 }
 
+// tellIll logs what is on record of each server that is not READY, and what its host says.
+func (l *lab) tellIll() {
+	db := l.store()
+	defer db.Close()
+	for _, found := range l.query(db, "SELECT name, doc FROM servers WHERE state <> 'READY'") {
+		said, err := l.Exec(l.bg(), found[0], "journalctl", "--boot", "--no-pager", "--lines=60",
+			"--unit="+mariadbUnit, "--unit=understudy-agent.service")
+		l.t.Logf("%s: %s\n%s %v", found[0], found[1], said, err)
+	}
+}
+
 // do runs a row, then holds the world to the invariants, and takes away what the row has made.
 func (l *lab) do(r *row) {
 	begin := time.Now()
@@ -135,6 +146,7 @@ func (l *lab) do(r *row) {
 		r.Took = time.Since(begin)
 		if l.t.Failed() {
 			l.t.Logf("the control plane's log:\n%s", lastLines(l.LogPath(), 100))
+			l.tellIll()
 			if l.overEC2() {
 				l.t.Logf("the EC2 endpoint's log:\n%s",
 					lastLines(filepath.Join(l.Config().Dir, "ec2.log"), 60))
