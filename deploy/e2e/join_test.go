@@ -64,7 +64,11 @@ func (l *lab) joinsAfterAPurge(used, brief string, end time.Time) {
 	awaitTrue(l.t, time.Minute, "db9 is out of reach", func() bool {
 		return l.server("db9").GetState() == cpv1.Server_STATE_UNREACHABLE
 	})
-	line := l.joinLine("db9")
+	if out, err := l.CLI(l.t.Context(), "token", "create", "db9").CombinedOutput(); err == nil ||
+		!strings.Contains(string(out), "understudy token create db9 --replace=true") {
+		l.t.Errorf("a second agent of db9: %v\n%s", err, out)
+	}
+	line := l.joinLine("db9", "--replace")
 	awaitTrue(l.t, 90*time.Second, "a token of a minute has expired",
 		func() bool { return time.Now().After(end) })
 	typo := line[:len(line)-1] + "~"

@@ -149,8 +149,8 @@ func (h *hand) do(task *cpv1.Task) {
 // makeMachine does what the sentence says: a machine with the agent, and the join file on it.
 func (h *hand) makeMachine(task *cpv1.Task) []string {
 	h.t.Helper()
-	join, err := h.CLI(h.t.Context(), "token", "create", task.GetMachineName(), "--out",
-		"-").Output()
+	join, err := h.CLI(h.t.Context(), "token", "create", task.GetMachineName(),
+		"--replace", "--out", "-").Output()
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func (l *lab) reads(source, name string) {
 // again.
 func (l *lab) loseState(host string, meanwhile func()) {
 	l.t.Helper()
-	line, err := l.CLI(l.t.Context(), "token", "create", host).Output()
+	line, err := l.CLI(l.t.Context(), "token", "create", host, "--replace").Output()
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -34,6 +34,11 @@ With --out the token goes into a join file instead, for images and user data: th
 agent looks for it in /etc/understudy-agent/join.json. Only its owner can read
 the file, and no file is overwritten. --out - is standard output.
 
+A server whose agent has a certificate that is still valid gets a token with
+--replace alone, which revokes that certificate: use it for a host that lost its
+agent's files, or for another machine under the name. MariaDB's replication goes
+on. If the host was stolen, use "understudy agent revoke" in place of it.
+
 With --machine the token has no secret: the machine of that id alone can use it,
 which EC2 signs for. The control plane has to take attestation ("attest" in its
 configuration), and the machine joins within five minutes of its start.
@@ -42,11 +47,13 @@ A repeat with the --request-id of before, when its answer was lost, gives the
 same token another secret: the one before is worth nothing then.`,
 		Example: `  understudy token create db4
   understudy token create db4 --ttl 1h --out join.json
+  understudy token create db4 --replace
   understudy token create db4 --machine i-0123456789abcdef0
   understudy token create db4 --out - | ssh root@db4 understudy-agent join --join-file -`,
 	}, "server")
 	v.flag("ttl", "ttl", "how long the token is valid")
 	v.flag("machine", "machine", "`ID` of the EC2 instance that alone can use the token")
+	v.flag("replace", "replace", "revoke the certificate that the server's agent has")
 	v.flag("request_id", "request-id", "`UUID` under which a repeat is the same request",
 		"a new one")
 	out := v.cmd.Flags().String("out", "", "join `FILE` to write, - for standard output")

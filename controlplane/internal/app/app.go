@@ -61,6 +61,7 @@ type App struct {
 	metrics  *prometheus.Registry
 	loops    *loop.Set
 	jobs     *observe.Jobs
+	alarms   *prometheus.CounterVec
 	monitor  *fleet.Monitor
 	verifier *proof.Verifier
 	// logins knows with whose accounts operators log in; nil when nobody does.
@@ -120,7 +121,8 @@ type Agents interface {
 // operator's credentials where they are not there yet, and opens its addresses. Two first starts at
 // one time end up with the same. Nothing runs until Run.
 func New(ctx context.Context, cfg Config, log *slog.Logger, dev Dev) (*App, error) {
-	a := &App{cfg: cfg, log: log, cloud: dev.Provider, dev: dev, loops: loop.NewSet(log)}
+	a := &App{cfg: cfg, log: log, cloud: dev.Provider, dev: dev, loops: loop.NewSet(log),
+		alarms: observe.NewAlarms(ca.AlarmActions()...)}
 	if a.cloud == nil {
 		var err error
 		if a.cloud, err = openProvider(ctx, cfg, log); err != nil {
@@ -239,8 +241,8 @@ func (a *App) openIdentity(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a.registry, err = newRegistry(ctx, a.cfg, a.st, a.advertise, a.enrolled, attestor, a.loops,
-		a.log)
+	a.registry, err = newRegistry(ctx, a.cfg, a.st, a.advertise, a.enrolled,
+		func(action string) { a.alarms.WithLabelValues(action).Inc() }, attestor, a.loops, a.log)
 	return err
 }
 

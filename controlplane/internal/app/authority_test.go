@@ -35,7 +35,7 @@ esac`)
 	start := func() error {
 		_, err := newRegistry(t.Context(), Config{StateDir: dir, CAKey: ca.KeyInSigner,
 			CASigner: []string{"/bin/sh", program}, CASignerLimit: time.Minute}, st,
-			[]string{"192.0.2.1:7440"}, func(string) {}, nil, nil,
+			[]string{"192.0.2.1:7440"}, func(string) {}, nil, nil, nil,
 			slog.New(slog.NewTextHandler(&log, nil)))
 		return err
 	}

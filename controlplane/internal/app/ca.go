@@ -35,7 +35,7 @@ func (c Config) kept() []ca.Kept {
 // newRegistry opens the CA, makes what is missing of it, and sees that the kept identities are
 // good.
 func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []string,
-	enrolled func(server string), attestor ca.Attestor, loops *loop.Set,
+	enrolled, alarm func(string), attestor ca.Attestor, loops *loop.Set,
 	log *slog.Logger) (*ca.Registry, error) {
 	authority, err := openAuthority(ctx, cfg, st, log)
 	if err == nil {
@@ -53,7 +53,8 @@ func newRegistry(ctx context.Context, cfg Config, st *store.Store, advertise []s
 		AgentLife: cfg.AgentCertificateLife, AgentGrace: cfg.AgentCertificateGrace,
 		MariaDBLife: cfg.MariaDBCertificateLife, OperatorLife: cfg.OperatorCertificateLife,
 		OperatorGrace: cfg.OperatorCertificateGrace,
-		Enrolled:      enrolled, Attestor: attestor, NAT: nat, Loops: loops, Logger: log,
+		Enrolled:      enrolled, Alarm: alarm, Attestor: attestor, NAT: nat,
+		Loops: loops, Logger: log,
 	})
 	if err != nil {
 		return nil, err
@@ -87,6 +88,13 @@ func identityRecords(tx *store.Tx) ca.Records {
 				return "", nil
 			}
 			return srv.MachineID, err
+		},
+		Address: func(ctx context.Context, server string) (string, error) {
+			srv, err := tx.Servers().Get(ctx, server)
+			if errors.Is(err, inventory.ErrNotFound) {
+				return "", nil
+			}
+			return srv.Address, err
 		},
 		NoteRoot: func(ctx context.Context, pin string) error {
 			return tx.Resettle(ctx, rootFact, pin)

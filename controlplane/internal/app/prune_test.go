@@ -42,7 +42,7 @@ func TestASecondAuthorityOnOneStoreIsRefused(t *testing.T) {
 	st, log := storetest.New(t), slog.New(slog.DiscardHandler)
 	start := func(dir string) error {
 		_, err := newRegistry(t.Context(), Config{StateDir: dir}, st, []string{"192.0.2.1:7440"},
-			func(string) {}, nil, nil, log)
+			func(string) {}, nil, nil, nil, log)
 		return err
 	}
 	first := t.TempDir()

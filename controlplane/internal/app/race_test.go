@@ -20,7 +20,7 @@ import (
 // firstStart makes what a first start makes, and answers with the pin of the root.
 func firstStart(t *testing.T, st *store.Store, dir string) (pin string, err error) {
 	_, err = newRegistry(t.Context(), Config{StateDir: dir}, st,
-		[]string{"192.0.2.1:7440"}, func(string) {}, nil, nil, slog.New(slog.DiscardHandler))
+		[]string{"192.0.2.1:7440"}, func(string) {}, nil, nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return "", err
 	}

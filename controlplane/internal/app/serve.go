@@ -44,7 +44,7 @@ func (a *App) openServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.metrics.MustRegister(observe.NewRecords(observe.Config{Store: a.st, Jobs: a.engine,
+	a.metrics.MustRegister(a.alarms, observe.NewRecords(observe.Config{Store: a.st, Jobs: a.engine,
 		Shown:  a.monitor.Shown,
 		Latest: a.monitor.Latest, Proofs: a.verifier.Coverage,
 		Loops: a.loops, Root: ca.NewRotation(a.registry).RootExpires,

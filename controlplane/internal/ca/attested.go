@@ -160,7 +160,11 @@ func (p proof) startedSinceRestore(ctx context.Context, records Records) error {
 // spend marks a record of the machine as used by the key, by this start of the machine.
 func (p proof) spend(ctx context.Context, records Records, t *inventory.JoinToken, print string,
 	now time.Time) error {
+	unused := *t
 	if err := t.Redeem(p.server, print, now); err != nil {
+		return err
+	}
+	if err := onlyOne(ctx, records, unused, print, now); err != nil {
 		return err
 	}
 	t.Hash = p.machine.Key()
@@ -212,6 +216,10 @@ func (p proof) by() string {
 // does not keep another from the record.
 func (e enrolment) noteRefused(ctx context.Context, p proof, why error) {
 	req, now := e.req, e.config.Now().UTC()
+	if len(req.Attestation) == 0 {
+		noteToken(ctx, e.Registry, p.token, req.Address, req.RequestID, why)
+		return
+	}
 	if p.machine.Machine == "" || errs.KindOf(why) != errs.PermissionDenied ||
 		!e.refusals.first("machine "+p.machine.Machine+" "+errs.ReasonOf(why).String(), now) {
 		return

@@ -61,7 +61,7 @@ func (h *house) attested(server, signed string, k ca.Keys) error {
 // named has an operator name machine1 for a server.
 func (h *house) named(server string, ttl time.Duration) error {
 	data, _, err := h.registry.CreateToken(h.t.Context(), ca.TokenRequest{Server: server, TTL: ttl,
-		Machine: machine1, Caller: ca.Caller{Peer: h.bob()}})
+		Machine: machine1, Replace: true, Caller: ca.Caller{Peer: h.bob()}})
 	if err != nil {
 		return err
 	}

@@ -141,6 +141,13 @@ func records(tx *store.Tx) ca.Records {
 			}
 			return server.MachineID, err
 		},
+		Address: func(ctx context.Context, name string) (string, error) {
+			server, err := tx.Servers().Get(ctx, name)
+			if errors.Is(err, inventory.ErrNotFound) {
+				return "", nil
+			}
+			return server.Address, err
+		},
 		NoteAgent: func(ctx context.Context, name, agent string) error {
 			server, err := tx.Servers().Get(ctx, name)
 			if errors.Is(err, inventory.ErrNotFound) {

@@ -81,11 +81,12 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 	if err != nil {
 		return Bundle{}, err
 	}
-	e := enrolment{r, req, keys}
+	e := enrolment{r, req, keys, new(string)}
 	p, err := e.prove(ctx)
 	if err == nil {
 		var bundle Bundle
 		if bundle, err = e.admit(ctx, p); err == nil {
+			e.alarm()
 			r.config.Enrolled(req.Server)
 			return bundle, nil
 		}
@@ -97,8 +98,9 @@ func (r *Registry) Enroll(ctx context.Context, req EnrollRequest) (Bundle, error
 // enrolment is one call of Enroll.
 type enrolment struct {
 	*Registry
-	req  EnrollRequest
-	keys publicKeys
+	req     EnrollRequest
+	keys    publicKeys
+	strange *string // what is odd about where it came from
 }
 
 func (e enrolment) admit(ctx context.Context, p proof) (Bundle, error) {
@@ -119,10 +121,7 @@ func (e enrolment) admit(ctx context.Context, p proof) (Bundle, error) {
 			if err := p.redeem(ctx, records, print, e.config.Now()); err != nil {
 				return err
 			}
-			if records.NoteAgent == nil {
-				return nil
-			}
-			return records.NoteAgent(ctx, req.Server, agent.String())
+			return e.joined(ctx, records, p)
 		},
 	})
 }
@@ -173,6 +172,7 @@ type RenewRequest struct {
 
 // Renew gives an agent new certificates for itself. PERMISSION_DENIED for any other role,
 // UNAUTHENTICATED with CERTIFICATE_REVOKED for a certificate that is revoked or on no record.
+// RESOURCE_EXHAUSTED with RATE_LIMITED for one that renews all the time.
 func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) {
 	agent := req.Peer.Identity
 	if agent.Role != identity.RoleAgent || req.Peer.Certificate == nil {
@@ -193,7 +193,7 @@ func (r *Registry) Renew(ctx context.Context, req RenewRequest) (Bundle, error) 
 		names:  r.namesOf(agent.Name, host),
 		action: actionRenew, caller: Caller{Peer: req.Peer, RequestID: req.RequestID},
 		admit: func(ctx context.Context, records Records, _ string) error {
-			return r.stillGood(ctx, records, req.Peer)
+			return mayRenewAgent(ctx, r, records, req.Peer)
 		},
 	})
 	return bundle, err

@@ -127,6 +127,9 @@ type Records struct {
 	// Machine is the provider's id of the machine on record of a server; empty for one without, or
 	// without a record. May be nil: there are none.
 	Machine func(ctx context.Context, server string) (string, error)
+	// Address is the address on record of a server; empty for one without, or without a record. May
+	// be nil: none is known.
+	Address func(ctx context.Context, server string) (string, error)
 	// NoteAgent writes the agent's identity into the server's record; a server without a record is
 	// fine. May be nil.
 	NoteAgent func(ctx context.Context, server, agentIdentity string) error

@@ -62,6 +62,7 @@ func addRefusal(ctx context.Context, r *Registry, event inventory.Event) {
 		func(ctx context.Context, records Records) error {
 			return records.Events.Add(ctx, event)
 		})
+	r.config.Alarm(event.Action)
 	if err != nil {
 		r.config.Logger.Error("somebody was refused, and that is not on record", "identity",
 			event.Actor, "message", event.Message, "error", err)

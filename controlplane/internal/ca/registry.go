@@ -63,6 +63,9 @@ type Config struct {
 	// Enrolled hears of each server whose agent got its certificates by a token, after that was
 	// recorded; may be nil.
 	Enrolled func(server string)
+	// Alarm hears of the action of each event which says that somebody may use what is not theirs,
+	// one of AlarmActions; may be nil.
+	Alarm func(action string)
 	// Loops gets what Run does again and again; a set of its own when nil.
 	Loops *loop.Set
 	// Now is the clock; time.Now when nil.
@@ -131,6 +134,9 @@ func (c *Config) fillDefaults() {
 	}
 	if c.Loops == nil {
 		c.Loops = loop.NewSet(c.Logger)
+	}
+	if c.Alarm == nil {
+		c.Alarm = func(string) {}
 	}
 	if c.Enrolled == nil {
 		c.Enrolled = func(string) {}

@@ -116,7 +116,7 @@ func TestARepeatMakesNoSecondToken(t *testing.T) {
 		errorsv1.Reason_REASON_TOKEN_USED {
 		t.Errorf("a repeat after its use: %v", err)
 	}
-	if _, _, err := ask(otherID, "db-1"); err != nil || len(h.joinTokens()) != 2 {
+	if _, _, err := ask(otherID, "db-3"); err != nil || len(h.joinTokens()) != 2 {
 		t.Errorf("under another id: %d tokens, %v", len(h.joinTokens()), err)
 	}
 }

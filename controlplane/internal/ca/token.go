@@ -50,6 +50,9 @@ type TokenRequest struct {
 	// Machine is the provider's id of the machine, which its provider signs for; empty: the token
 	// is a secret.
 	Machine string
+	// Replace revokes the certificates of the server's agent that are good. Without it, a server
+	// that has one gets no token.
+	Replace bool
 	// TTL is how long it is good: a minute to a day; the configured life when 0.
 	TTL time.Duration
 	// ValidateOnly makes no token.
@@ -62,11 +65,16 @@ type TokenRequest struct {
 
 // CreateToken makes a join token and answers with the join file and the token's end. Only the
 // token's hash is kept, so this is the one time that it is shown. INVALID_ARGUMENT for a wrong name
-// or life, FAILED_PRECONDITION for a machine where none is attested, UNAUTHENTICATED for an
+// or life, FAILED_PRECONDITION for a machine where none is attested, and with ALREADY_EXISTS
+// for a server whose agent has a certificate that is not to be replaced, UNAUTHENTICATED for an
 // operator whose certificate is revoked or has expired. A repeat is refused as Enroll refuses the
 // token, once that cannot be used any more.
 func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, time.Time, error) {
-	once := askedFor(req.RequestID, req.Caller, "CreateJoinToken", req.Server, req.Machine, req.TTL)
+	asks := []any{req.Server, req.Machine, req.TTL}
+	if req.Replace {
+		asks = append(asks, "replace")
+	}
+	once := askedFor(req.RequestID, req.Caller, "CreateJoinToken", asks...)
 	if req.TTL == 0 {
 		req.TTL = r.config.TokenLife
 	}
@@ -84,7 +92,7 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	by := req.Caller.Peer
+	by, revoked := req.Caller.Peer, ""
 	err = r.alone(ctx, "cannot make a join token for "+req.Server,
 		func(ctx context.Context, records Records) error {
 			if by.Identity.Role.IsOperator() {
@@ -93,6 +101,7 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 					return err
 				}
 			}
+			revoked = ""
 			record, done := inventory.JoinToken{Hash: hash, Server: req.Server,
 				Creator: by.Identity.String(), Created: now, Expires: expires}, "made"
 			before, err := once.made(ctx, records)
@@ -100,7 +109,9 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 			case err != nil:
 				return err
 			case before == "":
-				err = records.Tokens.Insert(ctx, record)
+				if revoked, err = req.replace(ctx, records, &record, now); err == nil {
+					err = records.Tokens.Insert(ctx, record)
+				}
 			default:
 				record, err = req.again(ctx, records, before, hash, now)
 				done, expires = "given another secret", record.Expires
@@ -112,11 +123,16 @@ func (r *Registry) CreateToken(ctx context.Context, req TokenRequest) ([]byte, t
 				return err
 			}
 			return records.Events.Add(ctx, req.Caller.event(now, "server.join-token",
-				"servers/"+req.Server, fmt.Sprintf("join token %s%s, good until %s", done,
-					req.forMachine(), expires.Format(time.RFC3339))))
+				"servers/"+req.Server, fmt.Sprintf("join token %s%s, good until %s%s", done,
+					req.forMachine(), expires.Format(time.RFC3339), revoked)))
 		})
 	if err != nil {
 		return nil, time.Time{}, err
+	}
+	if revoked != "" {
+		if err := r.Refresh(ctx); err != nil {
+			return nil, time.Time{}, err
+		}
 	}
 	written, err := r.joinFile(file)
 	return written, expires, err
@@ -221,7 +237,11 @@ func usable(ctx context.Context, records Records, token, server, keyPrint string
 	if subtle.ConstantTimeCompare([]byte(record.Hash), []byte(hash)) != 1 {
 		return none, tokenRefused("the join token is unknown")
 	}
+	unused := record
 	if err := record.Redeem(server, keyPrint, now); err != nil {
+		return none, err
+	}
+	if err := onlyOne(ctx, records, unused, keyPrint, now); err != nil {
 		return none, err
 	}
 	if err := outlivesRevocation(ctx, records, record); err != nil {
@@ -260,13 +280,17 @@ func withinScope(ctx context.Context, records Records, token inventory.JoinToken
 }
 
 // CheckToken says until when a join token is good for a server, and redeems nothing. It refuses as
-// Enroll does, a token that was used as well.
-func (r *Registry) CheckToken(ctx context.Context, token, server string) (time.Time, error) {
+// Enroll does, a token that was used as well. The address is where the request came from.
+func (r *Registry) CheckToken(ctx context.Context, token, server,
+	address string) (time.Time, error) {
 	var record inventory.JoinToken
 	err := r.config.Store.Read(ctx, func(ctx context.Context, records Records) (err error) {
 		record, err = usable(ctx, records, token, server, noKey, r.config.Now())
 		return err
 	})
+	if err != nil {
+		noteToken(ctx, r, token, address, "", err)
+	}
 	return record.Expires, storeError("cannot use the join token", err)
 }
 

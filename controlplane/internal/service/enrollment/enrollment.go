@@ -34,7 +34,7 @@ type Registry interface {
 	// Root is the CA's certificate, and the time.
 	Root() ([]byte, time.Time)
 	// CheckToken says until when a join token is good, and redeems nothing.
-	CheckToken(ctx context.Context, token, server string) (time.Time, error)
+	CheckToken(ctx context.Context, token, server, address string) (time.Time, error)
 	// CreateToken makes a join token and answers with the join file and the token's end.
 	CreateToken(ctx context.Context, req ca.TokenRequest) ([]byte, time.Time, error)
 	// Enroll gives certificates for a join token.
@@ -205,6 +205,7 @@ func (s *Service) CreateJoinToken(ctx context.Context,
 	file, expires, err := s.Registry.CreateToken(ctx, ca.TokenRequest{
 		Server: wire.ID(req.GetServer()), TTL: req.GetTtl().AsDuration(),
 		Machine:      req.GetMachine(),
+		Replace:      req.GetReplace(),
 		ValidateOnly: req.GetValidateOnly(),
 		RequestID:    wire.RequestID(req.GetRequestId()),
 		Caller:       caller(ctx),
@@ -267,10 +268,11 @@ func (s *Service) GetAuthority(context.Context,
 // CheckJoinToken says whether a join token would be taken.
 func (s *Service) CheckJoinToken(ctx context.Context,
 	req *controlplanev1.CheckJoinTokenRequest) (*controlplanev1.CheckJoinTokenResponse, error) {
-	if _, err := s.admit(ctx); err != nil {
+	address, err := s.admit(ctx)
+	if err != nil {
 		return nil, err
 	}
-	expires, err := s.Registry.CheckToken(ctx, req.GetToken(), req.GetServer())
+	expires, err := s.Registry.CheckToken(ctx, req.GetToken(), req.GetServer(), address)
 	if err != nil {
 		return nil, err
 	}

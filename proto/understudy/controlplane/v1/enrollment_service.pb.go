@@ -1732,7 +1732,10 @@ type CreateJoinTokenRequest struct {
 	// Idempotency key: a repeat with the same content returns the same token, with the end that it
 	// had, and with another secret: only a hash of the one before is kept, and that one is worth
 	// nothing any more. UUID; a call without one is a request of its own.
-	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Revoke the certificates of the server's agent that are good, in the transaction that makes the
+	// token. Without it, a server whose agent has one gets no token: two hosts would be it.
+	Replace       bool `protobuf:"varint,6,opt,name=replace,proto3" json:"replace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1800,6 +1803,13 @@ func (x *CreateJoinTokenRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *CreateJoinTokenRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
 }
 
 // CreateJoinTokenResponse has the token. It cannot be read again.
@@ -4431,14 +4441,15 @@ const file_understudy_controlplane_v1_enrollment_service_proto_rawDesc = "" +
 	"\x12CheckAgentResponse\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
 	"\brecorded\x18\x02 \x01(\bR\brecorded\x12)\n" +
-	"\x10recorded_address\x18\x03 \x01(\tR\x0frecordedAddress\"\xe9\x01\n" +
+	"\x10recorded_address\x18\x03 \x01(\tR\x0frecordedAddress\"\x83\x02\n" +
 	"\x16CreateJoinTokenRequest\x12 \n" +
 	"\x06server\x18\x01 \x01(\tB\b\xea\xbb\x18\x04\b\x01P\x01R\x06server\x12?\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xea\xbb\x18\x0e*\x021m2\x0324hr\x0315mR\x03ttl\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12 \n" +
 	"\amachine\x18\x04 \x01(\tB\x06\xea\xbb\x18\x02P\rR\amachine\x12%\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\"\xa0\x01\n" +
+	"request_id\x18\x05 \x01(\tB\x06\xea\xbb\x18\x02P\x06R\trequestId\x12\x18\n" +
+	"\areplace\x18\x06 \x01(\bR\areplace\"\xa0\x01\n" +
 	"\x17CreateJoinTokenResponse\x12 \n" +
 	"\tjoin_file\x18\x01 \x01(\fB\x03\x80\x01\x01R\bjoinFile\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +

@@ -71,7 +71,8 @@ type EnrollmentServiceClient interface {
 	CheckAgent(ctx context.Context, in *CheckAgentRequest, opts ...grpc.CallOption) (*CheckAgentResponse, error)
 	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
-	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken. A repeat
+	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken, and
+	// (ALREADY_EXISTS) for a server whose agent has a certificate, without `replace`. A repeat
 	// under its request id is refused as Enroll refuses the token, once somebody used it.
 	// ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content. For operators
 	// and the control plane.
@@ -475,7 +476,8 @@ type EnrollmentServiceServer interface {
 	CheckAgent(context.Context, *CheckAgentRequest) (*CheckAgentResponse, error)
 	// CreateJoinToken makes a one-time token for the machine of one server, and the join file for it.
 	// Only a hash of the token is kept, so each call returns another one; an unused token expires.
-	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken. A repeat
+	// With a machine it has no secret: FAILED_PRECONDITION where no attestation is taken, and
+	// (ALREADY_EXISTS) for a server whose agent has a certificate, without `replace`. A repeat
 	// under its request id is refused as Enroll refuses the token, once somebody used it.
 	// ALREADY_EXISTS (REQUEST_REUSED) for a request id that came with other content. For operators
 	// and the control plane.

@@ -64,7 +64,7 @@ var commands = map[string]string{
 		"[ --default-device {default_device}][ --size {size_bytes}][ --label {label}]",
 	"RefuseTask": "provider refuse {id} --reason {reason}",
 
-	"CreateJoinToken": "token create {server}[ --machine {machine}]",
+	"CreateJoinToken": "token create {server}[ --machine {machine}][ --replace={replace}]",
 	"ListJoinTokens":  "token list",
 	"GetVersion":      "version",
 
