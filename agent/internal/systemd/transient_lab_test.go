@@ -5,6 +5,8 @@ package systemd_test
 import (
 	"errors"
 	"os"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +39,33 @@ func TestTransientUnits(t *testing.T) {
 	if err := m.StartTransient(t.Context(), "sshd.service", spec); !errors.Is(err,
 		errs.PermissionDenied) {
 		t.Errorf("a transient unit in a host's unit's place: %v", err)
+	}
+}
+
+// What a unit of the agent's does not need, it cannot do, as the kernel has it.
+func TestTransientUnitsAreConfined(t *testing.T) {
+	m := manager(t)
+	const name = "understudy-confined.service"
+	if err := m.StartTransient(t.Context(), name, systemd.TransientSpec{
+		Exec: []string{"/bin/sh", "-c", "cat /proc/self/status /proc/self/limits >/run/t-status; " +
+			"sleep infinity"}, RuntimeMax: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	var status string
+	lab.Eventually(t, time.Minute, "it says what it can do", func() bool {
+		data, err := os.ReadFile("/run/t-status")
+		status = string(data)
+		return err == nil && strings.Contains(status, "Max core file size")
+	})
+	for _, line := range []string{
+		`CapBnd:\t000000000028000f`, // chown, DAC, fowner, ptrace, sys_admin
+		`NoNewPrivs:\t1`, `Seccomp:\t2`, `Max core file size +0 +0 `} {
+		if !regexp.MustCompile(`(?m)^` + line).MatchString(status) {
+			t.Errorf("it has no line %q:\n%s", line, status)
+		}
+	}
+	if err := m.StopTransient(t.Context(), name); err != nil {
+		t.Error(err)
 	}
 }
 
