@@ -43,15 +43,6 @@ func TestCallersKeySmallAnswersThatNobodyReads(t *testing.T) {
 	})
 }
 
-func TestNoKeyAnswersThatNobodyReads(t *testing.T) {
-	s := plane(t)
-	var none *tls.Certificate
-	grows(t, s, func() {
-		flood(s, none, 60_000, unread(t, cpv1.EnrollmentService_GetAuthority_FullMethodName,
-			&cpv1.GetAuthorityRequest{}))
-	})
-}
-
 // streams are those of a connection at a time.
 const streams = 128
 

@@ -16,7 +16,10 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/encoding/gzip" // which the programs have
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/understudy-db/understudy/proto/rpc/chassis"
@@ -67,6 +70,32 @@ func TestAnswersThatNobodyReadTakeRoom(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStrangersShareTheRoomOfTheirAddress: those without a certificate have less, all of an address
+// together.
+func TestStrangersShareTheRoomOfTheirAddress(t *testing.T) {
+	t.Parallel()
+	w := serve(t, &units{get: ok[*agentv1.GetUnitRequest]}, func(c *chassis.Config) {
+		c.TLS.AllowAnonymous = true
+		c.Rules[getUnit] = append(c.Rules[getUnit], identity.RoleAnonymous)
+		c.Room.StrangersUnread, c.Room.UnreadWait = 64<<10, time.Second/10
+	})
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
+	d := w.deafBy(config)
+	for range 16 {
+		d.calls(getUnit, &agentv1.GetUnitRequest{Unit: "a.service"})
+		d.headers()
+	}
+	conn, err := grpc.NewClient(w.address,
+		grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	must(t, err)
+	defer conn.Close()
+	if err := asks(t, agentv1.NewSystemdServiceClient(conn)); status.Code(err) !=
+		codes.ResourceExhausted {
+		t.Errorf("another of the address: %v", err)
+	}
+	must(t, asks(t, w.client(identity.Operator("ann"))))
 }
 
 // TestManyAnswersAtATimeAreRead has a caller who asks for far more at a time than it has room for,
@@ -175,6 +204,11 @@ func (w *world) deaf(as identity.Identity) *deaf {
 		Source: w.ca.Source(as), Expect: identity.Agent("db-1")})
 	must(w.t, err)
 	config.NextProtos = []string{"h2"}
+	return w.deafBy(config)
+}
+
+func (w *world) deafBy(config *tls.Config) *deaf {
+	w.t.Helper()
 	conn, err := tls.Dial("tcp", w.address, config)
 	must(w.t, err)
 	w.t.Cleanup(func() { conn.Close() })
