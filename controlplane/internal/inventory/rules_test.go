@@ -28,6 +28,7 @@ func TestValidateName(t *testing.T) {
 		"", "a", "1a", "-a", "a-", "A", "aB", "a_b", "a.b", "a b", "a\n", "a\nb", "ä1", "../x",
 		"a/b", "a'b", "$(id)", "--help", "a\x00b",
 		strings.Repeat("a", 41), strings.Repeat("é", 4000),
+		"controlplane", "localhost", "anonymous", "operator", "understudy", // our own
 	} {
 		err := inventory.ValidateName(name)
 		if !errors.Is(err, errs.InvalidArgument) {
