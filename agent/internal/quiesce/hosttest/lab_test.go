@@ -144,7 +144,13 @@ func spec(mode quiesce.Mode, limit time.Duration) quiesce.Spec {
 
 func (h host) open(t *testing.T, s quiesce.Spec) *quiesce.Session {
 	t.Helper()
-	session, err := h.manager.Start(lab.Context(t), s, func(p string) { t.Log(p) })
+	var session *quiesce.Session
+	var err error
+	// What a session left that was killed is put right meanwhile.
+	lab.Eventually(t, time.Minute, "nobody has MariaDB quiesced", func() bool {
+		session, err = h.manager.Start(lab.Context(t), s, func(p string) { t.Log(p) })
+		return errs.ReasonOf(err) != errorsv1.Reason_REASON_QUIESCE_BUSY
+	})
 	if err != nil {
 		out, _ := lab.Try("journalctl", "-u", quiesce.UnitName, "--no-pager", "-n", "20")
 		t.Fatalf("%v\n%s", err, out)
