@@ -58,7 +58,9 @@ func (t TokenRequest) replace(ctx context.Context, records Records, token *inven
 		return "", err
 	}
 	known, err := records.Certificates.Of(ctx, agent)
-	for _, cert := range known { // a token that is older than a revocation is refused
+	// A token that is no newer than a revocation is refused, by the milliseconds that records have.
+	token.Created = token.Created.Truncate(time.Millisecond)
+	for _, cert := range known {
 		if !cert.RevokedAt.IsZero() && !cert.RevokedAt.Before(token.Created) {
 			token.Created = cert.RevokedAt.Add(time.Millisecond)
 		}

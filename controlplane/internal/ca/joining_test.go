@@ -61,6 +61,7 @@ func TestATokenForALivingServerReplacesItsAgent(t *testing.T) {
 	if h.registry.Denied(peer(t, old).Serial()) {
 		t.Error("a refusal revoked")
 	}
+	h.clock.forward(900 * time.Microsecond) // records have milliseconds
 	third := token(true)
 	if !h.registry.Denied(peer(t, old).Serial()) {
 		t.Error("the old one goes on")
